@@ -1,0 +1,1 @@
+"""From a network's weights to bytes, and back."""

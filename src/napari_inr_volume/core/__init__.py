@@ -1,0 +1,1 @@
+"""Numbers only: errors, volumes, resampling, metrics. Imports neither torch nor napari."""

@@ -1,0 +1,170 @@
+"""A CT volume: voxels, where they lie in the patient, and what their values mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import VolumeError
+
+Units = Literal["HU", "raw"]
+Triple = tuple[float, float, float]
+
+# Direction of an axial series with the patient supine: z towards the head, y to the back, x to the left.
+AXIAL: NDArray[np.float64] = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """Where the voxels of a (z, y, x) grid lie, in the patient coordinates of DICOM (LPS, mm).
+
+    The columns of `direction` are the unit vectors of the array's axes z, y, x. They need not be
+    orthogonal: a tilted gantry shears the stack, and the voxels stay as they were measured.
+    """
+
+    shape: tuple[int, int, int]  # voxels along z, y, x
+    spacing: Triple = (1.0, 1.0, 1.0)  # mm from voxel centre to voxel centre along z, y, x
+    origin: Triple = (0.0, 0.0, 0.0)  # mm, patient x, y, z of the centre of voxel [0, 0, 0]
+    direction: tuple[Triple, Triple, Triple] = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+    slice_positions: tuple[float, ...] | None = None  # mm along z from slice 0, only if irregular
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise VolumeError(f"a volume has three axes of at least one voxel, got shape {self.shape}")
+        numbers = np.array([*self.spacing, *self.origin, *np.ravel(self.direction)], dtype=np.float64)
+        if len(numbers) != 15 or not np.isfinite(numbers).all():
+            raise VolumeError("spacing, origin and direction must be 3, 3 and 3 x 3 finite numbers")
+        if min(self.spacing) <= 0:
+            raise VolumeError(f"spacing must be positive on every axis, got {self.spacing} mm")
+        columns = np.array(self.direction)
+        if not np.allclose(np.linalg.norm(columns, axis=0), 1.0, atol=1e-3):
+            raise VolumeError("the columns of direction must be unit vectors")
+        if abs(np.linalg.det(columns)) < 0.1:
+            raise VolumeError("the columns of direction must not lie in one plane")
+        if self.slice_positions is not None:
+            steps = np.diff(self.slice_positions)
+            if len(self.slice_positions) != self.shape[0] or not (steps > 0).all():
+                raise VolumeError(
+                    f"slice_positions must be {self.shape[0]} increasing distances in mm, one a slice"
+                )
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """Matrix (4, 4) from voxel index (z, y, x, 1) to patient coordinates (x, y, z, 1) in mm (LPS).
+
+        With irregular slices it holds for the mean distance only.
+        """
+        matrix = np.eye(4)
+        matrix[:3, :3] = np.array(self.direction) * np.array(self.spacing)
+        matrix[:3, 3] = self.origin
+        return matrix
+
+    def coarser(self, factor: Triple, shape: tuple[int, int, int]) -> Geometry:
+        """Return the geometry of the LR grid whose voxels are `factor` times as large on each axis.
+
+        The outer faces of both grids' first voxels coincide, so the first LR centre lies
+        (factor - 1) / 2 voxels further in.
+        """
+        steps = (np.array(factor) - 1) / 2
+        origin = self.affine[:3, :3] @ steps + np.array(self.origin)
+        spacing = np.array(self.spacing) * np.array(factor)
+        return Geometry(
+            shape=shape,
+            spacing=_triple(spacing),
+            origin=_triple(origin),
+            direction=self.direction,
+            slice_positions=self.slice_positions if factor[0] == 1 else None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Volume:
+    """Voxels (z, y, x) with their geometry and the meaning of their values.
+
+    Raises VolumeError for anything that cannot be compressed: not three axes, empty, not numeric,
+    NaN or infinity, or one single value everywhere.
+    """
+
+    voxels: NDArray[Any]  # (z, y, x), in `units`
+    geometry: Geometry
+    units: Units = "HU"
+    padding: float | None = None  # the value of voxels that were never measured (outside the scan circle)
+    source_bytes: int = 0  # bytes of the stored pixels this came from; 0 means those of `voxels`
+    intensity_range: tuple[float, float] = field(init=False)  # smallest and largest value, padding excluded
+
+    def __post_init__(self) -> None:
+        voxels = self.voxels
+        if not isinstance(voxels, np.ndarray) or voxels.dtype.kind not in "iuf":
+            kind = getattr(voxels, "dtype", type(voxels).__name__)
+            raise VolumeError(f"voxels must be an array of integers or floats, got {kind}")
+        if voxels.ndim != 3:
+            raise VolumeError(
+                f"a volume has three axes (z, y, x), got {voxels.ndim} with shape {voxels.shape};"
+                " give a stack of slices, or one channel or time point of it"
+            )
+        if voxels.size == 0:
+            raise VolumeError(f"the volume is empty: shape {voxels.shape}")
+        if voxels.shape != self.geometry.shape:
+            raise VolumeError(f"the voxels are {voxels.shape}, the geometry is for {self.geometry.shape}")
+        if self.units not in get_args(Units):
+            raise VolumeError(f"units must be one of {get_args(Units)}, got {self.units!r}")
+        object.__setattr__(self, "intensity_range", _intensity_range(voxels, self.padding))
+        if not self.source_bytes:
+            object.__setattr__(self, "source_bytes", int(voxels.nbytes))
+
+    @classmethod
+    def from_array(
+        cls,
+        voxels: NDArray[Any],
+        spacing: Triple = (1.0, 1.0, 1.0),
+        *,
+        origin: Triple = (0.0, 0.0, 0.0),
+        direction: NDArray[np.float64] = AXIAL,
+        units: Units = "HU",
+        padding: float | None = None,
+    ) -> Volume:
+        """Make a volume of an array (z, y, x) and its spacing in mm (z, y, x)."""
+        voxels = np.asarray(voxels)
+        if voxels.ndim != 3 or voxels.size == 0:  # before the geometry speaks of shapes
+            return cls(voxels=voxels, geometry=Geometry(shape=(1, 1, 1)), units=units)
+        z, y, x = voxels.shape
+        rows = np.asarray(direction, dtype=np.float64)
+        geometry = Geometry(
+            shape=(z, y, x),
+            spacing=_triple(spacing),
+            origin=_triple(origin),
+            direction=(_triple(rows[0]), _triple(rows[1]), _triple(rows[2])),
+        )
+        return cls(voxels=voxels, geometry=geometry, units=units, padding=padding)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along z, y, x."""
+        return self.geometry.shape
+
+    def measured(self, z: int | slice = slice(None)) -> NDArray[np.bool_] | None:
+        """Return which voxels of slice(s) `z` were measured, or None if all of the volume was."""
+        return None if self.padding is None else self.voxels[z] != self.padding
+
+
+def _intensity_range(voxels: NDArray[Any], padding: float | None) -> tuple[float, float]:
+    """Smallest and largest measured value, slice by slice so that no copy of the volume is made."""
+    low, high = np.inf, -np.inf
+    for z, plane in enumerate(voxels):
+        if plane.dtype.kind == "f" and not np.isfinite(plane).all():
+            raise VolumeError(f"slice {z} holds NaN or infinity; give every voxel a finite value first")
+        measured = plane if padding is None else plane[plane != padding]
+        if measured.size:
+            low, high = min(low, float(measured.min())), max(high, float(measured.max()))
+    if not low < high:
+        found = "nothing but padding" if low > high else f"the single value {low:g}"
+        raise VolumeError(f"the volume holds {found}; there is nothing to compress")
+    return low, high
+
+
+def _triple(values: Any) -> Triple:
+    first, second, third = (float(value) for value in values)
+    return first, second, third

@@ -1,0 +1,1 @@
+"""The representation: a SIREN, its fit to a volume and its evaluation."""

@@ -1,0 +1,127 @@
+"""What a SIREN is and how it is fitted: frozen settings and the presets. No torch here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from ..core.errors import FitError
+from ..core.volume import Triple
+
+Optimiser = Literal["adam", "muon"]
+Schedule = Literal["constant", "cosine"]
+Device = Literal["auto", "cuda", "mps", "cpu"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SirenConfig:
+    """A SIREN from (z, y, x) to intensity, as Sheibanifard and Yu's tables 1-3 count its layers.
+
+    Raises FitError on a value that gives no network.
+    """
+
+    layers: int = 4  # sine layers: the input layer 3 -> hidden and the hidden ones; a linear one follows
+    hidden_features: int = 128
+    omega_0: float = 30.0  # frequency of the first layer (Sitzmann et al. 2020, section 3.2)
+    hidden_omega: float = 30.0  # frequency of the layers behind it
+
+    def __post_init__(self) -> None:
+        _check_whole("layers", self.layers, 1, 16)
+        _check_whole("hidden_features", self.hidden_features, 1, 2048)
+        _check_number("omega_0", self.omega_0, 1e-3, 1e4)
+        _check_number("hidden_omega", self.hidden_omega, 1e-3, 1e4)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every tensor, in the order in which they are stored."""
+        width = self.hidden_features
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer in range(self.layers):
+            shapes[f"sine.{layer}.weight"] = (width, 3 if layer == 0 else width)
+            shapes[f"sine.{layer}.bias"] = (width,)
+        shapes["linear.weight"] = (1, width)
+        shapes["linear.bias"] = (1,)
+        return shapes
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters: 17,153 / 33,665 / 50,177 for 2 / 3 / 4 layers of 128."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """How a SIREN is fitted. Raises FitError on a value that cannot work."""
+
+    steps: int = 50_000
+    batch: int = 65_536  # LR voxels a step, drawn at random
+    learning_rate: float = 1.5e-3
+    schedule: Schedule = "constant"
+    optimiser: Optimiser = "adam"
+    target_psnr: float | None = None  # dB (range) on the LR; the fit stops once it is reached
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_whole("steps", self.steps, 1, 10_000_000)
+        _check_whole("batch", self.batch, 1, 2**24)
+        _check_number("learning_rate", self.learning_rate, 1e-8, 1.0)
+        if self.schedule not in get_args(Schedule):
+            raise FitError(f"schedule must be one of {get_args(Schedule)}, got {self.schedule!r}")
+        if self.optimiser not in get_args(Optimiser):
+            raise FitError(f"optimiser must be one of {get_args(Optimiser)}, got {self.optimiser!r}")
+        if self.target_psnr is not None:
+            _check_number("target_psnr", self.target_psnr, 1.0, 200.0)
+        _check_whole("seed", self.seed, 0, 2**63 - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything `compress` needs to know beside the volume. Raises FitError on a bad factor."""
+
+    preset: str = "custom"  # the name under which these settings are known, for the record
+    factor: Triple = (1.0, 4.0, 4.0)  # HR voxels per LR voxel along z, y, x
+    siren: SirenConfig = field(default_factory=SirenConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+
+    def __post_init__(self) -> None:
+        for axis, value in zip("zyx", self.factor, strict=True):
+            _check_number(f"factor along {axis}", value, 1.0, 64.0)
+
+
+def _paper(layers: int) -> Settings:
+    """Sheibanifard and Yu 2023, sections 3.2 and 4.2: x4 on every axis, Adam at a constant 0.0015."""
+    return Settings(
+        preset=f"paper-{layers}",
+        factor=(4.0, 4.0, 4.0),
+        siren=SirenConfig(layers=layers),
+        fit=FitConfig(steps=50_000, batch=2**16, learning_rate=1.5e-3, schedule="constant"),
+    )
+
+
+PRESETS: dict[str, Settings] = {
+    "default": Settings(
+        preset="default",
+        fit=FitConfig(steps=2_500, batch=16_384, learning_rate=2e-3, schedule="cosine"),
+    ),
+    "paper-2": _paper(2),
+    "paper-3": _paper(3),
+    "paper-4": _paper(4),
+}
+
+
+def find_preset(name: str) -> Settings:
+    """Return the preset of this name. Raises FitError, with the names there are, for another."""
+    if name not in PRESETS:
+        raise FitError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def _check_whole(name: str, value: int, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise FitError(f"{name} must be a whole number from {low:,} to {high:,}, got {value!r}")
+
+
+def _check_number(name: str, value: float, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise FitError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}")

@@ -1,0 +1,1 @@
+"""Files: `.inr`, DICOM, NIfTI, TIFF, NumPy. Everything read here is checked here."""

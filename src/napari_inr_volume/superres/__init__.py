@@ -1,0 +1,1 @@
+"""From the LR grid back to the full in-plane resolution: Lanczos or SRDenseNet."""
