@@ -11,6 +11,7 @@ from ..core.volume import Triple
 
 Optimiser = Literal["adam", "muon"]
 Schedule = Literal["constant", "cosine"]
+Precision = Literal["float32", "mixed"]
 Device = Literal["auto", "cuda", "mps", "cpu"]
 
 
@@ -59,6 +60,7 @@ class FitConfig:
     learning_rate: float = 1.5e-3
     schedule: Schedule = "constant"
     optimiser: Optimiser = "adam"
+    precision: Precision = "float32"  # mixed: bfloat16 products where the processor has them
     target_psnr: float | None = None  # dB (range) on the LR; the fit stops once it is reached
     seed: int = 0
 
@@ -70,6 +72,8 @@ class FitConfig:
             raise FitError(f"schedule must be one of {get_args(Schedule)}, got {self.schedule!r}")
         if self.optimiser not in get_args(Optimiser):
             raise FitError(f"optimiser must be one of {get_args(Optimiser)}, got {self.optimiser!r}")
+        if self.precision not in get_args(Precision):
+            raise FitError(f"precision must be one of {get_args(Precision)}, got {self.precision!r}")
         if self.target_psnr is not None:
             _check_number("target_psnr", self.target_psnr, 1.0, 200.0)
         _check_whole("seed", self.seed, 0, 2**63 - 1)
@@ -89,27 +93,6 @@ class Settings:
             _check_number(f"factor along {axis}", value, 1.0, 64.0)
 
 
-def _paper(layers: int) -> Settings:
-    """Sheibanifard and Yu 2023, sections 3.2 and 4.2: x4 on every axis, Adam at a constant 0.0015."""
-    return Settings(
-        preset=f"paper-{layers}",
-        factor=(4.0, 4.0, 4.0),
-        siren=SirenConfig(layers=layers),
-        fit=FitConfig(steps=50_000, batch=2**16, learning_rate=1.5e-3, schedule="constant"),
-    )
-
-
-PRESETS: dict[str, Settings] = {
-    "default": Settings(
-        preset="default",
-        fit=FitConfig(steps=2_500, batch=16_384, learning_rate=2e-3, schedule="cosine"),
-    ),
-    "paper-2": _paper(2),
-    "paper-3": _paper(3),
-    "paper-4": _paper(4),
-}
-
-
 def find_preset(name: str) -> Settings:
     """Return the preset of this name. Raises FitError, with the names there are, for another."""
     if name not in PRESETS:
@@ -125,3 +108,31 @@ def _check_whole(name: str, value: int, low: int, high: int) -> None:
 def _check_number(name: str, value: float, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise FitError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}")
+
+
+def _paper(layers: int) -> Settings:
+    """Sheibanifard and Yu 2023, sections 3.2 and 4.2: x4 on every axis, Adam at a constant 0.0015."""
+    return Settings(
+        preset=f"paper-{layers}",
+        factor=(4.0, 4.0, 4.0),
+        siren=SirenConfig(layers=layers),
+        fit=FitConfig(steps=50_000, batch=2**16, learning_rate=1.5e-3, schedule="constant"),
+    )
+
+
+PRESETS: dict[str, Settings] = {
+    "default": Settings(
+        preset="default",
+        fit=FitConfig(
+            steps=10_000,
+            batch=2_048,
+            learning_rate=1e-3,
+            schedule="cosine",
+            optimiser="muon",
+            precision="mixed",
+        ),
+    ),
+    "paper-2": _paper(2),
+    "paper-3": _paper(3),
+    "paper-4": _paper(4),
+}

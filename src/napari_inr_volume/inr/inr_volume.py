@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
+from ..core.resample import lr_shape
 from ..core.volume import Geometry, Triple, Units
 from .config import SirenConfig
 
@@ -63,11 +63,7 @@ class InrVolume:
     @property
     def lr_shape(self) -> tuple[int, int, int]:
         """Shape (z, y, x) of the grid the network was fitted to."""
-        z, y, x = (
-            math.ceil(length / factor)
-            for length, factor in zip(self.geometry.shape, self.factor, strict=True)
-        )
-        return z, y, x
+        return lr_shape(self.geometry.shape, self.factor)
 
     @property
     def lr_geometry(self) -> Geometry:

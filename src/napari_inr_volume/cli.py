@@ -1,0 +1,547 @@
+"""The command `inr-volume`: compress, decompress, info, compare, series, demo.
+
+Results go to standard output, progress and errors to standard error. Exit codes: 0 done, 2 bad
+input or usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from . import __version__
+from .core.errors import FitError, InrError
+from .core.windows import WindowName, find_window
+from .inr.config import PRESETS, Device, Settings, find_preset
+
+if TYPE_CHECKING:
+    from .codec import Measured
+    from .core.volume import Triple, Volume
+    from .inr.fit import FitResult
+    from .inr.inr_volume import InrVolume
+
+app = typer.Typer(
+    help="Turn a CT volume into a neural network small enough to mail, and back.",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+out = Console(soft_wrap=True)
+err = Console(stderr=True)
+
+Source = Annotated[
+    Path,
+    typer.Argument(help="A DICOM folder or file, NIfTI, TIFF, a folder of PNG or TIFF slices, .npy or .npz."),
+]
+InrPath = Annotated[Path, typer.Argument(help="An .inr file.")]
+SeriesOption = Annotated[
+    str | None,
+    typer.Option(help="Which DICOM series: its number in `inr-volume series SRC`, or its UID."),
+]
+DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU where there is one.")]
+UpscalerOption = Annotated[
+    str, typer.Option(help="What restores the in-plane resolution: auto, lanczos or srdensenet.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+
+def main() -> None:
+    """Run the command; what a user can act on ends in one line, not in a traceback."""
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except (InrError, typer.exceptions.TyperException) as error:
+        words = error if isinstance(error, InrError) else error.format_message()
+        err.print(f"inr-volume: {words}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        err.print("inr-volume: interrupted; nothing was written", highlight=False)
+        sys.exit(130)
+
+
+@app.command()
+def compress(
+    src: Source,
+    output: Annotated[Path, typer.Argument(metavar="OUT.inr", help="The .inr file to write.")],
+    series: SeriesOption = None,
+    preset: Annotated[str, typer.Option(help=f"One of {', '.join(PRESETS)}.")] = "default",
+    factor: Annotated[
+        str | None,
+        typer.Option(help="HR voxels per LR voxel: one number for all axes, or three for z,y,x (1,4,4)."),
+    ] = None,
+    layers: Annotated[int | None, typer.Option(help="Sine layers, as the paper counts them.")] = None,
+    hidden: Annotated[int | None, typer.Option(help="Hidden features, the width of a layer.")] = None,
+    omega: Annotated[float | None, typer.Option(help="omega_0, the frequency of the first layer.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    batch: Annotated[int | None, typer.Option(help="LR voxels a step.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of the fit.")] = None,
+    target_psnr: Annotated[
+        float | None, typer.Option(help="Stop when the LR reaches this PSNR, in dB (range).")
+    ] = None,
+    device: DeviceOption = "auto",
+    seed: Annotated[int | None, typer.Option(help="Same seed, same file.")] = None,
+    upscaler: UpscalerOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Fit a network to a CT volume and save it as an .inr."""
+    from . import codec
+    from .inr.device import find_device
+    from .io.files import check_inr_output, save
+    from .superres.upscale import find_upscaler
+
+    started = time.perf_counter()
+    settings = _settings(preset, factor, layers, hidden, omega, lr, batch, steps, target_psnr, seed)
+    check_inr_output(output)
+    restore = find_upscaler(upscaler, settings.factor[1:], device=device)
+    where = find_device(device)
+    volume = _read(src, series)
+    result, interrupted = _fit(volume, settings, device)
+    if interrupted and not _keep_partial(result, output):
+        raise typer.Exit(130)
+    with _slices("measuring") as on_slices:
+        inr = codec.pack(volume, settings, result, restore, device=device, on_slices=on_slices)
+    save(inr, output)
+    assert inr.quality is not None
+    file_bytes = output.stat().st_size
+    report = {
+        "output": str(output),
+        "preset": settings.preset,
+        "device": where.type,
+        "seconds": time.perf_counter() - started,
+        "fit_seconds": result.seconds,
+        "steps": result.steps,
+        "interrupted": interrupted,
+        "parameters": settings.siren.parameters,
+        "lr_psnr": inr.quality.lr_psnr,
+        "hr_psnr": inr.quality.hr_psnr,
+        "lanczos_psnr": inr.quality.lanczos_psnr,
+        "upscaler": inr.upscaler.name,
+        "file_bytes": file_bytes,
+        "source_bytes": inr.source_bytes,
+        "ratio": inr.source_bytes / file_bytes,
+    }
+    if as_json:
+        _print_json(report)
+    else:
+        peak = _peak(inr)
+        out.print(
+            f"{output}: {_bytes(file_bytes)}, {report['ratio']:,.0f}:1,"
+            f" LR {inr.quality.lr_psnr:.2f} dB, reconstruction ({inr.upscaler.name})"
+            f" {inr.quality.hr_psnr:.2f} dB ({peak}), {result.steps:,} steps in {result.seconds:.0f} s"
+            f" on {where.type}",
+            highlight=False,
+        )
+    if interrupted:
+        raise typer.Exit(130)
+
+
+@app.command()
+def decompress(
+    src: InrPath,
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="A .nii, .nii.gz, .tif or .npy file.")],
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Reconstruct the volume of an .inr at its full resolution."""
+    from . import codec
+    from .io.inr_file import read_inr
+    from .io.volumes import check_output, write_volume
+
+    started = time.perf_counter()
+    check_output(output)
+    inr = read_inr(src)
+    with _slices("decoding") as on_slices:
+        volume = codec.decompress(inr, device=device, on_slices=on_slices)
+    with _spinner(f"writing {output.name}"):
+        write_volume(volume, output)
+    report = {
+        "output": str(output),
+        "shape": volume.shape,
+        "dtype": volume.voxels.dtype.name,
+        "units": volume.units,
+        "upscaler": inr.upscaler.name,
+        "seconds": time.perf_counter() - started,
+    }
+    if as_json:
+        _print_json(report)
+    else:
+        shape = " x ".join(str(length) for length in volume.shape)
+        out.print(
+            f"{output}: {shape} {volume.voxels.dtype.name} ({volume.units}), restored by {inr.upscaler.name}",
+            highlight=False,
+        )
+
+
+@app.command()
+def info(src: InrPath, as_json: JsonOption = False) -> None:
+    """Print everything an .inr declares."""
+    from .io.inr_file import describe
+
+    declared = describe(src)
+    if as_json:
+        _print_json(declared)
+        return
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in _flat(declared):
+        table.add_row(name, value)
+    out.print(table, highlight=False)
+
+
+@app.command()
+def compare(
+    src: Source,
+    inr_path: Annotated[Path, typer.Argument(metavar="IN.inr", help="The .inr made of it.")],
+    series: SeriesOption = None,
+    window: Annotated[
+        WindowName, typer.Option(help="CT window of the picture and of the 8-bit PSNR.")
+    ] = "full",
+    z: Annotated[
+        int | None, typer.Option("--slice", help="Axial slice of the picture, from 0; by default the middle.")
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Where to write the picture; by default beside the .inr.")
+    ] = None,
+    upscaler: Annotated[
+        str | None, typer.Option(help="Another upscaler than the file's: auto, lanczos or srdensenet.")
+    ] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Compare an .inr with the volume it was made of: figures, and a picture in the paper's manner."""
+    from .io.inr_file import read_inr
+
+    inr = read_inr(inr_path)
+    figure = figure or inr_path.with_name(f"{inr_path.stem}-compare.png")
+    volume = _read(src, series)
+    _print_comparison(_compare(volume, inr, inr_path, window, z, figure, upscaler, device), as_json)
+
+
+@app.command()
+def series(src: Source, as_json: JsonOption = False) -> None:
+    """List the DICOM series in a folder, to choose one with --series."""
+    from .io.dicom import list_series
+
+    with _progress() as progress:
+        task = progress.add_task("looking through files", total=None)
+        listing = list_series(src, lambda done, total: progress.update(task, completed=done, total=total))
+    if as_json:
+        rows = [
+            {field.name: getattr(line, field.name) for field in fields(line) if field.name != "paths"}
+            for line in listing.series
+        ]
+        _print_json({"series": rows, "skipped": listing.skipped_by_reason})
+        return
+    table = Table("", "description", "slices", "size", "kernel", "UID", box=None, pad_edge=False)
+    for number, line in enumerate(listing.series, start=1):
+        size = f"{line.rows} x {line.columns}"
+        table.add_row(str(number), line.description, str(line.slices), size, line.kernel, line.uid)
+    out.print(table, highlight=False)
+    skipped = ", ".join(f"{count} {reason}" for reason, count in listing.skipped_by_reason.items())
+    out.print(f"skipped: {skipped or 'nothing'}", highlight=False)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to put the demo's files.")] = Path("demo-output"),
+    preset: Annotated[str, typer.Option(help=f"One of {', '.join(PRESETS)}.")] = "default",
+    steps: Annotated[int | None, typer.Option(help="Steps of the fit.")] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Do the whole way on a CT head phantom: write DICOM, read, fit, save, re-open, reconstruct, compare."""
+    from . import codec
+    from .core.phantom import head_phantom
+    from .io.dicom_export import write_dicom_series
+    from .io.files import save
+    from .io.inr_file import read_inr
+    from .superres.upscale import find_upscaler
+
+    settings = _settings(preset, steps=steps)
+    restore = find_upscaler("auto", settings.factor[1:], device=device)
+    source, inr_path, figure = (
+        folder / "phantom-dicom",
+        folder / "phantom.inr",
+        folder / "phantom-compare.png",
+    )
+    with _spinner("making a CT head phantom as a DICOM series"):
+        write_dicom_series(head_phantom(), source)
+    volume = _read(source, None)
+    result, interrupted = _fit(volume, settings, device)
+    if interrupted:
+        raise typer.Exit(130)
+    with _slices("measuring") as on_slices:
+        save(codec.pack(volume, settings, result, restore, device=device, on_slices=on_slices), inr_path)
+    report = _compare(volume, read_inr(inr_path), inr_path, "brain", None, figure, None, device)
+    _print_comparison(report | {"fit_seconds": result.seconds, "steps": result.steps}, as_json)
+
+
+@app.callback(invoke_without_command=True)
+def _no_command(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if version:
+        print(f"inr-volume {__version__}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def _settings(
+    preset: str,
+    factor: str | None = None,
+    layers: int | None = None,
+    hidden: int | None = None,
+    omega: float | None = None,
+    lr: float | None = None,
+    batch: int | None = None,
+    steps: int | None = None,
+    target_psnr: float | None = None,
+    seed: int | None = None,
+) -> Settings:
+    """Return the preset with the given options in its place."""
+    base = find_preset(preset)
+    siren = {"layers": layers, "hidden_features": hidden, "omega_0": omega}
+    fit = {"learning_rate": lr, "batch": batch, "steps": steps, "target_psnr": target_psnr, "seed": seed}
+    return replace(
+        base,
+        factor=base.factor if factor is None else _parse_factor(factor),
+        siren=replace(base.siren, **_given(siren)),
+        fit=replace(base.fit, **_given(fit)),
+    )
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _parse_factor(text: str) -> Triple:
+    try:
+        numbers = [float(part) for part in text.replace("x", ",").split(",")]
+        z, y, x = numbers * 3 if len(numbers) == 1 else numbers
+    except ValueError:
+        raise FitError(f"--factor is one number, or three for z,y,x such as 1,4,4; got {text!r}") from None
+    return z, y, x
+
+
+def _read(src: Path, series: str | None) -> Volume:
+    """Read a source with a progress bar."""
+    from .io.sources import read_source
+
+    with _progress() as progress:
+        task = progress.add_task(f"reading {src.name}", total=None)
+        return read_source(
+            src, series, lambda done, total: progress.update(task, completed=done, total=total)
+        )
+
+
+def _fit(volume: Volume, settings: Settings, device: Device) -> tuple[FitResult, bool]:
+    """Fit with a progress bar; returns the best network, and whether Ctrl-C ended the fit early."""
+    from .codec import fit_volume
+
+    with _interruptible() as stop, _progress(TextColumn("{task.fields[psnr]}")) as progress:
+        task = progress.add_task("fitting", total=settings.fit.steps, psnr="")
+        steps = fit_volume(volume, settings, device=device, stop=stop)
+        while True:
+            try:
+                record = next(steps)
+            except StopIteration as end:
+                return end.value, end.value.stopped
+            words = f"LR {record.psnr:.2f} dB (range)" if record.psnr else ""
+            progress.update(task, completed=record.step, psnr=words)
+
+
+def _keep_partial(result: FitResult, output: Path) -> bool:
+    """Ask whether to save what an interrupted fit reached; without a terminal the answer is yes."""
+    if result.steps == 0:
+        err.print("interrupted before the first result; nothing to save", highlight=False)
+        return False
+    reached = f"the fit was interrupted at step {result.steps:,} (LR {result.psnr:.2f} dB)"
+    if not sys.stdin.isatty():
+        err.print(f"{reached}; saving what it reached to {output}", highlight=False)
+        return True
+    return typer.confirm(f"{reached}; save it to {output}?", default=True, err=True)
+
+
+@contextmanager
+def _interruptible() -> Iterator[Event]:
+    """Yield an event that the first Ctrl-C sets; the second one interrupts as usual."""
+    stop = Event()
+
+    def on_interrupt(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _compare(
+    volume: Volume,
+    inr: InrVolume,
+    inr_path: Path,
+    window: WindowName,
+    z: int | None,
+    figure: Path,
+    upscaler: str | None,
+    device: Device,
+) -> dict[str, Any]:
+    """Measure an .inr against its original, write the picture, and return the figures."""
+    from .codec import measure
+    from .figure import draw_comparison
+    from .superres.upscale import find_upscaler
+
+    started = time.perf_counter()
+    z = volume.shape[0] // 2 if z is None else z
+    if not 0 <= z < volume.shape[0]:
+        raise InrError(f"--slice must be from 0 to {volume.shape[0] - 1}, got {z}")
+    sha256 = inr.upscaler.sha256 if upscaler is None else None
+    restore = find_upscaler(upscaler or inr.upscaler.name, inr.factor[1:], sha256=sha256, device=device)
+    shown = find_window(window, volume)
+    with _slices("decoding and comparing") as on_slices:
+        measured = measure(volume, inr, restore, device=device, window=shown, on_slices=on_slices)
+    draw_comparison(figure, volume, inr, restore, measured, z=z, window=shown, device=device)
+    return _figures(measured, inr, inr_path.stat().st_size, restore.model_bytes) | {
+        "window": str(measured.reconstruction.window),
+        "units": inr.units,
+        "peak": inr.intensity_range[1] - inr.intensity_range[0],
+        "figure": str(figure),
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def _figures(measured: Measured, inr: InrVolume, file_bytes: int, model_bytes: int) -> dict[str, Any]:
+    hr, lanczos = measured.reconstruction, measured.lanczos
+    return {
+        "file_bytes": file_bytes,
+        "source_bytes": inr.source_bytes,
+        "ratio": inr.source_bytes / file_bytes,
+        "ratio_with_model": inr.source_bytes / (file_bytes + model_bytes),
+        "lr_psnr": measured.lr_psnr,
+        "hr_psnr": hr.psnr,
+        "lanczos_psnr": lanczos.psnr,
+        "hr_psnr_8bit": hr.psnr_8bit,
+        "lanczos_psnr_8bit": lanczos.psnr_8bit,
+        "ssim": hr.ssim,
+        "lanczos_ssim": lanczos.ssim,
+        "hu_rmse": hr.rmse,
+        "hu_p99": hr.p99,
+        "hu_max": hr.max_error,
+        "upscaler": measured.upscaler,
+    }
+
+
+def _print_comparison(report: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print_json(report)
+        return
+    peak, units = f"range, peak {report['peak']:,.0f} {report['units']}", report["units"]
+    table = Table(show_header=False, box=None, pad_edge=False)
+    rows = [
+        ("file", f"{_bytes(report['file_bytes'])} for {_bytes(report['source_bytes'])} of stored pixels"),
+        (
+            "ratio",
+            f"{report['ratio']:,.0f}:1 ({report['ratio_with_model']:,.0f}:1 with the SR model's bytes)",
+        ),
+        ("LR fit", f"PSNR {_decibels(report['lr_psnr'])} ({peak})"),
+        ("Lanczos alone", f"PSNR {_decibels(report['lanczos_psnr'])} ({peak})"),
+        ("reconstruction", f"PSNR {_decibels(report['hr_psnr'])} ({peak}), by {report['upscaler']}"),
+        ("", f"PSNR {_decibels(report['hr_psnr_8bit'])} (8 bit, window {report['window']})"),
+        ("", f"SSIM {report['ssim']:.4f}"),
+        (
+            "error",
+            f"RMSE {report['hu_rmse']:.1f}, 99 % below {report['hu_p99']:.0f},"
+            f" at most {report['hu_max']:.0f} {units}",
+        ),
+        ("picture", report["figure"]),
+    ]
+    for name, value in rows:
+        table.add_row(name, value)
+    out.print(table, highlight=False)
+
+
+def _print_json(report: dict[str, Any]) -> None:
+    """Print one JSON object; what JSON has no number for (infinity, NaN) is null."""
+    finite = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in report.items()
+    }
+    print(json.dumps(finite, allow_nan=False))
+
+
+def _flat(declared: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (dotted name, value) for every leaf."""
+    for name, value in declared.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for item in value:
+                yield f"{prefix}{name}", ", ".join(f"{key} {entry}" for key, entry in item.items())
+        else:
+            yield prefix + name, "-" if value is None else str(value)
+
+
+@contextmanager
+def _slices(words: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar over slices."""
+    with _progress() as progress:
+        task = progress.add_task(words, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def _spinner(words: str) -> Iterator[None]:
+    """Show a sign of life where nobody knows how much is left."""
+    with _progress() as progress:
+        progress.add_task(words, total=None)
+        yield
+
+
+def _progress(*more: TextColumn) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        *more,
+        console=err,
+        transient=True,
+    )
+
+
+def _peak(inr: InrVolume) -> str:
+    low, high = inr.intensity_range
+    return f"range, peak {high - low:,.0f} {inr.units}"
+
+
+def _decibels(value: float) -> str:
+    return f"{value:.2f} dB"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1000:,.1f} kB" if count < 1_000_000 else f"{count / 1e6:,.1f} MB"

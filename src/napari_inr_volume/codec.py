@@ -1,0 +1,261 @@
+"""The whole way, in two functions: `compress` a volume to an `InrVolume`, `decompress` it again.
+
+The steps in between are here too, for callers who show progress: `fit_volume` yields it while the
+network is fitted, `pack` makes the `InrVolume`, `measure` says how good it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from threading import Event
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import __version__
+from .coding.weights import encode_weights
+from .core.errors import FitError, VolumeError
+from .core.metrics import Comparison, compare_volumes, psnr
+from .core.resample import downsample
+from .core.volume import Triple, Volume
+from .core.windows import Window
+from .inr.config import Device, Settings, find_preset
+from .inr.decode import LrDecoder
+from .inr.device import find_device
+from .inr.fit import FitProgress, FitResult, LrSamples, fit
+from .inr.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
+from .superres.upscale import LanczosUpscaler, Upscaler, find_upscaler
+
+CODING = "fp16"  # of the weights, see `coding.weights`
+SLICES_AT_ONCE = 8  # slices decoded together: enough work for a GPU, little memory
+
+OnSlices = Callable[[int, int], None]  # told (slices done, slices in all)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """How good an `InrVolume` is, against the original. PSNR in dB, padding excluded."""
+
+    lr_psnr: float  # range; the decoded LR against the Lanczos LR of the original
+    reconstruction: Comparison  # as the file decodes
+    lanczos: Comparison  # the same decoded LR, put back by Lanczos alone
+    upscaler: str
+
+    @property
+    def quality(self) -> Quality:
+        """What of it an `.inr` records."""
+        return Quality(
+            lr_psnr=self.lr_psnr,
+            hr_psnr=self.reconstruction.psnr,
+            lanczos_psnr=self.lanczos.psnr,
+            rmse=self.reconstruction.rmse,
+            p99=self.reconstruction.p99,
+            max_error=self.reconstruction.max_error,
+        )
+
+
+def compress(
+    volume: Volume,
+    settings: Settings | str = "default",
+    *,
+    device: Device = "auto",
+    upscaler: str = "auto",
+    on_progress: Callable[[FitProgress], None] | None = None,
+    stop: Event | None = None,
+) -> InrVolume:
+    """Turn a volume into a fitted network.
+
+    Parameters
+    ----------
+    volume
+        Voxels (z, y, x) in HU or raw units.
+    settings
+        A preset's name, or settings of your own.
+    device
+        Where to fit; `auto` takes a GPU where there is one.
+    upscaler
+        What restores the in-plane resolution: `auto`, `lanczos` or `srdensenet`.
+    on_progress
+        Called about ten times a second while fitting.
+    stop
+        Set it from another thread to end the fit with what it has.
+
+    Raises FitError if the fit diverges or runs out of memory, ModelError if the upscaler cannot be had.
+
+    Source: Sheibanifard and Yu 2023, section 3.1 and figure 1.
+    """
+    if isinstance(settings, str):
+        settings = find_preset(settings)
+    restore = find_upscaler(upscaler, settings.factor[1:], device=device)
+    steps = fit_volume(volume, settings, device=device, stop=stop)
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as end:
+            return pack(volume, settings, end.value, restore, device=device)
+        if on_progress is not None:
+            on_progress(progress)
+
+
+def decompress(
+    inr: InrVolume,
+    *,
+    upscaler: Upscaler | None = None,
+    device: Device = "auto",
+    on_slices: OnSlices | None = None,
+) -> Volume:
+    """Reconstruct the volume: voxels (z, y, x) in the original's units and dtype, at its full resolution.
+
+    `upscaler` replaces the one the `InrVolume` names. Where the original had padding, the reconstruction
+    has its lowest intensity. Raises InrFileError on damaged weights, ModelError if the super-resolution
+    network that it names cannot be had.
+    """
+    restore = upscaler or find_upscaler(
+        inr.upscaler.name, inr.factor[1:], sha256=inr.upscaler.sha256, device=device
+    )
+    voxels = np.empty(inr.geometry.shape, dtype=inr.dtype)
+    for z, _, hr in decode_slices(inr, restore, device=device):
+        voxels[z] = hr
+        if on_slices is not None:
+            on_slices(z + 1, len(voxels))
+    return Volume(voxels=voxels, geometry=inr.geometry, units=inr.units)
+
+
+def fit_volume(
+    volume: Volume, settings: Settings, *, device: Device = "auto", stop: Event | None = None
+) -> Generator[FitProgress, None, FitResult]:
+    """Downsample the volume and fit a network to its LR; yields progress, returns the best network."""
+    where = find_device(device)
+    samples = LrSamples(
+        lanczos_lr(volume, settings.factor),
+        hr_shape=volume.shape,
+        factor=settings.factor,
+        intensity_range=volume.intensity_range,
+        device=where,
+        counted=lr_measured(volume, settings.factor),
+    )
+    return (yield from fit(samples, settings.siren, settings.fit, where, stop))
+
+
+def pack(
+    volume: Volume,
+    settings: Settings,
+    result: FitResult,
+    upscaler: Upscaler,
+    *,
+    device: Device = "auto",
+    on_slices: OnSlices | None = None,
+) -> InrVolume:
+    """Code the fitted weights, and measure what they decode to against the volume."""
+    if result.steps == 0:
+        raise FitError("the fit was stopped before its first result; there is nothing to keep")
+    inr = InrVolume(
+        siren=settings.siren,
+        coding=CODING,
+        payload=encode_weights(result.siren.weights(), settings.siren.shapes, CODING),
+        geometry=volume.geometry,
+        factor=settings.factor,
+        intensity_range=volume.intensity_range,
+        units=volume.units,
+        dtype=volume.voxels.dtype.name,
+        padding=volume.padding,
+        source_bytes=volume.source_bytes,
+        upscaler=UpscalerRef(name=upscaler.name, sha256=upscaler.sha256),
+        fit=FitRecord(preset=settings.preset, steps=result.steps, seed=settings.fit.seed),
+        quality=None,
+        software=f"napari-inr-volume {__version__}",
+    )
+    measured = measure(volume, inr, upscaler, device=device, on_slices=on_slices)
+    return replace(inr, quality=measured.quality)
+
+
+def measure(
+    volume: Volume,
+    inr: InrVolume,
+    upscaler: Upscaler,
+    *,
+    device: Device = "auto",
+    window: Window | None = None,
+    on_slices: OnSlices | None = None,
+) -> Measured:
+    """Say how good an `InrVolume` is, by decoding it and comparing with the original.
+
+    Raises VolumeError if the volume is not of the original's shape.
+    """
+    if volume.shape != inr.geometry.shape:
+        raise VolumeError(
+            f"the original has the shape {volume.shape}, the .inr decodes to {inr.geometry.shape};"
+            " give the volume that it was made of"
+        )
+    lanczos = LanczosUpscaler(inr.factor[1:])
+    plain = np.empty(volume.shape, dtype=inr.dtype)
+    restored = plain if upscaler.name == lanczos.name else np.empty_like(plain)
+    for z, lr, hr in decode_slices(inr, upscaler, device=device):
+        restored[z] = hr
+        if restored is not plain:
+            plain[z] = _restore(lr[np.newaxis], lanczos, inr)[0]
+        if on_slices is not None:
+            on_slices(z + 1, len(plain))
+    by_lanczos = compare_volumes(volume, plain, window)
+    return Measured(
+        lr_psnr=_lr_psnr(volume, inr, device),
+        reconstruction=by_lanczos if restored is plain else compare_volumes(volume, restored, window),
+        lanczos=by_lanczos,
+        upscaler=upscaler.name,
+    )
+
+
+def decode_slices(
+    inr: InrVolume, upscaler: Upscaler, *, device: Device = "auto"
+) -> Iterator[tuple[int, NDArray[np.float32], NDArray[Any]]]:
+    """Yield (z, LR slice, HR slice): both in the volume's units, the HR slice in its dtype."""
+    decoder = LrDecoder(inr, device)
+    depth = inr.geometry.shape[0]
+    for start in range(0, depth, SLICES_AT_ONCE):
+        lr = decoder.slices(range(start, min(start + SLICES_AT_ONCE, depth)))
+        hr = _restore(lr, upscaler, inr)
+        yield from zip(range(start, depth), lr, hr, strict=False)
+
+
+def lanczos_lr(volume: Volume, factor: Triple) -> NDArray[np.float32]:
+    """Return the LR (z, y, x) in the volume's units; padding counts as the lowest intensity."""
+    return downsample(lambda z: _filled(volume, z), volume.shape, factor)
+
+
+def lr_measured(volume: Volume, factor: Triple) -> NDArray[np.bool_] | None:
+    """Return which voxels of the LR were measured for the most part, or None if all of them were."""
+    if volume.padding is None:
+        return None
+    share = downsample(
+        lambda z: (volume.voxels[z] != volume.padding).astype(np.float32), volume.shape, factor
+    )
+    return share >= 0.5
+
+
+def _filled(volume: Volume, z: int) -> NDArray[np.float32]:
+    """Return slice z with its padding at the lowest intensity: outside the scan circle there is air."""
+    plane = volume.voxels[z].astype(np.float32)
+    if volume.padding is not None:
+        plane[volume.voxels[z] == volume.padding] = volume.intensity_range[0]
+    return plane
+
+
+def _restore(lr: NDArray[np.float32], upscaler: Upscaler, inr: InrVolume) -> NDArray[Any]:
+    """Put LR slices (n, y, x) back on the HR grid, within the intensity range and in the original's dtype."""
+    low, high = inr.intensity_range
+    hr = upscaler((lr - low) / (high - low), inr.geometry.shape[1:])
+    hr = np.clip(hr * (high - low) + low, low, high)
+    dtype = np.dtype(inr.dtype)
+    return (np.rint(hr) if dtype.kind in "iu" else hr).astype(dtype)
+
+
+def _lr_psnr(volume: Volume, inr: InrVolume, device: Device) -> float:
+    """PSNR (range) in dB of the decoded LR, on the grid the network was fitted to."""
+    error = LrDecoder(inr, device).fitted() - lanczos_lr(volume, inr.factor)
+    counted = lr_measured(volume, inr.factor)
+    low, high = inr.intensity_range
+    return psnr(
+        float(np.mean(np.square(error if counted is None else error[counted]), dtype=np.float64)), high - low
+    )

@@ -1,0 +1,260 @@
+"""Fit a SIREN to an LR volume: one generator, from a fresh network to the best weights it found.
+
+Source: Sheibanifard and Yu 2023, sections 3.3 and 4.2: mean squared error, Adam, batches of voxels.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim import Optimizer
+
+from ..core.errors import FitError
+from ..core.volume import Triple
+from .config import FitConfig, SirenConfig
+from .device import has_fast_bfloat16, out_of_memory
+from .siren import Siren, axis_coordinates, chunk_voxels
+
+MONITOR = 16_384  # voxels on which the PSNR is followed; the whole LR counts at the end
+MONITORINGS = 60  # how often in a fit
+SECONDS_PER_RECORD = 0.1  # progress is told at most this often
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitProgress:
+    """Where a fit stands."""
+
+    step: int
+    steps: int
+    loss: float  # mean squared error of the last step, intensities scaled to [-1, 1]
+    psnr: float  # dB (range) when last followed, on at most MONITOR voxels of the LR; 0 before the first
+    seconds: float  # since the fit began
+    seconds_left: float  # if all steps are done
+    siren: Siren  # the network as it is now; look at it (a preview) before asking for the next record
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """The best network a fit found."""
+
+    siren: Siren  # on the CPU
+    steps: int  # steps done when these weights were kept
+    psnr: float  # dB (range) on the whole LR
+    seconds: float
+    stopped: bool  # by the caller, before its last step or its target
+
+
+class LrSamples:
+    """The LR's voxels as (coordinate, intensity) pairs on a device.
+
+    Intensities are scaled to [-1, 1] by the intensity range. Beside them only one coordinate per
+    row, column and slice is kept, so memory does not grow with the voxels beyond the volume itself.
+    """
+
+    def __init__(
+        self,
+        lr: NDArray[np.float32],  # (z, y, x)
+        hr_shape: tuple[int, int, int],
+        factor: Triple,
+        intensity_range: tuple[float, float],
+        device: torch.device,
+        counted: NDArray[np.bool_] | None = None,  # (z, y, x): the voxels that the PSNR is of; None: all
+    ) -> None:
+        low, high = intensity_range
+        self.shape = lr.shape
+        self.intensity = torch.from_numpy(lr).to(device).flatten().sub(low).mul_(2 / (high - low)).sub_(1)
+        self.axes = [
+            axis_coordinates(length, scale, count).to(device)
+            for length, scale, count in zip(hr_shape, factor, lr.shape, strict=True)
+        ]
+
+        every = torch.arange(lr.size) if counted is None else torch.from_numpy(np.flatnonzero(counted))
+        self.counted = every.to(device)
+
+    def __len__(self) -> int:
+        return self.intensity.numel()
+
+    def at(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return coordinates (n, 3) and intensities (n,) of the voxels with these flat indices."""
+        columns = self.shape[2]
+        rows = self.shape[1] * columns
+        z, y, x = self.axes
+        inside = index % rows
+        coordinates = torch.stack([z[index // rows], y[inside // columns], x[inside % columns]], dim=-1)
+        return coordinates, self.intensity[index]
+
+    def chunks(self, index: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the samples with these flat indices, on a CPU in cache-sized chunks."""
+        for part in torch.split(index, chunk_voxels(index.device)):
+            yield self.at(part)
+
+
+def fit(
+    samples: LrSamples,
+    siren_config: SirenConfig,
+    config: FitConfig,
+    device: torch.device,
+    stop: Event | None = None,
+) -> Generator[FitProgress, None, FitResult]:
+    """Fit a fresh SIREN; yields a record about ten times a second and returns the best network.
+
+    Setting `stop` from another thread ends the fit within a chunk's time with what it has. The
+    generator always ends by returning or with an InrError: FitError if the fit diverges, runs out of
+    memory or the device fails.
+    """
+    with _errors_in_words(config, device):
+        return (yield from _fit(samples, siren_config, config, device, stop or Event()))
+
+
+def _fit(
+    samples: LrSamples, siren_config: SirenConfig, config: FitConfig, device: torch.device, stop: Event
+) -> Generator[FitProgress, None, FitResult]:
+    started = time.perf_counter()
+    siren = Siren(siren_config, seed=config.seed).to(device)
+    optimisers = _optimisers(siren, config)
+    random = torch.Generator(device).manual_seed(config.seed)
+    monitor = _monitor_index(samples, config.seed, device)
+    follow_every = max(1, config.steps // MONITORINGS)
+    best = _Best(siren)
+    step, psnr, loss, told = 0, 0.0, torch.zeros((), device=device), 0.0
+    met = False
+
+    while step < config.steps and not met:
+        index = torch.randint(len(samples), (config.batch,), generator=random, device=device)
+        _set_learning_rate(optimisers, config, step)
+        step_loss = _gradients(siren, samples, index, config, stop)
+        if step_loss is None:
+            break
+        for optimiser in optimisers:
+            optimiser.step()
+        loss, step = step_loss, step + 1
+
+        if step % follow_every == 0 or step == config.steps:
+            psnr = measure_psnr(siren, samples, monitor)
+            if not math.isfinite(psnr):
+                raise FitError(
+                    f"the fit diverged at step {step:,} with learning rate {config.learning_rate:g};"
+                    " choose a smaller learning rate"
+                )
+            best.offer(siren, step, psnr)
+            if config.target_psnr is not None and psnr >= config.target_psnr:
+                met = measure_psnr(siren, samples) >= config.target_psnr
+
+        seconds = time.perf_counter() - started
+        if seconds - told >= SECONDS_PER_RECORD or step == config.steps or met:
+            told = seconds
+            yield FitProgress(
+                step=step,
+                steps=config.steps,
+                loss=loss.item(),
+                psnr=psnr,
+                seconds=seconds,
+                seconds_left=seconds / step * (config.steps - step),
+                siren=siren,
+            )
+
+    stopped = step < config.steps and not met
+    if stopped and step > best.step:
+        best.offer(siren, step, measure_psnr(siren, samples, monitor))
+    best.restore(siren)
+    psnr = measure_psnr(siren, samples)
+    seconds = time.perf_counter() - started
+    return FitResult(siren=siren.cpu(), steps=best.step, psnr=psnr, seconds=seconds, stopped=stopped)
+
+
+def measure_psnr(siren: Siren, samples: LrSamples, index: Tensor | None = None) -> float:
+    """PSNR (range) in dB of the network at these voxels, or at all that count; NaN if it diverged."""
+    index = samples.counted if index is None else index
+    total = 0.0
+    with torch.inference_mode():
+        for coordinates, intensity in samples.chunks(index):
+            total += (siren(coordinates) - intensity).square().sum(dtype=torch.float64).item()
+    mse = total / len(index)
+    return 10 * math.log10(4 / mse) if mse > 0 else math.inf if mse == 0 else math.nan
+
+
+def _gradients(
+    siren: Siren, samples: LrSamples, index: Tensor, config: FitConfig, stop: Event
+) -> Tensor | None:
+    """Leave the step's gradients in the parameters; return its loss, or None if it was stopped."""
+    siren.zero_grad()
+    total = torch.zeros((), device=index.device)
+    mixed = config.precision == "mixed" and has_fast_bfloat16(index.device)
+    for coordinates, intensity in samples.chunks(index):
+        if stop.is_set():
+            return None
+        loss = (siren(coordinates, mixed) - intensity).square().sum() / config.batch
+        loss.backward()
+        total += loss.detach()
+    return total
+
+
+def _optimisers(siren: Siren, config: FitConfig) -> list[Optimizer]:
+    """Adam for everything, or Muon (Jordan et al. 2024) for the hidden matrices and Adam for the rest."""
+    if config.optimiser == "adam" or siren.config.layers == 1:
+        return [torch.optim.Adam(siren.parameters(), lr=config.learning_rate)]
+    tensors = dict(siren.named_parameters())
+    hidden = [tensors.pop(f"sine.{layer}.weight") for layer in range(1, siren.config.layers)]
+    rest = tensors.values()
+    return [
+        torch.optim.Muon(hidden, lr=config.learning_rate, weight_decay=0.0),
+        torch.optim.Adam(rest, lr=config.learning_rate),
+    ]
+
+
+def _set_learning_rate(optimisers: list[Optimizer], config: FitConfig, step: int) -> None:
+    """Constant as in the paper, or a half cosine from the full rate to nothing over the steps."""
+    if config.schedule == "constant":
+        return
+    rate = config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+
+
+def _monitor_index(samples: LrSamples, seed: int, device: torch.device) -> Tensor:
+    """Voxels on which the PSNR is followed: all of a small LR, an even choice of a large one."""
+    counted = samples.counted
+    if len(counted) <= MONITOR:
+        return counted
+    random = torch.Generator(device).manual_seed(seed + 1)
+    return counted[torch.randint(len(counted), (MONITOR,), generator=random, device=device)]
+
+
+class _Best:
+    """The weights with the highest PSNR so far."""
+
+    def __init__(self, siren: Siren) -> None:
+        self.step, self.psnr = 0, -math.inf
+        self.tensors = {name: tensor.clone() for name, tensor in siren.state_dict().items()}
+
+    def offer(self, siren: Siren, step: int, psnr: float) -> None:
+        if psnr > self.psnr:
+            self.step, self.psnr = step, psnr
+            for name, tensor in siren.state_dict().items():
+                self.tensors[name].copy_(tensor)
+
+    def restore(self, siren: Siren) -> None:
+        siren.load_state_dict(self.tensors)
+
+
+@contextmanager
+def _errors_in_words(config: FitConfig, device: torch.device) -> Iterator[None]:
+    """Turn torch's RuntimeErrors into a FitError, which no worker swallows."""
+    try:
+        yield
+    except RuntimeError as error:
+        if out_of_memory(error):
+            raise FitError(
+                f"{device} ran out of memory at batch {config.batch:,}; choose a smaller batch or the CPU"
+            ) from error
+        raise FitError(f"the fit failed on {device}: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,43 @@
+"""One door for files: `load` reads a CT source or an `.inr`, `save` writes a volume or an `.inr`."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from ..core.errors import InrFileError
+from ..core.volume import Volume
+from ..inr.inr_volume import InrVolume
+from .inr_file import looks_like_inr, read_inr, write_inr
+from .sources import read_source
+from .volumes import write_volume
+
+SUFFIX = ".inr"
+
+
+def load(path: str | PathLike[str], *, series: str | None = None) -> Volume | InrVolume:
+    """Read a file or folder: an `.inr` gives an `InrVolume`, a CT source a `Volume`.
+
+    A source is a DICOM folder or file, NIfTI, a TIFF stack, a folder of PNG or TIFF slices, `.npy` or `.npz`.
+    `series` chooses among several DICOM series. Raises SourceError or InrFileError with what is wrong.
+    """
+    path = Path(path)
+    if path.suffix.lower() == SUFFIX or (path.is_file() and looks_like_inr(path)):
+        return read_inr(path)
+    return read_source(path, series=series)
+
+
+def save(content: Volume | InrVolume, path: str | PathLike[str]) -> None:
+    """Write an `InrVolume` to an `.inr`, or a `Volume` to NIfTI, TIFF or `.npy` by the suffix.
+
+    The file is whole or not there: an interrupted save leaves an old one as it was.
+    """
+    path = Path(path)
+    if isinstance(content, Volume):
+        write_volume(content, path)
+    elif path.suffix.lower() == SUFFIX:
+        write_inr(content, path)
+    else:
+        raise InrFileError(
+            f"a fitted network is saved as {SUFFIX}, not {path.name}; decompress it for other formats"
+        )
