@@ -11,7 +11,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -106,12 +106,13 @@ def compress(
     """Fit a network to a CT volume and save it as an .inr."""
     from . import codec
     from .inr.device import find_device
-    from .io.files import check_inr_output, save
+    from .io.files import SUFFIX, save
+    from .io.volumes import check_output
     from .superres.upscale import find_upscaler
 
     started = time.perf_counter()
     settings = _settings(preset, factor, layers, hidden, omega, lr, batch, steps, target_psnr, seed)
-    check_inr_output(output)
+    check_output(output, [SUFFIX])
     restore = find_upscaler(upscaler, settings.factor[1:], device=device)
     where = find_device(device)
     volume = _read(src, series)
@@ -201,10 +202,7 @@ def info(src: InrPath, as_json: JsonOption = False) -> None:
     if as_json:
         _print_json(declared)
         return
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in _flat(declared):
-        table.add_row(name, value)
-    out.print(table, highlight=False)
+    _print_rows(_flat(declared))
 
 
 @app.command()
@@ -251,7 +249,8 @@ def series(src: Source, as_json: JsonOption = False) -> None:
         ]
         _print_json({"series": rows, "skipped": listing.skipped_by_reason})
         return
-    table = Table("", "description", "slices", "size", "kernel", "UID", box=None, pad_edge=False)
+    table = Table("", "description", "slices", "size", "kernel", box=None, pad_edge=False)
+    table.add_column("UID", overflow="fold")
     for number, line in enumerate(listing.series, start=1):
         size = f"{line.rows} x {line.columns}"
         table.add_row(str(number), line.description, str(line.slices), size, line.kernel, line.uid)
@@ -459,7 +458,9 @@ def _print_comparison(report: dict[str, Any], as_json: bool) -> None:
         _print_json(report)
         return
     peak, units = f"range, peak {report['peak']:,.0f} {report['units']}", report["units"]
-    table = Table(show_header=False, box=None, pad_edge=False)
+    ratio = f"{report['ratio']:,.0f}:1"
+    if report["ratio_with_model"] != report["ratio"]:
+        ratio += f" ({report['ratio_with_model']:,.0f}:1 with the SR model's bytes)"
     rows = [
         ("file", f"{_bytes(report['file_bytes'])} for {_bytes(report['source_bytes'])} of stored pixels"),
         (
@@ -478,9 +479,15 @@ def _print_comparison(report: dict[str, Any], as_json: bool) -> None:
         ),
         ("picture", report["figure"]),
     ]
+    _print_rows(rows)
+
+
+def _print_rows(rows: Iterable[tuple[str, str]]) -> None:
+    """Print names and values in two columns, however long the values are."""
+    rows = list(rows)
+    width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        table.add_row(name, value)
-    out.print(table, highlight=False)
+        print(f"{name:<{width}}  {value}")
 
 
 def _print_json(report: dict[str, Any]) -> None:
@@ -531,6 +538,7 @@ def _progress(*more: TextColumn) -> Progress:
         *more,
         console=err,
         transient=True,
+        disable=not err.is_terminal,
     )
 
 

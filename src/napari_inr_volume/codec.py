@@ -124,9 +124,17 @@ def decompress(
 
 
 def fit_volume(
-    volume: Volume, settings: Settings, *, device: Device = "auto", stop: Event | None = None
+    volume: Volume,
+    settings: Settings,
+    *,
+    device: Device = "auto",
+    stop: Event | None = None,
+    drop: Event | None = None,
 ) -> Generator[FitProgress, None, FitResult]:
-    """Downsample the volume and fit a network to its LR; yields progress, returns the best network."""
+    """Downsample the volume and fit a network to its LR; yields progress, returns the best network.
+
+    From another thread, `stop` ends the fit with what it has, `drop` with a FitError and at once.
+    """
     where = find_device(device)
     samples = LrSamples(
         lanczos_lr(volume, settings.factor),
@@ -135,6 +143,7 @@ def fit_volume(
         intensity_range=volume.intensity_range,
         device=where,
         counted=lr_measured(volume, settings.factor),
+        drop=drop,
     )
     return (yield from fit(samples, settings.siren, settings.fit, where, stop))
 
@@ -149,9 +158,16 @@ def pack(
     on_slices: OnSlices | None = None,
 ) -> InrVolume:
     """Code the fitted weights, and measure what they decode to against the volume."""
+    inr = encode(volume, settings, result, upscaler)
+    measured = measure(volume, inr, upscaler, device=device, on_slices=on_slices)
+    return replace(inr, quality=measured.quality)
+
+
+def encode(volume: Volume, settings: Settings, result: FitResult, upscaler: Upscaler) -> InrVolume:
+    """Code the fitted weights; the quality is left to be measured."""
     if result.steps == 0:
         raise FitError("the fit was stopped before its first result; there is nothing to keep")
-    inr = InrVolume(
+    return InrVolume(
         siren=settings.siren,
         coding=CODING,
         payload=encode_weights(result.siren.weights(), settings.siren.shapes, CODING),
@@ -167,8 +183,6 @@ def pack(
         quality=None,
         software=f"napari-inr-volume {__version__}",
     )
-    measured = measure(volume, inr, upscaler, device=device, on_slices=on_slices)
-    return replace(inr, quality=measured.quality)
 
 
 def measure(
@@ -178,10 +192,13 @@ def measure(
     *,
     device: Device = "auto",
     window: Window | None = None,
+    lr: NDArray[np.float32] | None = None,
     on_slices: OnSlices | None = None,
 ) -> Measured:
     """Say how good an `InrVolume` is, by decoding it and comparing with the original.
 
+    `window` is the one of the 8-bit PSNR, by default the full range; `lr` the decoded LR if it is at hand.
+    `on_slices` is told of decoding and of comparing, and may raise to end it.
     Raises VolumeError if the volume is not of the original's shape.
     """
     if volume.shape != inr.geometry.shape:
@@ -192,16 +209,25 @@ def measure(
     lanczos = LanczosUpscaler(inr.factor[1:])
     plain = np.empty(volume.shape, dtype=inr.dtype)
     restored = plain if upscaler.name == lanczos.name else np.empty_like(plain)
-    for z, lr, hr in decode_slices(inr, upscaler, device=device):
+    done, total = 0, len(plain) * (2 if restored is plain else 3)
+
+    def one_more(*_: int) -> None:
+        nonlocal done
+        done += 1
+        if on_slices is not None:
+            on_slices(done, total)
+
+    for z, lr_slice, hr in decode_slices(inr, upscaler, device=device):
         restored[z] = hr
         if restored is not plain:
-            plain[z] = _restore(lr[np.newaxis], lanczos, inr)[0]
-        if on_slices is not None:
-            on_slices(z + 1, len(plain))
-    by_lanczos = compare_volumes(volume, plain, window)
+            plain[z] = restore_slices(lr_slice[np.newaxis], lanczos, inr)[0]
+        one_more()
+    by_lanczos = compare_volumes(volume, plain, window, one_more)
     return Measured(
-        lr_psnr=_lr_psnr(volume, inr, device),
-        reconstruction=by_lanczos if restored is plain else compare_volumes(volume, restored, window),
+        lr_psnr=_lr_psnr(volume, inr, LrDecoder(inr, device).fitted() if lr is None else lr),
+        reconstruction=by_lanczos
+        if restored is plain
+        else compare_volumes(volume, restored, window, one_more),
         lanczos=by_lanczos,
         upscaler=upscaler.name,
     )
@@ -215,7 +241,7 @@ def decode_slices(
     depth = inr.geometry.shape[0]
     for start in range(0, depth, SLICES_AT_ONCE):
         lr = decoder.slices(range(start, min(start + SLICES_AT_ONCE, depth)))
-        hr = _restore(lr, upscaler, inr)
+        hr = restore_slices(lr, upscaler, inr)
         yield from zip(range(start, depth), lr, hr, strict=False)
 
 
@@ -236,24 +262,25 @@ def lr_measured(volume: Volume, factor: Triple) -> NDArray[np.bool_] | None:
 
 def _filled(volume: Volume, z: int) -> NDArray[np.float32]:
     """Return slice z with its padding at the lowest intensity: outside the scan circle there is air."""
-    plane = volume.voxels[z].astype(np.float32)
+    plane: NDArray[np.float32] = volume.voxels[z].astype(np.float32)
     if volume.padding is not None:
         plane[volume.voxels[z] == volume.padding] = volume.intensity_range[0]
     return plane
 
 
-def _restore(lr: NDArray[np.float32], upscaler: Upscaler, inr: InrVolume) -> NDArray[Any]:
+def restore_slices(lr: NDArray[np.float32], upscaler: Upscaler, inr: InrVolume) -> NDArray[Any]:
     """Put LR slices (n, y, x) back on the HR grid, within the intensity range and in the original's dtype."""
     low, high = inr.intensity_range
     hr = upscaler((lr - low) / (high - low), inr.geometry.shape[1:])
-    hr = np.clip(hr * (high - low) + low, low, high)
+    # In float64: the largest int32 is no float32, and would come back as the smallest.
+    hr = np.clip(hr.astype(np.float64) * (high - low) + low, low, high)
     dtype = np.dtype(inr.dtype)
     return (np.rint(hr) if dtype.kind in "iu" else hr).astype(dtype)
 
 
-def _lr_psnr(volume: Volume, inr: InrVolume, device: Device) -> float:
+def _lr_psnr(volume: Volume, inr: InrVolume, lr: NDArray[np.float32]) -> float:
     """PSNR (range) in dB of the decoded LR, on the grid the network was fitted to."""
-    error = LrDecoder(inr, device).fitted() - lanczos_lr(volume, inr.factor)
+    error = lr - lanczos_lr(volume, inr.factor)
     counted = lr_measured(volume, inr.factor)
     low, high = inr.intensity_range
     return psnr(

@@ -46,7 +46,8 @@ class Geometry:
             raise VolumeError("the columns of direction must not lie in one plane")
         if self.slice_positions is not None:
             steps = np.diff(self.slice_positions)
-            if len(self.slice_positions) != self.shape[0] or not (steps > 0).all():
+            rising = bool((steps > 0).all() and np.isfinite(self.slice_positions).all())
+            if len(self.slice_positions) != self.shape[0] or not rising:
                 raise VolumeError(
                     f"slice_positions must be {self.shape[0]} increasing distances in mm, one a slice"
                 )

@@ -29,10 +29,10 @@ class LrDecoder:
         depth = self.inr.geometry.shape[0]
         return self._evaluate(axis_coordinates(depth, 1.0, depth)[list(z)])
 
-    def fitted(self) -> NDArray[np.float32]:
-        """Return the LR (z, y, x) on the grid the network was fitted to, in the volume's units."""
+    def fitted(self, part: slice = slice(None)) -> NDArray[np.float32]:
+        """Return the LR (z, y, x), or a part of its slices, on the grid the network was fitted to."""
         depth, count = self.inr.geometry.shape[0], self.inr.lr_shape[0]
-        return self._evaluate(axis_coordinates(depth, self.inr.factor[0], count))
+        return self._evaluate(axis_coordinates(depth, self.inr.factor[0], count)[part])
 
     def _evaluate(self, z: torch.Tensor) -> NDArray[np.float32]:
         inr = self.inr

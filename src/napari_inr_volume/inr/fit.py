@@ -68,6 +68,7 @@ class LrSamples:
         intensity_range: tuple[float, float],
         device: torch.device,
         counted: NDArray[np.bool_] | None = None,  # (z, y, x): the voxels that the PSNR is of; None: all
+        drop: Event | None = None,  # set it from another thread to end all work on the samples
     ) -> None:
         low, high = intensity_range
         self.shape = lr.shape
@@ -79,6 +80,7 @@ class LrSamples:
 
         every = torch.arange(lr.size) if counted is None else torch.from_numpy(np.flatnonzero(counted))
         self.counted = every.to(device)
+        self._drop = drop
 
     def __len__(self) -> int:
         return self.intensity.numel()
@@ -93,8 +95,13 @@ class LrSamples:
         return coordinates, self.intensity[index]
 
     def chunks(self, index: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the samples with these flat indices, on a CPU in cache-sized chunks."""
+        """Yield the samples with these flat indices, on a CPU in cache-sized chunks.
+
+        Raises FitError as soon as the fit is to be dropped.
+        """
         for part in torch.split(index, chunk_voxels(index.device)):
+            if self._drop is not None and self._drop.is_set():
+                raise FitError("the fit was dropped; nothing of it is kept")
             yield self.at(part)
 
 

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import skip_init
 
 from .config import SirenConfig
 
@@ -30,8 +31,8 @@ class Siren(nn.Module):
         width = config.hidden_features
         inputs = [3] + [width] * (config.layers - 1)
         self.omegas = [config.omega_0] + [config.hidden_omega] * (config.layers - 1)
-        self.sine = nn.ModuleList(nn.Linear(features, width) for features in inputs)
-        self.linear = nn.Linear(width, 1)
+        self.sine = nn.ModuleList(_linear(features, width) for features in inputs)
+        self.linear = _linear(width, 1)
         self._initialise(torch.Generator().manual_seed(seed))
 
     def _initialise(self, generator: torch.Generator) -> None:
@@ -89,6 +90,12 @@ class Siren(nn.Module):
         siren = cls(config)
         siren.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
         return siren
+
+
+def _linear(in_features: int, out_features: int) -> nn.Linear:
+    """Return a layer without first weights: torch would draw them from its global generator, for nothing."""
+    layer: nn.Linear = skip_init(nn.Linear, in_features, out_features)  # type: ignore[no-untyped-call]
+    return layer
 
 
 def _sine(layer: nn.Module, omega: float, features: Tensor) -> Tensor:

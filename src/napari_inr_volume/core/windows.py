@@ -1,0 +1,67 @@
+"""Named CT windows: which part of the intensities is shown from black to white."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InrError
+from .volume import Volume
+
+WindowName = Literal["full", "brain", "soft tissue", "bone", "lung"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A range of intensities by its middle and its width, as scanners and viewers give it."""
+
+    name: str
+    level: float  # the middle, in the volume's units (HU)
+    width: float  # from black to white, in the same units
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.level) and 0 < self.width < np.inf):
+            raise InrError(
+                f"a window needs a finite level and a width above 0, got {self.level:g} / {self.width:g}"
+            )
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The intensities shown black and white."""
+        return self.level - self.width / 2, self.level + self.width / 2
+
+    def to_8bit(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return `values` as grey levels 0 to 255, clipped to the window and rounded to the nearest."""
+        black, _ = self.limits
+        grey = (values.astype(np.float64) - black) * (255 / self.width)
+        return np.rint(np.clip(grey, 0, 255, out=grey), out=grey).astype(np.uint8)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.level:g} / {self.width:g})"
+
+
+# Level / width in HU: the default CT presets of the OHIF viewer.
+WINDOWS: dict[str, Window] = {
+    "brain": Window("brain", 40, 80),
+    "soft tissue": Window("soft tissue", 40, 400),
+    "bone": Window("bone", 480, 2500),
+    "lung": Window("lung", -600, 1500),
+}
+
+
+def find_window(name: str, volume: Volume) -> Window:
+    """Return the window of this name for `volume`; "full" is its intensity range.
+
+    Raises InrError for a name there is not, and for a window in HU on a volume that is not in HU.
+    """
+    if name == "full":
+        low, high = volume.intensity_range
+        return Window("full", (low + high) / 2, high - low)
+    if name not in WINDOWS:
+        raise InrError(f"there is no window {name!r}; choose one of {', '.join(get_args(WindowName))}")
+    if volume.units != "HU":
+        raise InrError(f"the window {name!r} is in HU, but this volume's values are not; use the window full")
+    return WINDOWS[name]

@@ -1,0 +1,187 @@
+"""How the images of a DICOM series lie on top of each other: slices in, order and geometry out.
+
+Order and distances come from ImagePositionPatient alone; file names, InstanceNumber, SliceLocation
+and SliceThickness say too often something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import SourceError
+from ..core.volume import Geometry, Triple
+from .dicom_slices import Slice
+
+SAME_PLACE = 1e-3  # mm; origins closer than this are one
+SIDEWAYS = 0.25  # pixels by which an origin may lie beside the line through the first and the last
+REGULAR = 0.02  # of the mean distance by which a slice may leave the regular grid
+MULTIPLE = 0.1  # of the common distance within which a step counts as a multiple of it
+CHANGED_PLAN = 3  # so many equal steps in a row are a change of the scan plan, fewer a gap
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """The images of a series in the order of the volume's z axis."""
+
+    planes: tuple[tuple[Slice, ...], ...]  # one a position; more than one slice where files are copies
+    geometry: Geometry
+
+
+def stack(slices: Sequence[Slice]) -> Stack:
+    """Put the slices of one series on top of each other, along the normal of their planes.
+
+    A tilted gantry gives a z axis that is not the normal (the stack is sheared, the voxels stay as
+    measured); irregular distances are kept as `slice_positions`. Raises SourceError, naming the
+    slices, if their grids differ, if some lie beside the others, or if slices are missing.
+    """
+    first = slices[0]
+    for other in slices:
+        _refuse_unplaced(other)
+        _refuse_unlike(first, other)
+    along_row, down_column = _axes(first)
+    normal = np.cross(along_row, down_column)
+    planes = _group_planes(slices, normal)
+    origins = np.array([plane[0].position for plane in planes])
+    between_rows, between_columns = first.pixel_spacing or (1.0, 1.0)
+    z_axis, distance, positions = normal, first.thickness or 1.0, None
+    if len(planes) > 1:
+        heads = [plane[0] for plane in planes]
+        z_axis, along = _line(heads, origins, SIDEWAYS * min(between_rows, between_columns))
+        _refuse_gaps(heads, along)
+        distance = float(along[-1]) / (len(along) - 1)
+        even = distance * np.arange(len(along))
+        positions = along if np.abs(along - even).max() > REGULAR * distance else None
+    direction = np.stack([z_axis, down_column, along_row], axis=1) + 0.0  # no minus zero
+    geometry = Geometry(
+        shape=(len(planes), *first.size),
+        spacing=(distance, between_rows, between_columns),
+        origin=_triple(origins[0]),
+        direction=(_triple(direction[0]), _triple(direction[1]), _triple(direction[2])),
+        slice_positions=None if positions is None else tuple(positions.tolist()),
+    )
+    return Stack(planes=planes, geometry=geometry)
+
+
+def _refuse_unplaced(image: Slice) -> None:
+    for name, value in (
+        ("ImagePositionPatient", image.position),
+        ("ImageOrientationPatient", image.orientation),
+        ("PixelSpacing", image.pixel_spacing),
+    ):
+        if value is None:
+            raise SourceError(f"{image} has no usable {name}, so where its voxels lie is unknown")
+    if min(image.pixel_spacing or (0.0,)) <= 0:
+        raise SourceError(f"{image} has PixelSpacing {image.pixel_spacing}; both must be above 0 mm")
+
+
+def _refuse_unlike(first: Slice, other: Slice) -> None:
+    """Raise SourceError if two slices of a series cannot be planes of one volume.
+
+    AcquisitionNumber may differ: step-and-shoot scans count it up with every slice.
+    """
+    for name, one, two in (
+        ("rows x columns", first.size, other.size),
+        ("RescaleType", first.rescale_type, other.rescale_type),
+        ("FrameOfReferenceUID", first.frame_of_reference, other.frame_of_reference),
+    ):
+        if one != two:
+            raise SourceError(_unlike(first, other, name, one, two))
+    for name, near, far, tolerance in (
+        ("PixelSpacing", first.pixel_spacing, other.pixel_spacing, 1e-4),
+        ("ImageOrientationPatient", first.orientation, other.orientation, 1e-3),
+    ):
+        if not np.allclose(np.array(near), np.array(far), rtol=0, atol=tolerance):
+            raise SourceError(_unlike(first, other, name, near, far))
+
+
+def _unlike(first: Slice, other: Slice, name: str, one: object, two: object) -> str:
+    return (
+        f"the images of the series do not fit together: {name} is {one} in {first} and {two} in {other};"
+        " give the files of one stack"
+    )
+
+
+def _axes(image: Slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the unit vectors along a row (x) and down a column (y) of an image."""
+    cosines = np.array(image.orientation).reshape(2, 3)
+    lengths = np.linalg.norm(cosines, axis=1)
+    if np.abs(lengths - 1).max() > 1e-2 or abs(float(cosines[0] @ cosines[1])) > 1e-2:
+        raise SourceError(
+            f"{image} has ImageOrientationPatient {image.orientation}, which is no pair of perpendicular"
+            " unit vectors"
+        )
+    along_row, down_column = cosines / lengths[:, np.newaxis]
+    return along_row, down_column
+
+
+def _group_planes(slices: Sequence[Slice], normal: NDArray[np.float64]) -> tuple[tuple[Slice, ...], ...]:
+    """Sort the slices along the normal, and put those of one position together."""
+    height = {image: float(np.array(image.position) @ normal) for image in slices}
+    ordered = sorted(slices, key=lambda image: (height[image], image.path, image.frame))
+    planes: list[list[Slice]] = []
+    for image in ordered:
+        if not planes or height[image] - height[planes[-1][0]] > SAME_PLACE:
+            planes.append([image])
+            continue
+        twin = planes[-1][0]
+        if not np.allclose(np.array(image.position), np.array(twin.position), rtol=0, atol=SAME_PLACE):
+            raise SourceError(
+                f"{twin} and {image} lie in one plane, side by side; give the files of one stack"
+            )
+        planes[-1].append(image)
+    return tuple(tuple(plane) for plane in planes)
+
+
+def _line(
+    heads: Sequence[Slice], origins: NDArray[np.float64], tolerance: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the unit vector from the first to the last origin, and each origin's place on it in mm."""
+    chord = origins[-1] - origins[0]
+    z_axis = chord / np.linalg.norm(chord)
+    along = np.round((origins - origins[0]) @ z_axis, 9)  # the subtraction leaves 0.9999999999999929 mm
+    aside = np.linalg.norm(origins - origins[0] - along[:, np.newaxis] * z_axis, axis=1)
+    if aside.max() > tolerance:
+        worst = int(aside.argmax())
+        raise SourceError(
+            f"{heads[worst]} lies {aside[worst]:.2f} mm beside the line through the other slices' origins;"
+            f" up to {tolerance:.2f} mm (a quarter of a pixel) is allowed"
+        )
+    return z_axis, along
+
+
+def _refuse_gaps(heads: Sequence[Slice], along: NDArray[np.float64]) -> None:
+    """Raise SourceError if slices are missing: most steps are equal, and a few a multiple of them.
+
+    Distances that are merely uneven, or that change for a whole run of slices, are as scanned.
+    """
+    ratios = np.diff(along)
+    common = float(np.sort(ratios)[(len(ratios) - 1) // 2])
+    ratios /= common
+    if np.count_nonzero(np.abs(ratios - 1) <= MULTIPLE) * 2 < len(ratios):
+        return
+    kinds = [round(ratio) if abs(ratio - round(ratio)) <= MULTIPLE else 0 for ratio in map(float, ratios)]
+    gaps: list[int] = []
+    start = 0
+    for kind, run in groupby(kinds):
+        length = len(list(run))
+        if kind >= 2 and length < CHANGED_PLAN:
+            gaps += range(start, start + length)
+        start += length
+    if gaps:
+        pairs = ", ".join(f"{heads[gap]} and {heads[gap + 1]}" for gap in gaps[:3])
+        more = f" and {len(gaps) - 3} more gaps" if len(gaps) > 3 else ""
+        raise SourceError(
+            f"slices are missing between {pairs}{more}, which lie {common * kinds[gaps[0]]:.4g} mm apart"
+            f" where the others have {common:.4g} mm; add the missing files, or give those of one side"
+        )
+
+
+def _triple(values: Any) -> Triple:
+    x, y, z = (float(value) for value in values)
+    return x, y, z

@@ -1,0 +1,46 @@
+"""One door for everything that can be compressed: DICOM or not, file or folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ..core.errors import SourceError
+from ..core.volume import Volume
+from .dicom import looks_like_dicom, read_dicom
+from .slices import find_slices
+from .volumes import READERS, find_suffix, read_volume
+
+
+def read_source(
+    path: Path, series: str | None = None, on_progress: Callable[[int, int], None] | None = None
+) -> Volume:
+    """Read what lies at `path` as a Volume: DICOM, NIfTI, a TIFF stack, NumPy, or a folder of slices.
+
+    A folder with any DICOM file in or below it is read as DICOM, else as PNG or TIFF slices. `series`
+    chooses among several DICOM series; `on_progress` is told (done, total) and may raise to stop.
+    Raises SourceError with what is wrong and what to do.
+    """
+    if not path.exists():
+        raise SourceError(f"there is no file or folder '{path}'")
+    if _holds_dicom(path):
+        return read_dicom(path, series, on_progress)
+    if series is not None:
+        raise SourceError(f"'{path}' is not DICOM, so it has no series to choose from; leave the series out")
+    if path.is_dir():
+        if not find_slices(path):
+            raise SourceError(f"the folder '{path}' holds neither DICOM files nor PNG or TIFF slices")
+    elif path.suffix.lower() == ".inr":
+        raise SourceError(f"'{path.name}' is compressed already; decompress it, or give the original")
+    elif find_suffix(path) not in READERS:
+        raise SourceError(
+            f"'{path.name}' is not DICOM and none of the other files read here: {', '.join(READERS)}"
+        )
+    return read_volume(path, on_progress)
+
+
+def _holds_dicom(path: Path) -> bool:
+    """Return whether a file is DICOM, or any file in or below a folder."""
+    if path.is_dir():
+        return any(looks_like_dicom(file) for file in path.rglob("*"))
+    return find_suffix(path) not in READERS and looks_like_dicom(path)

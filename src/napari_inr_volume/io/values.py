@@ -1,0 +1,76 @@
+"""What the numbers stored in a file mean, where the file says little about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import SourceError
+from ..core.volume import Triple, Units
+
+Voxels = NDArray[Any]
+
+
+def rescaled(stored: Voxels, slope: float = 1.0, intercept: float = 0.0) -> Voxels:
+    """Return stored * slope + intercept in native byte order, without a copy if nothing changes.
+
+    Integers stay integers where slope and intercept are whole: the smallest of int16, int32 and
+    int64 that holds them. Otherwise they become float32, or float64 if that loses digits.
+    """
+    kind = stored.dtype.kind
+    if kind not in "iuf":
+        return stored  # Volume says what is wrong with it
+    if (slope, intercept) == (1, 0):
+        too_wide = kind == "f" and stored.dtype.itemsize > 8  # long double: no library behind us takes it
+        return stored.astype(np.float64 if too_wide else stored.dtype.newbyteorder("="), copy=False)
+    if kind != "f" and float(slope).is_integer() and float(intercept).is_integer():
+        working: Any = np.int64
+        slope, intercept = int(slope), int(intercept)
+        ends = [int(end) * slope + intercept for end in (stored.min(), stored.max())]
+        dtype: Any = next((kind for kind in (np.int16, np.int32) if _holds(kind, ends)), np.int64)
+    else:
+        working = np.float64
+        dtype = np.result_type(stored.dtype, np.float32)
+    values = np.empty(stored.shape, dtype)
+    for z, plane in enumerate(stored):  # slice by slice: no wide copy of the whole
+        values[z] = plane.astype(working) * slope + intercept
+    return values
+
+
+def _holds(kind: Any, values: list[int]) -> bool:
+    return bool(np.iinfo(kind).min <= min(values) and max(values) <= np.iinfo(kind).max)
+
+
+def guess_meaning(voxels: Voxels) -> tuple[Units, float | None]:
+    """Return the units and the padding of voxels (z, y, x) of which the file says nothing.
+
+    They are HU if any lies below -200: the air in a CT is -1000, while grey levels, counts and MR are not
+    negative. A value below -1024, the least that 12 bits hold, is padding if all corners have it.
+    """
+    if voxels.ndim != 3 or voxels.size == 0 or voxels.dtype.kind not in "if":
+        return "raw", None
+    low = float(voxels.min())
+    if not low < -200:  # also for NaN
+        return "raw", None
+    corners = voxels[np.ix_([0, -1], [0, -1], [0, -1])]
+    return "HU", low if low < -1024 and (corners == low).all() else None
+
+
+def only_grey(pixels: Voxels, axis: int, path: Path) -> Voxels:
+    """Return the grey values of pixels with samples along `axis`; alpha is ignored.
+
+    Red, green and blue must be equal: many programs export grey pictures like that. Raises SourceError.
+    """
+    samples = np.moveaxis(pixels, axis, 0)
+    if len(samples) > 2 and not all(np.array_equal(samples[0], other) for other in samples[1:3]):
+        raise SourceError(f"'{path.name}' is in colour; export grey values")
+    return np.ascontiguousarray(samples[0])
+
+
+def triple(values: Any) -> Triple:
+    """Return three numbers, one an axis, as floats."""
+    first, second, third = (float(value) for value in values)
+    return first, second, third

@@ -1,0 +1,130 @@
+"""Volumes in files that are not DICOM: NIfTI, TIFF stacks, NumPy, folders of PNG or TIFF slices.
+
+What a file does not say about its geometry is taken as voxels of 1 mm, and `values.guess_meaning` decides
+about its units.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.atomic import atomic_write
+from ..core.errors import SourceError
+from ..core.volume import Triple, Volume
+from .foreign import errors_of_ours
+from .nifti import read_nifti, write_nifti
+from .slices import read_slices
+from .tiff import read_tiff, write_tiff
+from .values import guess_meaning, rescaled, triple
+
+
+def read_volume(path: Path, on_progress: Callable[[int, int], None] | None = None) -> Volume:
+    """Read a NIfTI, TIFF or NumPy file, or a folder of PNG or TIFF slices, as a Volume (z, y, x).
+
+    `on_progress` is told (slices done, slices in all) of a folder, and may raise to stop. Raises
+    SourceError for what is missing, damaged or of another kind, VolumeError for what can be read but
+    makes no volume.
+    """
+    if path.is_dir():
+        return read_slices(path, on_progress)
+    if find_suffix(path) not in READERS:
+        raise SourceError(f"'{path.name}' is none of the files read here: {', '.join(READERS)}")
+    with errors_of_ours(path, "read"):
+        return READERS[find_suffix(path)](path)
+
+
+def write_volume(volume: Volume, path: Path) -> None:
+    """Write a volume as NIfTI, TIFF or `.npy`, by the suffix; whole, or not at all.
+
+    TIFF keeps everything. NIfTI keeps the geometry in single precision, and of irregular slices only the
+    mean distance, as its description then says. `.npy` keeps nothing but the voxels. Raises SourceError
+    as `check_output` does, InrError if the file cannot be saved.
+    """
+    check_output(path)
+    with errors_of_ours(path, "written"), atomic_write(path) as temporary:
+        WRITERS[find_suffix(path)](volume, temporary)
+
+
+def check_output(path: Path, suffixes: Collection[str] | None = None) -> None:
+    """Raise SourceError unless `path` can be written, by default as a volume. Call it before a long job."""
+    folder = path.absolute().parent
+    suffixes = WRITERS if suffixes is None else suffixes
+    if find_suffix(path) not in suffixes:
+        raise SourceError(f"'{path.name}' must end in {' or '.join(suffixes)}; choose another name")
+    if path.is_dir():
+        raise SourceError(f"'{path}' is a folder; give the name of a file in it")
+    if not folder.is_dir():
+        raise SourceError(f"there is no folder '{folder}' to write '{path.name}' to; make it first")
+    if not os.access(folder, os.W_OK):
+        raise SourceError(f"nothing can be written to the folder '{folder}'; choose another one")
+
+
+def find_suffix(path: Path) -> str:
+    """Return the suffix that tells the format, in small letters: .nii.gz has two dots."""
+    return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
+
+
+def _read_numpy(path: Path) -> Volume:
+    """Read one array, or of several in an `.npz` the one named `voxels`; `spacing` beside it is in mm."""
+    spacing: Triple = (1.0, 1.0, 1.0)
+    try:
+        with path.open("rb") as file:  # numpy forgets to close a damaged one
+            stored = np.load(file, allow_pickle=False)
+            if not isinstance(stored, np.ndarray):
+                arrays = stored
+                stored = arrays[_voxels_name(arrays.files, path)]
+                if "spacing" in arrays.files:
+                    spacing = _spacing(arrays["spacing"], path)
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise SourceError(
+            f"'{path.name}' is no plain array of numbers (pickled objects are never loaded);"
+            " save one with numpy.save"
+        ) from error
+    voxels = rescaled(stored)
+    units, padding = guess_meaning(voxels)
+    return Volume.from_array(voxels, spacing, units=units, padding=padding)
+
+
+def _voxels_name(names: list[str], path: Path) -> str:
+    arrays = [name for name in names if name != "spacing"]
+    if "voxels" not in arrays and len(arrays) != 1:
+        raise SourceError(
+            f"'{path.name}' holds the arrays {', '.join(names) or 'none'}; name the volume's 'voxels',"
+            " or save it alone"
+        )
+    return "voxels" if "voxels" in arrays else arrays[0]
+
+
+def _spacing(values: Any, path: Path) -> Triple:
+    if np.shape(values) != (3,) or values.dtype.kind not in "iuf":
+        raise SourceError(f"'spacing' in '{path.name}' must be three numbers in mm (z, y, x), got {values!r}")
+    return triple(values)
+
+
+def _write_numpy(volume: Volume, path: Path) -> None:
+    with path.open("wb") as file:  # given a name, numpy may add a suffix of its own
+        np.save(file, volume.voxels, allow_pickle=False)
+
+
+READERS: dict[str, Callable[[Path], Volume]] = {
+    ".nii": read_nifti,
+    ".nii.gz": read_nifti,
+    ".tif": read_tiff,
+    ".tiff": read_tiff,
+    ".npy": _read_numpy,
+    ".npz": _read_numpy,
+}
+WRITERS: dict[str, Callable[[Volume, Path], None]] = {
+    ".nii": write_nifti,
+    ".nii.gz": write_nifti,
+    ".tif": write_tiff,
+    ".tiff": write_tiff,
+    ".npy": _write_numpy,
+}

@@ -1,0 +1,1 @@
+"""The bridge to napari: layers, readers, writers, samples and commands. Nothing below it knows napari."""

@@ -1,0 +1,149 @@
+"""What the plugin adds to File > IO Utilities: open a CT folder, save as `.inr`, export the reconstruction.
+
+What takes long runs in the background, with a bar in napari's activity dock where it can be cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .layers import add_layer, original_layer
+from .readers import find_stacks, series_name
+from .writers import SUFFIX, find_inr, save_inr
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+    from ..inr.config import Device
+    from ..inr.inr_volume import InrVolume
+    from ..io.dicom import Listing, Series
+    from .jobs import Control, Job
+
+EXPORTS = ("NIfTI (*.nii.gz *.nii)", "TIFF (*.tif *.tiff)", "NumPy (*.npy)")
+
+_running: set[Job] = set()  # kept alive until they end
+
+
+def open_ct_folder(viewer: napari.viewer.Viewer) -> None:
+    """Ask for a folder and add the CT series in it, or the one chosen among several, as a layer."""
+    from . import dialogs, jobs
+
+    folder = dialogs.ask_folder("Open a CT folder")
+    if folder is None:
+        return
+
+    def add(volume: Any, name: str) -> None:
+        add_layer(viewer, original_layer(volume, name))
+
+    def read(series: Series | None, of: int) -> None:
+        name = series_name(folder.name, series, of)
+        uid = None if series is None else series.uid
+        _in_background(f"Reading {name}", lambda volume: add(volume, name), jobs.read, folder, uid)
+
+    def choose(listing: Listing) -> None:
+        stacks = find_stacks(listing)
+        chosen = stacks[0] if len(stacks) == 1 else None
+        if len(stacks) > 1 and (chosen := dialogs.ask_series(stacks, folder.name)) is None:
+            return
+        read(chosen, len(stacks))  # without a series: slices that are not DICOM, or a word on what is there
+
+    _in_background(f"Looking through {folder.name}", choose, jobs.find_series, folder)
+
+
+def save_as_inr(viewer: napari.viewer.Viewer) -> None:
+    """Ask where to save the fitted network of the selected layers, or else of all, and save it."""
+    from napari.utils.notifications import show_info
+
+    from . import dialogs
+
+    inr, name = _inr_in(viewer)
+    path = dialogs.ask_where_to_save(
+        f"Save as {SUFFIX}", name + SUFFIX, [f"Fitted network (*{SUFFIX})"], SUFFIX
+    )
+    if path is not None:
+        path = save_inr(inr, path)
+        show_info(f"Saved {path.name}: {path.stat().st_size / 1000:,.0f} kB.")
+
+
+def export_reconstruction(viewer: napari.viewer.Viewer) -> None:
+    """Ask where to save the reconstruction in full, as NIfTI, TIFF or NumPy; decode and write it."""
+    from napari.utils.notifications import show_info, show_warning
+
+    from ..io.volumes import check_output
+    from . import dialogs
+    from .settings import preferences
+
+    inr, name = _inr_in(viewer)
+    path = dialogs.ask_where_to_save("Export the reconstruction", f"{name}.nii.gz", EXPORTS, ".nii.gz")
+    if path is None:
+        return
+    check_output(path)
+
+    def tell(notes: list[str]) -> None:
+        for note in notes:
+            show_warning(note)
+        show_info(f"Exported the reconstruction to {path.name}.")
+
+    _in_background(f"Exporting {path.name}", tell, decode_and_write, inr, path, preferences().device)
+
+
+def decode_and_write(control: Control, inr: InrVolume, path: Path, device: Device) -> list[str]:
+    """Decode the whole reconstruction and write it; returns what the person should know of it."""
+    from .. import codec
+    from ..io.volumes import write_volume
+    from .lazy import find_restorer
+
+    notes: list[str] = []
+    upscaler = find_restorer(inr, device, notes.append)
+    volume = codec.decompress(inr, upscaler=upscaler, device=device, on_slices=control.on_progress)
+    write_volume(volume, path)
+    return notes
+
+
+def _inr_in(viewer: napari.viewer.Viewer) -> tuple[InrVolume, str]:
+    """Return the network that the selected layers carry, or else all layers, and a name for its file."""
+    for layers in (viewer.layers.selection, viewer.layers):
+        carriers = [layer for layer in layers if _carries_inr(layer)]
+        if carriers:
+            break
+    chosen = carriers or list(viewer.layers)
+    inr = find_inr((layer.name, layer.metadata) for layer in chosen)
+    return inr, chosen[0].name.split(" [")[0]
+
+
+def _carries_inr(layer: Any) -> bool:
+    from .layers import carried
+
+    held = carried(layer)
+    return held is not None and held.inr is not None
+
+
+def _in_background(
+    title: str, done: Callable[[Any], None], work: Callable[..., object], *args: object
+) -> None:
+    """Run `work(control, *args)` as a `Job` with a bar in the activity dock; give its result to `done`."""
+    from napari.utils import cancelable_progress
+    from napari.utils.notifications import show_error
+
+    from .jobs import Done, Job
+
+    job = Job()
+    bar = cancelable_progress(total=0, desc=title, cancel_callback=job.drop)
+
+    def show(record: object) -> None:
+        if isinstance(record, Done):
+            bar.total = record.total
+            bar.update(record.done - bar.n)
+
+    def end() -> None:
+        bar.close()
+        _running.discard(job)
+
+    job.reported.connect(show)
+    job.finished.connect(done)
+    job.failed.connect(show_error)
+    job.ended.connect(end)
+    _running.add(job)
+    job.start(work, *args)

@@ -1,0 +1,220 @@
+"""Original, LR fit and reconstruction against each other: in the viewer, and in figures.
+
+The figures of single slices and of the whole volume come from one `Comparison`, so that they agree, and
+scrolling costs a look-up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+from weakref import ReferenceType, ref
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.metrics import Comparison, compare_volumes
+from ..core.volume import Volume
+from ..core.windows import Window
+from ..inr.inr_volume import InrVolume, Quality, UpscalerRef
+from .jobs import Control
+from .layers import kwargs_over
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Layer
+
+    from ..inr.config import Device
+    from ..superres.upscale import Upscaler
+
+Mode = Literal["off", "side by side", "overlay", "difference"]
+LINKED = ("contrast_limits", "colormap", "gamma")
+DIVERGING = "PiYG"  # negative and positive errors apart, none of them in the grey of the images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """One line of the read-out. NaN where there is nothing to measure, as in a slice that is all padding."""
+
+    psnr: float  # dB, peak: the original's intensity range
+    psnr_8bit: float  # dB, peak 255, through the chosen window
+    ssim: float
+    rmse: float  # in the volume's units, HU
+
+
+def of_volume(comparison: Comparison) -> Figures:
+    """Return the figures of the whole volume."""
+    return Figures(
+        psnr=comparison.psnr, psnr_8bit=comparison.psnr_8bit, ssim=comparison.ssim, rmse=comparison.rmse
+    )
+
+
+def of_slice(comparison: Comparison, z: int) -> Figures:
+    """Return the figures of one slice."""
+    slices = comparison.slices
+    z = min(max(z, 0), len(slices.psnr) - 1)
+    return Figures(
+        psnr=float(slices.psnr[z]),
+        psnr_8bit=float(slices.psnr_8bit[z]),
+        ssim=float(slices.ssim[z]),
+        rmse=float(slices.rmse[z]),
+    )
+
+
+def compare_lr(volume: Volume, inr: InrVolume, lr: NDArray[np.float32], window: Window) -> Comparison:
+    """Compare a decoded LR (z, y, x) with the Lanczos LR of the original, on the grid of the LR.
+
+    The peak of the PSNR is the original's intensity range, as everywhere.
+    """
+    from .. import codec
+
+    target = codec.lanczos_lr(volume, inr.factor)
+    counted = codec.lr_measured(volume, inr.factor)
+    padding = None if counted is None else float(target.min()) - 1.0
+    if counted is not None:
+        target[~counted] = padding
+    original = Volume(voxels=target, geometry=inr.lr_geometry, units=volume.units, padding=padding)
+    comparison = compare_volumes(original, lr, window)
+    shift = 20 * math.log10(_width(volume.intensity_range) / _width(original.intensity_range))  # dB
+    slices = replace(comparison.slices, psnr=comparison.slices.psnr + shift)
+    return replace(comparison, psnr=comparison.psnr + shift, slices=slices)
+
+
+def measure(
+    control: Control,
+    volume: Volume,
+    inr: InrVolume,
+    lr: NDArray[np.float32],
+    reconstruction: NDArray[Any] | None,
+    *,
+    device: Device,
+    window: Window,
+) -> tuple[Comparison, Comparison, Comparison | None]:
+    """Work for a `Job`: compare the LR, Lanczos and, if there is one, the reconstruction through a window."""
+    from .. import codec
+    from ..superres.upscale import LanczosUpscaler
+
+    depth, phases = len(volume.voxels), 2 if reconstruction is None else 3
+    plain = np.empty(volume.shape, dtype=inr.dtype)
+    for z, _, hr in codec.decode_slices(inr, LanczosUpscaler(inr.factor[1:]), device=device):
+        control.on_progress(z + 1, phases * depth)
+        plain[z] = hr
+    restored = None
+    of_plain = compare_volumes(
+        volume, plain, window, lambda z, _: control.on_progress(depth + z, phases * depth)
+    )
+    if reconstruction is not None:
+        restored = compare_volumes(
+            volume,
+            reconstruction,
+            window,
+            lambda z, _: control.on_progress(2 * depth + z, phases * depth),
+        )
+    return compare_lr(volume, inr, lr, window), of_plain, restored
+
+
+def with_upscaler(inr: InrVolume, upscaler: Upscaler, comparison: Comparison) -> InrVolume:
+    """Return the volume as it decodes with another upscaler, whose figures are given."""
+    quality = inr.quality
+    if quality is not None:
+        quality = Quality(
+            lr_psnr=quality.lr_psnr,
+            hr_psnr=comparison.psnr,
+            lanczos_psnr=quality.lanczos_psnr,
+            rmse=comparison.rmse,
+            p99=comparison.p99,
+            max_error=comparison.max_error,
+        )
+    return replace(inr, upscaler=UpscalerRef(name=upscaler.name, sha256=upscaler.sha256), quality=quality)
+
+
+def difference(control: Control, volume: Volume, voxels: NDArray[Any]) -> NDArray[Any]:
+    """Work for a `Job`: return reconstruction - original (z, y, x) in HU; 0 where nothing was measured."""
+    whole = all(array.dtype.kind in "iu" and array.dtype.itemsize <= 2 for array in (volume.voxels, voxels))
+    error = np.empty(volume.shape, dtype=np.int32 if whole else np.float32)
+    for z, original in enumerate(volume.voxels):
+        control.on_progress(z + 1, len(error))
+        np.subtract(voxels[z], original, out=error[z], dtype=error.dtype, casting="unsafe")
+        measured = volume.measured(z)
+        if measured is not None:
+            error[z][~measured] = 0
+    return error
+
+
+def difference_layer(error: NDArray[Any], name: str, over: Layer) -> tuple[NDArray[Any], dict[str, Any]]:
+    """Return data and arguments of a signed difference's layer: symmetric limits, so that no error is grey."""
+    some = error[:: max(1, len(error) // 16)]
+    limit = max(1.0, float(np.percentile(np.abs(some), 99.5)))
+    arguments = {
+        "name": name,
+        "colormap": DIVERGING,
+        "contrast_limits": (-limit, limit),
+        **kwargs_over(over),
+    }
+    return error, arguments
+
+
+class Arrangement:
+    """What comparing does to a viewer, undone when it ends."""
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self.viewer = viewer
+        self._before: list[tuple[ReferenceType[Layer], bool, float]] = []
+
+    def show(
+        self, mode: Mode, layers: Sequence[Image], error: Image | None = None, opacity: float = 0.5
+    ) -> None:
+        """Show `layers`, which are original, LR fit and reconstruction as far as there are any, as `mode` says.
+
+        Side by side they stand in this order, with their names; as an overlay the last lies on the first, with
+        this opacity. `error` is the difference's layer. All other layers are hidden until the mode is off.
+        """
+        self._restore()
+        if mode == "off" or not layers:
+            return
+        self._before = [(ref(layer), layer.visible, layer.opacity) for layer in self.viewer.layers]
+        shown = {
+            "side by side": list(layers),
+            "overlay": [layers[0], layers[-1]],
+            "difference": [layer for layer in [error] if layer is not None],
+        }[mode]
+        for layer in self.viewer.layers:
+            layer.visible = any(layer is one for one in shown)
+        for layer in shown:  # the grid and the stack follow the order of the list
+            layer.opacity = 1.0
+            layer.name_overlay.visible = True
+            self.viewer.layers.move(self.viewer.layers.index(layer), len(self.viewer.layers))
+        if mode == "overlay":
+            shown[-1].opacity = opacity
+            for layer in shown:
+                layer.name_overlay.visible = False
+        if mode == "side by side":
+            grid = self.viewer.canvas.grid
+            grid.shape, grid.stride, grid.enabled = (1, -1), 1, True
+
+    def _restore(self) -> None:
+        self.viewer.canvas.grid.enabled = False
+        for reference, visible, opacity in self._before:
+            layer = reference()
+            if layer is not None:
+                layer.visible, layer.opacity = visible, opacity
+                layer.name_overlay.visible = False
+        self._before = []
+
+
+def link(layers: Sequence[Layer]) -> None:
+    """Let layers share contrast, colormap and gamma with the first, from now on."""
+    from napari.experimental import link_layers
+
+    first, *others = layers
+    for layer in others:
+        for name in LINKED:
+            setattr(layer, name, getattr(first, name))
+    if others:
+        link_layers(layers, LINKED)
+
+
+def _width(intensity_range: tuple[float, float]) -> float:
+    return intensity_range[1] - intensity_range[0]

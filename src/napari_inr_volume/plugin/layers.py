@@ -1,0 +1,266 @@
+"""The one place where volumes become napari layers, and layers volumes again.
+
+What a layer carries: `layer.metadata["inr_volume"]` is a `Carried`, put there by the functions below. From
+it the writer knows what to save, and a volume that was read keeps its direction, padding and units on the
+way through the viewer.
+
+Where a layer lies: napari shows a layer with rotation or shear badly once it is sliced, so a layer is
+placed by spacing and origin alone, along the volume's own axes z, y, x, in mm. Layers of one volume, and
+volumes of one direction, lie over each other as in the patient; an axial and a coronal series do not. The
+whole geometry stays in `Carried`, and is what an `.inr` records.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import VolumeError
+from ..core.volume import AXIAL, Geometry, Triple, Units, Volume
+from ..core.windows import WINDOWS
+from ..inr.inr_volume import InrVolume
+from ..io.values import guess_meaning, triple
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+METADATA = "inr_volume"  # key of what is ours in a layer's metadata
+DEFAULT_WINDOW = "soft tissue"  # shows something of every body region
+LARGEST = 2**32  # bytes of voxels that are taken into memory from a layer that is not in memory
+
+LayerData = tuple[Any, dict[str, Any], str]  # data, arguments of the layer, "image"
+Kind = Literal["original", "lr", "hr"]
+
+UPSCALERS = {"lanczos": "Lanczos", "srdensenet": "SRDenseNet"}  # as a person reads their names
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Carried:
+    """What a layer of ours carries in its metadata.
+
+    An original has `volume`. LR and HR have `inr`, from the moment that there is a fitted network; while
+    it is being fitted they have neither.
+    """
+
+    kind: Kind
+    volume: Volume | None = None  # whose voxels the layer shows
+    inr: InrVolume | None = None  # what the layer was decoded from, and what a writer saves
+
+    @property
+    def holds(self) -> Volume | InrVolume | None:
+        """What knows the meaning of the layer's values."""
+        return self.inr if self.volume is None else self.volume
+
+    @property
+    def geometry(self) -> Geometry | None:
+        """Of the grid that the layer shows, if known."""
+        if self.volume is not None:
+            return self.volume.geometry
+        if self.inr is not None:
+            return self.inr.lr_geometry if self.kind == "lr" else self.inr.geometry
+        return None
+
+    @property
+    def units(self) -> Units | None:
+        """Of the layer's values, if known."""
+        return None if self.holds is None else self.holds.units
+
+
+def carried(layer: Layer) -> Carried | None:
+    """Return what a layer of ours carries, or None for another's."""
+    found = layer.metadata.get(METADATA)
+    return found if isinstance(found, Carried) else None
+
+
+def check_layer(layer: Layer) -> None:
+    """Raise VolumeError, with a word on what to do, for a layer that is not one 3D volume of numbers.
+
+    Quick: looks at no voxel.
+    """
+    from napari.layers import Image
+
+    name = f"the layer '{layer.name}'"
+    if not isinstance(layer, Image):
+        raise VolumeError(f"{name} is a {type(layer).__name__} layer; choose an image layer")
+    if layer.rgb:
+        raise VolumeError(f"{name} is in colour (RGB); split its channels, and choose one")
+    if layer.multiscale:
+        raise VolumeError(f"{name} is multiscale; add its full resolution as a layer of its own")
+    if layer.ndim != 3:
+        what = "a single image" if layer.ndim == 2 else f"of {layer.ndim} dimensions"
+        raise VolumeError(f"{name} is {what}; choose a stack of slices with the three axes z, y, x")
+    dtype = np.dtype(layer.data.dtype)
+    if dtype.kind not in "iuf":
+        raise VolumeError(f"{name} holds values of the type {dtype}; convert them to whole numbers or floats")
+    size = math.prod(layer.data.shape) * dtype.itemsize
+    if not isinstance(layer.data, np.ndarray) and size > LARGEST:
+        raise VolumeError(
+            f"{name} is read piece by piece, and its {size / 2**30:.1f} GiB are more than the"
+            f" {LARGEST / 2**30:.0f} GiB taken into memory here; crop it first"
+        )
+
+
+def volume_of(layer: Layer) -> Volume:
+    """Return the volume that an image layer shows, in mm: its own if it was read by this plugin.
+
+    Scale, translate, units, rotation and affine of another layer become spacing, origin and direction; it
+    is taken to be axial, and units other than lengths as mm. Takes a look at every voxel, and reads those
+    that are not in memory yet: call it off the UI thread. Raises VolumeError as `check_layer` does, and
+    for voxels that make no volume.
+    """
+    check_layer(layer)
+    held = carried(layer) or Carried(kind="original")
+    geometry = held.geometry
+    if geometry is None or geometry.shape != layer.data.shape:
+        geometry = _geometry(layer)
+    elif not np.allclose(_spacing(layer), geometry.spacing):  # changed in napari
+        geometry = replace(geometry, spacing=_spacing(layer), slice_positions=None)
+    elif held.volume is not None and layer.data is held.volume.voxels:
+        return held.volume
+    voxels = np.asarray(layer.data)
+    units, padding = guess_meaning(voxels)
+    if held.volume is not None:
+        padding = held.volume.padding
+    return Volume(voxels=voxels, geometry=geometry, units=held.units or units, padding=padding)
+
+
+def layer_kwargs(geometry: Geometry) -> dict[str, Any]:
+    """Return the arguments that place a layer: voxel centres lie where the geometry has them, in mm.
+
+    The world's axes are the volume's own, so `translate` is the origin along those.
+    """
+    translate = np.linalg.solve(np.array(geometry.direction), np.array(geometry.origin))
+    return {
+        "scale": geometry.spacing,
+        "translate": triple(translate),
+        "units": ("mm", "mm", "mm"),
+        "axis_labels": ("z", "y", "x"),
+    }
+
+
+def kwargs_over(layer: Layer, factor: Triple = (1.0, 1.0, 1.0)) -> dict[str, Any]:
+    """Return the arguments that place a grid exactly over a layer, with voxels `factor` times as large.
+
+    As in `core.resample`, the outer faces of both grids' first voxels coincide. Whatever the layer's place
+    is, rotated or not, is copied.
+    """
+    steps = (np.array(factor) - 1) / 2  # from the layer's first voxel centre to that of the grid
+    return {
+        "scale": triple(layer.scale * np.array(factor)),
+        "translate": triple(layer.affine.inverse(layer.data_to_world(steps))),
+        "rotate": layer.rotate,
+        "shear": layer.shear,
+        "affine": layer.affine.affine_matrix,
+        "units": layer.units,
+        "axis_labels": layer.axis_labels,
+    }
+
+
+def add_layer(viewer: ViewerModel, layer_data: LayerData) -> Layer:
+    """Add a layer to the viewer, its contrast slider going over all the intensities. On the UI thread only.
+
+    A reader cannot set the slider's range: there it spans the default window until another one is chosen.
+    """
+    data, arguments, _ = layer_data
+    layer = viewer.add_image(data, **arguments)
+    held = carried(layer)
+    if held is not None and held.holds is not None:
+        (low, high), (black, white) = held.holds.intensity_range, layer.contrast_limits
+        layer.contrast_limits_range = (min(low, black), max(high, white))
+    return layer
+
+
+def original_layer(volume: Volume, name: str) -> LayerData:
+    """Return the layer of a volume that was read or made."""
+    return _image(
+        volume.voxels,
+        name,
+        layer_kwargs(volume.geometry),
+        default_limits(volume.units, volume.intensity_range),
+        Carried(kind="original", volume=volume),
+    )
+
+
+def preview_layer(voxels: NDArray[np.float32], name: str, over: Layer, factor: Triple) -> LayerData:
+    """Return the layer of an LR that is still being fitted, over its original; it carries no network yet."""
+    return _image(voxels, name, kwargs_over(over, factor), over.contrast_limits, Carried(kind="lr"))
+
+
+def lr_layer(voxels: Any, name: str, inr: InrVolume, over: Layer | None = None) -> LayerData:
+    """Return the layer of a decoded LR, an array or a dask array; given the original's layer, over it."""
+    place = layer_kwargs(inr.lr_geometry) if over is None else kwargs_over(over, inr.factor)
+    return _image(voxels, name, place, _limits(inr, over), Carried(kind="lr", inr=inr))
+
+
+def hr_layer(voxels: Any, name: str, inr: InrVolume, over: Layer | None = None) -> LayerData:
+    """Return the layer of a reconstruction, an array or a dask array; given the original's layer, over it."""
+    place = layer_kwargs(inr.geometry) if over is None else kwargs_over(over)
+    return _image(voxels, name, place, _limits(inr, over), Carried(kind="hr", inr=inr))
+
+
+def default_limits(units: Units, intensity_range: tuple[float, float]) -> tuple[float, float]:
+    """Return the contrast limits of a fresh layer: a CT window where the values are HU, else all of them."""
+    low, high = intensity_range
+    black, white = WINDOWS[DEFAULT_WINDOW].limits
+    return (black, white) if units == "HU" and low < white and high > black else (low, high)
+
+
+def layer_name(source: str, what: str, psnr: float | None = None) -> str:
+    """Return a name such as `chest CT [SRDenseNet 37.9 dB]`; PSNR in dB (range)."""
+    return f"{source} [{what}]" if psnr is None else f"{source} [{what} {psnr:.1f} dB]"
+
+
+def _limits(inr: InrVolume, over: Layer | None) -> tuple[float, float]:
+    return default_limits(inr.units, inr.intensity_range) if over is None else over.contrast_limits
+
+
+def _image(
+    voxels: Any, name: str, place: dict[str, Any], limits: tuple[float, float], holds: Carried
+) -> LayerData:
+    """Put an image layer together; nothing is left for napari to guess from the voxels.
+
+    `cache` is off: napari would keep slices that are decoded here in a cache of its own, a second time.
+    """
+    arguments = {
+        "name": name,
+        **place,
+        "contrast_limits": tuple(limits),
+        "rgb": False,
+        "multiscale": False,
+        "cache": False,
+        "metadata": {METADATA: holds},
+    }
+    return voxels, arguments, "image"
+
+
+def _geometry(layer: Layer) -> Geometry:
+    """Return where a layer's voxels lie, taking the world's z, y, x for those of an axial series."""
+    first = np.array(layer.data_to_world((0.0, 0.0, 0.0)))
+    steps = np.array([layer.data_to_world(step) for step in np.eye(3)]).T - first[:, np.newaxis]
+    in_mm = AXIAL @ np.diag(_mm(layer))  # from the world to the patient: z, y, x to x, y, z
+    columns = in_mm @ steps
+    spacing = np.linalg.norm(columns, axis=0)
+    rows = columns / spacing
+    return Geometry(
+        shape=layer.data.shape,
+        spacing=triple(spacing),
+        origin=triple(in_mm @ first),
+        direction=(triple(rows[0]), triple(rows[1]), triple(rows[2])),
+    )
+
+
+def _spacing(layer: Layer) -> Triple:
+    """Return the distance of voxel centres in mm, where no affine changes it."""
+    return triple(layer.scale * _mm(layer))
+
+
+def _mm(layer: Layer) -> NDArray[np.float64]:
+    """Return how many mm a unit of the world is on each axis; a pixel counts as one."""
+    return np.array(
+        [(1.0 * unit).to("mm").magnitude if unit.is_compatible_with("mm") else 1.0 for unit in layer.units]
+    )

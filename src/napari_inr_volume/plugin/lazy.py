@@ -1,0 +1,166 @@
+"""An `.inr` as dask arrays that decode a slice when it is first looked at.
+
+Scrolling decodes the slice in view and nothing else, in any order; the latest slices are kept, up to a
+stated number of bytes. napari asks for slices on its UI thread, unless its user turned on Preferences >
+Experimental > Render Layers Asynchronously: then a thread of its own decodes, and scrolling stays smooth
+with a slow upscaler too.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+from uuid import uuid4
+
+import dask.array
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import codec
+from ..core.errors import InrError, ModelError
+from ..inr.config import Device
+from ..inr.decode import LrDecoder
+from ..inr.device import find_device, out_of_memory
+from ..inr.inr_volume import InrVolume
+from ..io.inr_file import read_inr, read_model
+from ..superres.model_file import load_weights
+from ..superres.upscale import LanczosUpscaler, SrDenseNetUpscaler, Upscaler, find_upscaler
+from .layers import UPSCALERS, LayerData, hr_layer, layer_name, lr_layer
+
+CACHE_BYTES = 2**29  # of decoded slices that a layer keeps: 1024 of 512 x 512 in int16
+
+Plane = NDArray[Any]  # a slice (y, x)
+
+
+class SliceCache:
+    """Slices by number: each decoded when it is asked for, the latest kept. Thread-safe.
+
+    One slice is decoded at a time, as one takes all cores; slices that are kept do not wait for it.
+    """
+
+    def __init__(self, decode: Callable[[int], Plane], limit: int = CACHE_BYTES) -> None:
+        self.decoded = 0  # how many slices were decoded so far, the same one more than once included
+        self._decode = decode
+        self._limit = limit  # bytes
+        self._kept: OrderedDict[int, Plane] = OrderedDict()  # the latest at the end
+        self._bytes = 0
+        self._looking = Lock()
+        self._decoding = Lock()
+
+    def __call__(self, z: int) -> Plane:
+        """Return slice z (y, x), read-only."""
+        if (plane := self._find(z)) is not None:
+            return plane
+        with self._decoding:
+            if (plane := self._find(z)) is not None:  # another thread decoded it meanwhile
+                return plane
+            plane = self._decode(z)
+            plane.flags.writeable = False
+            self._keep(z, plane)
+            return plane
+
+    def _find(self, z: int) -> Plane | None:
+        with self._looking:
+            if z in self._kept:
+                self._kept.move_to_end(z)
+            return self._kept.get(z)
+
+    def _keep(self, z: int, plane: Plane) -> None:
+        with self._looking:
+            self.decoded += 1
+            self._kept[z] = plane
+            self._bytes += plane.nbytes
+            while self._bytes > self._limit:
+                self._bytes -= self._kept.popitem(last=False)[1].nbytes
+
+
+def as_dask(slices: SliceCache, shape: tuple[int, int, int], dtype: Any) -> dask.array.Array:
+    """Return an array (z, y, x) of one chunk a slice."""
+    depth, height, width = shape
+    array: dask.array.Array = dask.array.map_blocks(  # type: ignore[no-untyped-call]
+        lambda block_id: slices(block_id[0])[np.newaxis],
+        chunks=((1,) * depth, (height,), (width,)),
+        dtype=dtype,
+        meta=np.empty((0, 0, 0), dtype=dtype),
+        name=f"inr-{uuid4().hex}",  # else dask would look into the network for one
+    )
+    return array
+
+
+def lr_array(decoder: LrDecoder, limit: int = CACHE_BYTES) -> dask.array.Array:
+    """Return the LR (z, y, x), float32 in the volume's units, on the grid the network was fitted to."""
+
+    def decode(z: int) -> Plane:
+        with _errors_in_words(decoder):
+            plane: Plane = decoder.fitted(slice(z, z + 1))[0]
+            return plane
+
+    return as_dask(SliceCache(decode, limit), decoder.inr.lr_shape, np.float32)
+
+
+def hr_array(decoder: LrDecoder, upscaler: Upscaler, limit: int = CACHE_BYTES) -> dask.array.Array:
+    """Return the reconstruction (z, y, x), in the volume's units and the original's dtype."""
+    inr = decoder.inr
+
+    def decode(z: int) -> Plane:
+        with _errors_in_words(decoder):
+            plane: Plane = codec.restore_slices(decoder.slices([z]), upscaler, inr)[0]
+            return plane
+
+    return as_dask(SliceCache(decode, limit), inr.geometry.shape, np.dtype(inr.dtype))
+
+
+def open_inr(path: Path, name: str, device: Device, warn: Callable[[str], object]) -> list[LayerData]:
+    """Return the LR layer of an `.inr` and the reconstruction over it, decoded as they are looked at.
+
+    Raises InrFileError on a file that is not a sound `.inr`; see `find_restorer` for `warn`.
+    """
+    inr = read_inr(path)
+    decoder = LrDecoder(inr, device)
+    upscaler = find_restorer(inr, device, warn, model=read_model(path))
+    lr_psnr = hr_psnr = None
+    if inr.quality is not None:
+        lr_psnr = inr.quality.lr_psnr
+        as_named = upscaler.name == inr.upscaler.name
+        hr_psnr = inr.quality.hr_psnr if as_named else inr.quality.lanczos_psnr
+    return [
+        lr_layer(lr_array(decoder), layer_name(name, "LR fit", lr_psnr), inr),
+        hr_layer(hr_array(decoder, upscaler), layer_name(name, UPSCALERS[upscaler.name], hr_psnr), inr),
+    ]
+
+
+def find_restorer(
+    inr: InrVolume, device: Device, warn: Callable[[str], object], *, model: bytes | None = None
+) -> Upscaler:
+    """Return the upscaler that an `InrVolume` names, of the weights embedded in its file if given.
+
+    If it cannot be had, Lanczos takes its place, and `warn` is told so in a sentence.
+    """
+    wanted = inr.upscaler
+    try:
+        if model is not None:
+            network, info = load_weights(model, wanted.sha256)
+            return SrDenseNetUpscaler(network, info, find_device(device))
+        return find_upscaler(wanted.name, inr.factor[1:], sha256=wanted.sha256, device=device)
+    except ModelError as error:
+        named = UPSCALERS.get(wanted.name, wanted.name)
+        warn(f"The reconstruction is restored by Lanczos, not by {named} as the file asks for: {error}.")
+        return LanczosUpscaler(inr.factor[1:])
+
+
+@contextmanager
+def _errors_in_words(decoder: LrDecoder) -> Iterator[None]:
+    """Turn torch's RuntimeErrors into an InrError that says what to do."""
+    try:
+        yield
+    except RuntimeError as error:
+        if out_of_memory(error):
+            raise InrError(
+                f"{decoder.device} ran out of memory while decoding a slice; close what else uses it, or"
+                " choose the CPU in napari's preferences of this plugin and open the file again"
+            ) from error
+        raise InrError(f"decoding failed on {decoder.device}: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,63 @@
+"""What a fit will cost, before it starts: bytes of the file, memory, seconds."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..coding.weights import encode_weights
+from ..core.resample import lr_shape
+from ..core.volume import Volume
+from ..inr.config import Device, FitConfig, Settings, SirenConfig
+from ..inr.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
+from ..io.inr_file import to_bytes
+
+Speed = tuple[SirenConfig, FitConfig, Device]  # what the speed of a fit depends on
+
+
+def predicted_bytes(volume: Volume, settings: Settings) -> int:
+    """Return the size of the `.inr` to within a few bytes, by writing one with a network of zeros."""
+    figure = 33.333333333333336  # as long as figures are in the file
+    inr = InrVolume(
+        siren=settings.siren,
+        coding="fp16",
+        payload=encode_weights(
+            {name: np.zeros(shape, dtype=np.float32) for name, shape in settings.siren.shapes.items()},
+            settings.siren.shapes,
+            "fp16",
+        ),
+        geometry=volume.geometry,
+        factor=settings.factor,
+        intensity_range=volume.intensity_range,
+        units=volume.units,
+        dtype=volume.voxels.dtype.name,
+        padding=volume.padding,
+        source_bytes=volume.source_bytes,
+        upscaler=UpscalerRef(),
+        fit=FitRecord(preset=settings.preset, steps=settings.fit.steps, seed=settings.fit.seed),
+        quality=Quality(
+            lr_psnr=figure, hr_psnr=figure, lanczos_psnr=figure, rmse=figure, p99=figure, max_error=figure
+        ),
+        software="napari-inr-volume 0.1.0",
+    )
+    return len(to_bytes(inr))
+
+
+def predicted_memory(volume: Volume, settings: Settings) -> int:
+    """Return roughly how many bytes a fit and its measuring take beside the volume itself."""
+    lr_voxels = math.prod(lr_shape(volume.shape, settings.factor))
+    activations = settings.fit.batch * settings.siren.hidden_features * settings.siren.layers * 4
+    decoded = math.prod(volume.shape) * volume.voxels.itemsize
+    # The LR three times: samples, layer, decoded; activations with their gradients; two decoded volumes.
+    return 3 * 4 * lr_voxels + 3 * activations + 2 * decoded
+
+
+def speed_key(settings: Settings, device: Device) -> Speed:
+    """Return what the speed of a fit depends on: settings that share it take equally long a step."""
+    fit = settings.fit
+    return (
+        settings.siren,
+        FitConfig(batch=fit.batch, optimiser=fit.optimiser, precision=fit.precision),
+        device,
+    )

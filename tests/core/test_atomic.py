@@ -1,0 +1,102 @@
+"""A save leaves the new file or the old one, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from napari_inr_volume.core.errors import InrError
+from napari_inr_volume.core.atomic import atomic_write
+
+
+def test_the_file_is_written_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "volume.nii.gz"
+    with atomic_write(path) as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.name.endswith(".nii.gz")
+        temporary.write_bytes(b"new")
+        assert not path.exists()
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failure_half_way_leaves_the_old_file_whole(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "volume.inr"
+    path.write_bytes(b"old")
+
+    def save_half() -> None:
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(b"half")
+            raise error
+
+    with pytest.raises(error):
+        save_half()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_an_error_of_ours_and_leaves_the_old_file_whole(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="no limit on the size of files here")
+    path = tmp_path / "volume.inr"
+    path.write_bytes(b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Python ignores SIGXFSZ, so writing past the limit fails as on a full disk, with an OSError.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(InrError, match=r"cannot save .*volume\.inr"), atomic_write(path) as temporary:
+            temporary.write_bytes(b"x" * 2000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "volume.inr"
+    with pytest.raises(InrError, match=r"there is no folder .*nowhere; make it first"), atomic_write(path):
+        pytest.fail("the block must not start")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_an_error_of_ours(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(InrError, match="ermission"), atomic_write(tmp_path / "volume.inr") as temporary:
+        temporary.write_bytes(b"new")
+
+
+def test_a_folder_and_a_device_are_not_replaced(tmp_path: Path) -> None:
+    for path in (tmp_path, Path(os.devnull)):
+        with pytest.raises(InrError, match="it exists and is not a file"), atomic_write(path):
+            pytest.fail("the block must not start")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no permission bits")
+def test_the_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    plain, path = tmp_path / "plain", tmp_path / "volume.inr"
+    plain.write_bytes(b"")
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(b"")
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
+def test_a_link_keeps_pointing_at_the_file_that_was_saved(tmp_path: Path) -> None:
+    target, link = tmp_path / "target.inr", tmp_path / "link.inr"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    with atomic_write(link) as temporary:
+        temporary.write_bytes(b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+
+
+def test_a_name_as_long_as_the_file_system_allows_can_be_saved(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 251 + ".inr")
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(b"new")
+    assert path.read_bytes() == b"new"

@@ -1,0 +1,104 @@
+"""A volume refuses what cannot be compressed, and its geometry can be trusted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_inr_volume.core.errors import InrError, VolumeError
+from napari_inr_volume.core.volume import Geometry, Volume
+
+good = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+bad_geometries = {
+    "zero spacing": ({"spacing": (0.0, 1.0, 1.0)}, "spacing must be positive"),
+    "negative spacing": ({"spacing": (1.0, -1.0, 1.0)}, "spacing must be positive"),
+    "NaN origin": ({"origin": (np.nan, 0.0, 0.0)}, "finite"),
+    "flat direction": ({"direction": ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.0, 0.0, 0.0))}, "one plane"),
+    "long direction": ({"direction": ((0, 0, 2.0), (0, 1.0, 0), (1.0, 0, 0))}, "unit vectors"),
+    "falling slices": ({"slice_positions": (0.0, -1.0)}, "increasing"),
+    "endless slices": ({"slice_positions": (0.0, np.inf)}, "increasing"),
+    "too many slices": ({"slice_positions": (0.0, 1.0, 2.0)}, "2 increasing"),
+    "an empty axis": ({"shape": (2, 0, 4)}, "at least one voxel"),
+}
+
+
+@pytest.mark.parametrize(
+    ("voxels", "words"),
+    [
+        (np.zeros((4, 4)), "three axes"),
+        (np.zeros((2, 2, 2, 3)), "three axes"),
+        (np.zeros((0, 4, 4)), "empty"),
+        (np.full((2, 3, 4), 7), "single value 7"),
+        (np.where(good == 5, np.nan, good), "slice 0 holds NaN"),
+        (np.where(good == 20, -np.inf, good), "slice 1 holds NaN or infinity"),
+        (good.astype(str), "integers or floats"),
+        (good.astype(complex), "integers or floats"),
+        (good > 3, "integers or floats"),
+        (good.astype(object), "integers or floats"),
+    ],
+    ids=["2D", "RGB", "empty", "constant", "NaN", "inf", "text", "complex", "bool", "object"],
+)
+def test_unusable_voxels_are_refused_in_words(voxels: np.ndarray, words: str) -> None:
+    with pytest.raises(VolumeError, match=words):
+        Volume.from_array(voxels)
+
+
+def test_volume_of_nothing_but_padding_is_refused() -> None:
+    voxels = np.full((2, 3, 4), -2000)
+    voxels[0, 0, 0] = 5
+    with pytest.raises(VolumeError, match="single value 5"):
+        Volume.from_array(voxels, padding=-2000)
+    with pytest.raises(VolumeError, match="nothing but padding"):
+        Volume.from_array(np.full((2, 3, 4), -2000), padding=-2000)
+
+
+def test_padding_does_not_reach_the_intensity_range() -> None:
+    voxels = good.copy()
+    voxels[0, 0] = -2000
+    assert Volume.from_array(voxels, padding=-2000).intensity_range == (4, 23)
+    assert Volume.from_array(voxels).intensity_range == (-2000, 23)
+
+
+@pytest.mark.parametrize(("change", "words"), bad_geometries.values(), ids=bad_geometries)
+def test_impossible_geometry_is_refused_in_words(change: dict, words: str) -> None:
+    with pytest.raises(VolumeError, match=words):
+        Geometry(**({"shape": (2, 3, 4)} | change))
+
+
+def test_geometry_of_another_shape_is_refused() -> None:
+    with pytest.raises(VolumeError, match="geometry is for"):
+        Volume(voxels=good, geometry=Geometry(shape=(2, 4, 3)))
+
+
+def test_errors_are_not_runtime_errors_which_workers_swallow() -> None:
+    assert not issubclass(InrError, RuntimeError)
+
+
+def test_affine_leads_from_index_to_patient_millimetres() -> None:
+    geometry = Volume.from_array(good, (5.0, 0.5, 0.25), origin=(-10.0, 20.0, 30.0)).geometry
+    np.testing.assert_allclose(geometry.affine @ [1, 2, 3, 1], [-10 + 0.75, 20 + 1.0, 30 + 5.0, 1])
+
+
+@given(
+    index=st.tuples(*[st.floats(0, 9)] * 3),
+    factor=st.tuples(*[st.floats(1, 8)] * 3),
+    tilt=st.floats(-0.5, 0.5),
+)
+def test_lr_voxel_lies_at_the_hr_position_it_stands_for(index: tuple, factor: tuple, tilt: float) -> None:
+    """LR voxel k lies at HR position (k + 0.5) * factor - 0.5, with a tilted gantry too."""
+    geometry = Geometry(
+        shape=(80, 80, 80),
+        spacing=(4.0, 0.5, 0.7),
+        origin=(1.0, 2.0, 3.0),
+        direction=((0.0, 0.0, 1.0), (np.sin(tilt), 1.0, 0.0), (np.cos(tilt), 0.0, 0.0)),
+    )
+    lr = geometry.coarser(factor, (10, 10, 10))
+    hr_index = (np.array(index) + 0.5) * np.array(factor) - 0.5
+    np.testing.assert_allclose(lr.affine @ [*index, 1], geometry.affine @ [*hr_index, 1], atol=1e-9)
+
+
+def test_stored_bytes_are_those_of_the_voxels_unless_told() -> None:
+    assert Volume.from_array(good).source_bytes == good.nbytes
+    assert Volume(voxels=good, geometry=Geometry(shape=good.shape), source_bytes=12).source_bytes == 12

@@ -1,0 +1,75 @@
+"""Settings and presets."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from napari_inr_volume.core.errors import FitError
+from napari_inr_volume.inr.config import PRESETS, FitConfig, Settings, SirenConfig, find_preset
+
+
+@pytest.mark.parametrize(("layers", "parameters"), [(2, 17_153), (3, 33_665), (4, 50_177)])
+def test_paper_presets_are_the_papers_recipe(layers: int, parameters: int) -> None:
+    preset = find_preset(f"paper-{layers}")
+    assert preset.siren == SirenConfig(layers=layers, hidden_features=128, omega_0=30, hidden_omega=30)
+    assert preset.siren.parameters == parameters
+    assert preset.factor == (4, 4, 4)
+    assert preset.fit == FitConfig(
+        steps=50_000,
+        batch=65_536,
+        learning_rate=0.0015,
+        schedule="constant",
+        optimiser="adam",
+        precision="float32",
+        target_psnr=None,
+    )
+
+
+def test_default_preset_keeps_every_slice_and_the_papers_size() -> None:
+    assert find_preset("default").factor == (1, 4, 4)
+    assert find_preset("default").siren.parameters <= 50_177
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_knows_its_name(name: str) -> None:
+    assert find_preset(name).preset == name
+
+
+def test_unknown_preset_names_those_there_are() -> None:
+    with pytest.raises(FitError, match=r"no preset 'best'.*default, .*paper-2"):
+        find_preset("best")
+
+
+bad_values = [
+    (SirenConfig, "layers", 0),
+    (SirenConfig, "layers", 17),
+    (SirenConfig, "layers", 2.0),
+    (SirenConfig, "layers", True),
+    (SirenConfig, "hidden_features", 0),
+    (SirenConfig, "omega_0", 0.0),
+    (SirenConfig, "omega_0", math.nan),
+    (SirenConfig, "hidden_omega", math.inf),
+    (FitConfig, "steps", 0),
+    (FitConfig, "batch", -1),
+    (FitConfig, "learning_rate", 0.0),
+    (FitConfig, "learning_rate", math.nan),
+    (FitConfig, "schedule", "linear"),
+    (FitConfig, "optimiser", "sgd"),
+    (FitConfig, "precision", "float16"),
+    (FitConfig, "target_psnr", -3.0),
+    (FitConfig, "seed", -1),
+]
+
+
+@pytest.mark.parametrize(("config", "name", "value"), bad_values)
+def test_impossible_setting_is_refused_by_name(config: type, name: str, value: object) -> None:
+    with pytest.raises(FitError, match=rf"{name} must be .*got"):
+        config(**{name: value})
+
+
+def test_factor_below_one_is_refused_with_its_axis() -> None:
+    with pytest.raises(FitError, match="factor along y must be a number from 1 to 64"):
+        replace(Settings(), factor=(1.0, 0.5, 4.0))

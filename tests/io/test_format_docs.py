@@ -1,0 +1,93 @@
+"""docs/format.md is enough to write another reader from: its reader is run, its example is compared."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_inr_volume.coding.weights import decode_weights
+from napari_inr_volume.inr.decode import LrDecoder
+from napari_inr_volume.io.inr_file import LIMITS, read_inr
+
+DOCS = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
+GOLDEN = Path(__file__).parents[1] / "golden" / "tiny-1.0.inr"
+
+
+def block(language: str) -> str:
+    found = re.findall(rf"```{language}\n(.*?)```", DOCS, flags=re.DOTALL)
+    assert len(found) == 1
+    return str(found[0])
+
+
+@pytest.fixture(scope="module")
+def reader() -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    exec(block("python"), names)
+    return names
+
+
+def test_every_byte_of_the_example_is_in_the_golden_file() -> None:
+    data = GOLDEN.read_bytes()
+    rows = re.findall(r"^([0-9a-f]{4})  ((?:[0-9a-f]{2} ?)+)", block("text"), flags=re.MULTILINE)
+    assert len(rows) == 10
+    for offset, digits in rows:
+        expected = bytes.fromhex(digits)
+        assert data[int(offset, 16) :][: len(expected)] == expected
+
+
+def test_the_meta_of_the_example_is_that_of_the_golden_file(reader: dict[str, Any]) -> None:
+    meta, _ = reader["read"](GOLDEN)
+    assert json.loads(block("json")) == meta
+
+
+def test_every_field_of_the_golden_file_is_in_the_table(reader: dict[str, Any]) -> None:
+    meta, _ = reader["read"](GOLDEN)
+    names = {
+        f"{name}.{inner}" if inner else name
+        for name, value in meta.items()
+        for inner in (value if isinstance(value, dict) else [""])
+    }
+    table = set(re.findall(r"^\| `([a-z_0-9.]+)` \|", DOCS, flags=re.MULTILINE)) - {"srmd", "quality"}
+    assert table == names
+
+
+def test_the_limits_in_the_table_are_those_of_the_reader() -> None:
+    rows = re.findall(r"^\| `([A-Za-z]{4})` \|.*\| ([\d,]+) bytes \|$", DOCS, flags=re.MULTILINE)
+    assert {tag: int(limit.replace(",", "")) for tag, limit in rows} == LIMITS
+
+
+def test_the_reader_of_the_docs_evaluates_the_network_as_its_formulas_say(reader: dict[str, Any]) -> None:
+    inr = read_inr(GOLDEN)
+    weights = decode_weights(inr.payload, inr.siren.shapes, inr.coding)
+    decoded = reader["decode"](*reader["read"](GOLDEN))
+    assert decoded.shape == (3, 2, 2)
+    for k, j, i in np.ndindex(3, 2, 2):
+        # Positions in HR voxels: every original z, LR voxel centres in y and x.
+        position = np.array([k, (j + 0.5) * 4 - 0.5, (i + 0.5) * 4 - 0.5])
+        u = 2 * (position + 0.5) / np.array([3, 8, 6]) - 1
+        h = np.sin(30 * (weights["sine.0.weight"] @ u + weights["sine.0.bias"]))
+        h = np.sin(30 * (weights["sine.1.weight"] @ h + weights["sine.1.bias"]))
+        output = (weights["linear.weight"] @ h + weights["linear.bias"])[0]
+        assert decoded[k, j, i] == pytest.approx(-1024 + (output + 1) / 2 * 4095, abs=0.05)
+
+
+def test_the_reader_of_the_docs_and_the_package_decode_alike(reader: dict[str, Any]) -> None:
+    decoder = LrDecoder(read_inr(GOLDEN), device="cpu")
+    decoded = reader["decode"](*reader["read"](GOLDEN))
+    np.testing.assert_allclose(decoder.slices([0, 1, 2]), decoded, atol=0.05)  # HU, of a range of 4095
+
+
+def test_the_reader_of_the_docs_refuses_damage(reader: dict[str, Any], tmp_path: Path) -> None:
+    data = GOLDEN.read_bytes()
+    for offset in (0, 13, 0x19, 0x30, 0x2B7, 0x3B9):
+        damaged = bytearray(data)
+        damaged[offset] ^= 1
+        path = tmp_path / "damaged.inr"
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"damaged|not an"):
+            reader["read"](path)

@@ -1,0 +1,187 @@
+"""The whole way on small volumes: what comes back, what is recorded, and what it is worth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import pytest
+
+from napari_inr_volume import compress, decompress, load, save
+from napari_inr_volume.codec import lanczos_lr, lr_measured, measure
+from napari_inr_volume.core.errors import FitError, InrFileError, ModelError, VolumeError
+from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.core.volume import Geometry, Volume
+from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
+from napari_inr_volume.inr.decode import LrDecoder
+from napari_inr_volume.inr.inr_volume import InrVolume
+from napari_inr_volume.io.inr_file import to_bytes
+from napari_inr_volume.superres.upscale import LanczosUpscaler
+
+quick = Settings(
+    preset="quick",
+    siren=SirenConfig(layers=2, hidden_features=32),
+    fit=FitConfig(steps=120, batch=1024, learning_rate=3e-3, schedule="cosine"),
+)
+
+
+@pytest.fixture(scope="module")
+def phantom() -> Volume:
+    return head_phantom((12, 62, 64))  # 62: no multiple of the factor
+
+
+@pytest.fixture(scope="module")
+def fitted(phantom: Volume) -> InrVolume:
+    return compress(phantom, quick, device="cpu")
+
+
+def test_reconstruction_has_the_originals_grid_units_and_dtype(phantom: Volume, fitted: InrVolume) -> None:
+    again = decompress(fitted, device="cpu")
+    assert again.geometry == phantom.geometry
+    assert (again.units, again.voxels.dtype) == (phantom.units, phantom.voxels.dtype)
+    low, high = phantom.intensity_range
+    assert low <= again.voxels.min()
+    assert again.voxels.max() <= high
+
+
+def test_recorded_quality_is_that_of_the_voxels_that_come_back(phantom: Volume, fitted: InrVolume) -> None:
+    error = (decompress(fitted, device="cpu").voxels - phantom.voxels.astype(float))[phantom.measured()]
+    peak = phantom.intensity_range[1] - phantom.intensity_range[0]
+    assert fitted.quality is not None
+    assert fitted.quality.rmse == pytest.approx(np.sqrt(np.mean(error**2)))
+    assert fitted.quality.hr_psnr == pytest.approx(20 * np.log10(peak / fitted.quality.rmse))
+    assert fitted.quality.max_error == np.abs(error).max()
+    assert fitted.quality.p99 == np.percentile(np.abs(error), 99)
+
+
+def test_recorded_lr_psnr_is_that_of_the_decoded_lr(phantom: Volume, fitted: InrVolume) -> None:
+    error = LrDecoder(fitted, "cpu").fitted() - lanczos_lr(phantom, quick.factor)
+    mse = np.mean(np.square(error[lr_measured(phantom, quick.factor)], dtype=np.float64))
+    peak = phantom.intensity_range[1] - phantom.intensity_range[0]
+    assert fitted.quality is not None
+    assert fitted.quality.lr_psnr == pytest.approx(10 * np.log10(peak**2 / mse), abs=1e-6)
+
+
+def test_fit_is_worth_something(phantom: Volume, fitted: InrVolume) -> None:
+    flat = np.full(phantom.shape, np.mean(phantom.voxels[phantom.measured()]))
+    peak = phantom.intensity_range[1] - phantom.intensity_range[0]
+    mse = np.mean(np.square(flat - phantom.voxels)[phantom.measured()])
+    assert fitted.quality is not None
+    assert fitted.quality.hr_psnr > 10 * np.log10(peak**2 / mse) + 3
+
+
+def test_same_input_settings_and_seed_give_the_same_file(phantom: Volume, fitted: InrVolume) -> None:
+    assert to_bytes(compress(phantom, quick, device="cpu")) == to_bytes(fitted)
+
+
+def test_saved_and_loaded_it_decodes_to_the_same_voxels(fitted: InrVolume, tmp_path: Path) -> None:
+    save(fitted, tmp_path / "head.inr")
+    loaded = load(tmp_path / "head.inr")
+    assert loaded == fitted
+    np.testing.assert_array_equal(
+        decompress(loaded, device="cpu").voxels, decompress(fitted, device="cpu").voxels
+    )
+
+
+def test_any_slice_decodes_alone_as_in_the_whole(fitted: InrVolume) -> None:
+    decoder = LrDecoder(fitted, "cpu")
+    whole = decoder.slices(range(12))
+    for z in (11, 0, 5):
+        np.testing.assert_allclose(decoder.slices([z])[0], whole[z], atol=0.05)
+
+
+@pytest.mark.parametrize("factor", [(1.0, 1.0, 1.0), (4.0, 4.0, 4.0), (2.5, 3.0, 2.0)], ids=str)
+def test_any_factor_goes_the_whole_way(phantom: Volume, factor: tuple[float, float, float]) -> None:
+    settings = replace(quick, factor=factor, fit=replace(quick.fit, steps=10))
+    inr = compress(phantom, settings, device="cpu")
+    assert decompress(inr, device="cpu").shape == phantom.shape
+    assert LrDecoder(inr, "cpu").fitted().shape == inr.lr_shape
+
+
+def test_direct_siren_needs_no_upscaler_and_loses_nothing_to_it(phantom: Volume) -> None:
+    """Factor 1 is the paper's comparison (Mancini et al. 2022): LR and HR are the same grid."""
+    settings = replace(quick, factor=(1.0, 1.0, 1.0), fit=replace(quick.fit, steps=30))
+    inr = compress(phantom, settings, device="cpu")
+    assert inr.quality is not None
+    assert inr.quality.hr_psnr == pytest.approx(inr.quality.lr_psnr, abs=0.3)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "float32", "float64"])
+def test_values_come_back_in_the_originals_dtype(dtype: str) -> None:
+    ramp = np.add.outer(np.add.outer(np.arange(4.0), np.arange(16.0)), np.arange(16.0)).astype(dtype)
+    settings = replace(quick, fit=replace(quick.fit, steps=20))
+    again = decompress(compress(Volume.from_array(ramp), settings, device="cpu"), device="cpu")
+    assert again.voxels.dtype == dtype
+
+
+def test_largest_integers_do_not_come_back_as_the_smallest() -> None:
+    voxels = np.full((2, 16, 16), 2**31 - 1, dtype=np.int32)
+    voxels[:, ::2] = -(2**31)
+    volume = Volume.from_array(voxels, units="raw")
+    inr = compress(volume, replace(quick, factor=(1, 1, 1), fit=replace(quick.fit, steps=300)), device="cpu")
+    again = decompress(inr, device="cpu").voxels.astype(np.float64)
+    assert np.abs(again - voxels).mean() < 2**31
+
+
+def test_padding_comes_back_as_air_and_touches_no_figure(phantom: Volume, fitted: InrVolume) -> None:
+    assert phantom.padding is not None
+    assert decompress(fitted, device="cpu").voxels.min() >= phantom.intensity_range[0] > phantom.padding
+    spoilt = phantom.voxels.copy()
+    spoilt[spoilt == phantom.padding] = -3000
+    other = Volume(voxels=spoilt, geometry=phantom.geometry, padding=-3000)
+    lanczos = LanczosUpscaler(quick.factor[1:])
+    first, second = (measure(volume, fitted, lanczos, device="cpu") for volume in (phantom, other))
+    assert first.lr_psnr == second.lr_psnr
+    assert first.reconstruction.psnr == second.reconstruction.psnr
+    assert first.reconstruction.ssim == second.reconstruction.ssim
+
+
+def test_irregular_slice_positions_and_tilt_go_the_whole_way(phantom: Volume, tmp_path: Path) -> None:
+    geometry = Geometry(
+        shape=phantom.shape,
+        spacing=(3.0, 0.5, 0.5),
+        origin=(-10.0, 20.0, 30.5),
+        direction=((0.0, 0.0, 1.0), (0.3, 1.0, 0.0), (np.sqrt(1 - 0.09), 0.0, 0.0)),
+        slice_positions=(0.0, 1.0, *np.arange(3.0, 33.0, 3.0)),
+    )
+    volume = Volume(voxels=phantom.voxels, geometry=geometry, padding=phantom.padding)
+    inr = compress(volume, replace(quick, fit=replace(quick.fit, steps=5)), device="cpu")
+    save(inr, tmp_path / "tilted.inr")
+    assert decompress(load(tmp_path / "tilted.inr"), device="cpu").geometry == geometry
+
+
+def test_stopped_fit_is_kept(phantom: Volume) -> None:
+    stop = Event()
+    long = replace(quick, fit=replace(quick.fit, steps=1_000_000))
+    inr = compress(phantom, long, device="cpu", stop=stop, on_progress=lambda record: stop.set())
+    assert 0 < inr.fit.steps < 1_000_000
+    assert decompress(inr, device="cpu").shape == phantom.shape
+
+
+def test_fit_stopped_before_it_began_is_refused_in_words(phantom: Volume) -> None:
+    stop = Event()
+    stop.set()
+    with pytest.raises(FitError, match="stopped before its first result"):
+        compress(phantom, quick, device="cpu", stop=stop)
+
+
+def test_untrained_network_is_never_applied_silently(phantom: Volume) -> None:
+    with pytest.raises(ModelError, match="lanczos"):
+        compress(phantom, quick, device="cpu", upscaler="srdensenet")
+
+
+def test_measuring_against_another_volume_is_refused(fitted: InrVolume) -> None:
+    with pytest.raises(VolumeError, match="give the volume that it was made of"):
+        measure(head_phantom((12, 64, 64)), fitted, LanczosUpscaler((4, 4)), device="cpu")
+
+
+def test_network_is_not_saved_under_an_images_suffix(fitted: InrVolume, tmp_path: Path) -> None:
+    with pytest.raises(InrFileError, match=r"saved as \.inr"):
+        save(fitted, tmp_path / "head.nii")
+    assert not list(tmp_path.iterdir())
+
+
+def test_file_is_small_beside_the_pixels_it_stands_for(fitted: InrVolume) -> None:
+    assert len(to_bytes(fitted)) < 2 * fitted.siren.parameters + 1_500
