@@ -7,6 +7,7 @@ looked up when they are first used.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from .core.volume import Volume
     from .inr.inr_volume import InrVolume
     from .io.files import load, save
+
+# Read when torch is loaded, so it is set before. Threads that spin while they wait take the core from those they
+# wait for as soon as anything else runs: a step of the fit took six times as long beside one busy process.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __all__ = ["InrError", "InrVolume", "Volume", "compress", "decompress", "load", "save"]
 __version__ = version("napari-inr-volume")

@@ -465,7 +465,7 @@ def _print_comparison(report: dict[str, Any], as_json: bool) -> None:
         ("file", f"{_bytes(report['file_bytes'])} for {_bytes(report['source_bytes'])} of stored pixels"),
         (
             "ratio",
-            f"{report['ratio']:,.0f}:1 ({report['ratio_with_model']:,.0f}:1 with the SR model's bytes)",
+            ratio,
         ),
         ("LR fit", f"PSNR {_decibels(report['lr_psnr'])} ({peak})"),
         ("Lanczos alone", f"PSNR {_decibels(report['lanczos_psnr'])} ({peak})"),

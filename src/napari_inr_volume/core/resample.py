@@ -50,7 +50,8 @@ def resample_plane(
 ) -> NDArray[np.float32]:
     """Return a slice (y, x) on a grid of `shape` (y, x), each axis by its own scale."""
     rows, columns = (
-        lanczos_weights(length, out, step) for length, out, step in zip(plane.shape, shape, scale, strict=True)
+        lanczos_weights(length, out, step)
+        for length, out, step in zip(plane.shape, shape, scale, strict=True)
     )
     return _apply(plane, rows, columns)
 

@@ -14,9 +14,28 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import iter_pixels
-from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, RLELossless
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
 
 from ..core.errors import SourceError
+from .dicom_jpeg import PLUGIN
 from .dicom_slices import Slice, quiet_pydicom, read_dataset, reason
 
 FILL_BELOW = -1200.0  # HU; air is -1000 and many scanners clip at -1024: a corner below this was filled in
@@ -25,7 +44,28 @@ CORNER = 4  # voxels; side of the blocks in an image's corners that show its fil
 Plane = NDArray[Any]  # (y, x)
 
 _LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless)  # whatever the header says
-_ADD_DECODERS = "its decoder comes with pip install 'napari-inr-volume[dicom]'"
+
+# One decoder for each syntax, so that no other that happens to be installed decides the values.
+# pylibjpeg-rle is not among them: it panics on damaged data, past every `except Exception`.
+_NATIVE = ""
+_DECODERS: dict[UID, str] = {
+    ImplicitVRLittleEndian: _NATIVE,
+    ExplicitVRLittleEndian: _NATIVE,
+    ExplicitVRBigEndian: _NATIVE,
+    DeflatedExplicitVRLittleEndian: _NATIVE,
+    RLELossless: "pydicom",
+    JPEGBaseline8Bit: "pillow",
+    JPEGExtended12Bit: "pillow",  # which takes 8 bits only, and says so
+    JPEGLossless: PLUGIN,
+    JPEGLosslessSV1: PLUGIN,
+    JPEGLSLossless: "pyjpegls",
+    JPEGLSNearLossless: "pyjpegls",
+    JPEG2000Lossless: "pylibjpeg",
+    JPEG2000: "pylibjpeg",
+    HTJ2KLossless: "pylibjpeg",
+    HTJ2KLosslessRPCL: "pylibjpeg",
+    HTJ2K: "pylibjpeg",
+}
 
 
 def read_voxels(
@@ -40,7 +80,11 @@ def read_voxels(
     images = [image for plane in planes for image in plane]
     for image in images:
         _refuse_undecodable(image)
-    whole = all(number.is_integer() for image in images for number in (image.slope, image.intercept))
+    whole = all(
+        number.is_integer() and abs(number) < 2**15  # so that int32 holds every product
+        for image in images
+        for number in (image.slope, image.intercept)
+    )
     voxels = np.empty((len(planes), *images[0].size), np.int16 if whole else np.float32)
     seen: dict[int, Slice] = {}
     padding: float | None = None
@@ -74,13 +118,13 @@ def _decode(planes: Sequence[Sequence[Slice]]) -> Iterator[tuple[int, Slice, Pla
             files.setdefault(image.path, []).append((z, image))
     for path, members in files.items():
         first = members[0][1]
-        # pylibjpeg-rle panics on damaged data, past `except Exception`; pydicom's own RLE takes 8 ms a slice.
-        decoder = "pydicom" if first.syntax == RLELossless else ""
+        decoder = _DECODERS[first.syntax]
         indices = [image.frame for _, image in members]
         try:
             with quiet_pydicom():
-                # A path lets pydicom read frame by frame, a data set also copes with a missing preamble.
-                source = path if first.frames > 1 else read_dataset(path)
+                # By its path pydicom reads a file frame by frame; a whole data set, small if there is one
+                # image or compression, also shows where a compressed file breaks off.
+                source = path if first.frames > 1 and decoder == _NATIVE else read_dataset(path)
                 frames = iter_pixels(source, indices=indices, raw=True, decoding_plugin=decoder)
         except Exception as error:
             raise _undecoded(first, error) from error
@@ -98,32 +142,33 @@ def _refuse_undecodable(image: Slice) -> None:
     syntax = image.syntax
     if image.bits_allocated not in (8, 16):
         raise SourceError(f"{image} stores {image.bits_allocated} bits a pixel; 8 and 16 can be read")
-    if image.slope == 0:
-        raise SourceError(f"{image} has RescaleSlope 0, which leaves nothing of its pixels")
+    if not (1e-6 < abs(image.slope) < 1e6 and abs(image.intercept) < 1e6):
+        raise SourceError(
+            f"{image} has RescaleSlope {image.slope:g} and RescaleIntercept {image.intercept:g},"
+            " which make no HU"
+        )
     if image.signed and syntax in (JPEGBaseline8Bit, JPEGExtended12Bit):
         raise SourceError(
             f"{image} holds signed pixels in lossy JPEG ({syntax.name}), which is unsigned by definition:"
             " the values would come out wrong; export the series again, uncompressed or lossless"
         )
-    try:
-        with quiet_pydicom():
-            decoder = get_decoder(syntax)
-    except NotImplementedError as error:
+    if syntax not in _DECODERS:
         raise SourceError(
-            f"{image} is compressed as {syntax.name}, for which there is no decoder; export the series"
+            f"{image} is compressed as {syntax.name}, for which there is no decoder here; export the series"
             " again, uncompressed"
-        ) from error
-    if not decoder.is_available:
-        raise SourceError(f"{image} is compressed as {syntax.name}; {_ADD_DECODERS}")
+        )
+    if _DECODERS[syntax] != _NATIVE and _DECODERS[syntax] not in get_decoder(syntax).available_plugins:
+        raise SourceError(
+            f"{image} is compressed as {syntax.name}; its decoder comes with"
+            " pip install 'napari-inr-volume[dicom]'"
+        )
 
 
 def _undecoded(image: Slice, error: Exception) -> SourceError:
-    text = f"the pixels of {image} cannot be decoded ({image.syntax.name}): {reason(error)}"
-    # pylibjpeg-libjpeg is under the GPL and so never among the decoders that we name.
-    missing = get_decoder(image.syntax).missing_dependencies
-    lacking = any("pylibjpeg-libjpeg" not in line for line in missing)
-    advice = _ADD_DECODERS if lacking else "the file is damaged, or needs to be exported uncompressed"
-    return SourceError(f"{text}; {advice}")
+    native = _DECODERS[image.syntax] == _NATIVE
+    how = "" if native else f" as {image.syntax.name}"
+    advice = "cut off or damaged" if native else "damaged, or must be exported uncompressed"
+    return SourceError(f"the pixels of {image} cannot be decoded{how}: {reason(error)}; the file is {advice}")
 
 
 def _padded(stored: Plane, values: Plane, image: Slice) -> NDArray[np.bool_]:

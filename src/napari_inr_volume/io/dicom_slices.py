@@ -125,11 +125,11 @@ def quiet_pydicom() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """Return what a foreign error tells a user: the last line of its message."""
+    """Return what a foreign error tells a user: the last line of its message, without its guesses."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    return lines[-1].split(" - ")[0] if lines else type(error).__name__
 
 
 def _starts_like_dicom(path: Path) -> bool:

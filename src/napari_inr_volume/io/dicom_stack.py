@@ -123,7 +123,7 @@ def _axes(image: Slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def _group_planes(slices: Sequence[Slice], normal: NDArray[np.float64]) -> tuple[tuple[Slice, ...], ...]:
     """Sort the slices along the normal, and put those of one position together."""
     height = {image: float(np.array(image.position) @ normal) for image in slices}
-    ordered = sorted(slices, key=lambda image: (height[image], image.path, image.frame))
+    ordered = sorted(slices, key=lambda image: (height[image], image.path))
     planes: list[list[Slice]] = []
     for image in ordered:
         if not planes or height[image] - height[planes[-1][0]] > SAME_PLACE:

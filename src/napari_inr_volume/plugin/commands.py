@@ -6,9 +6,11 @@ What takes long runs in the background, with a bar in napari's activity dock whe
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.errors import InrError
 from .layers import add_layer, original_layer
 from .readers import find_stacks, series_name
 from .writers import SUFFIX, find_inr, save_inr
@@ -24,6 +26,21 @@ if TYPE_CHECKING:
 EXPORTS = ("NIfTI (*.nii.gz *.nii)", "TIFF (*.tif *.tiff)", "NumPy (*.npy)")
 
 _running: set[Job] = set()  # kept alive until they end
+
+
+def _errors_shown(command: Callable[[napari.viewer.Viewer], None]) -> Callable[[napari.viewer.Viewer], None]:
+    """Show what a person can act on as a sentence; napari alone would offer its traceback with it."""
+
+    @wraps(command)
+    def run(viewer: napari.viewer.Viewer) -> None:
+        from napari.utils.notifications import show_error
+
+        try:
+            command(viewer)
+        except InrError as error:
+            show_error(str(error))
+
+    return run
 
 
 def open_ct_folder(viewer: napari.viewer.Viewer) -> None:
@@ -52,6 +69,7 @@ def open_ct_folder(viewer: napari.viewer.Viewer) -> None:
     _in_background(f"Looking through {folder.name}", choose, jobs.find_series, folder)
 
 
+@_errors_shown
 def save_as_inr(viewer: napari.viewer.Viewer) -> None:
     """Ask where to save the fitted network of the selected layers, or else of all, and save it."""
     from napari.utils.notifications import show_info
@@ -59,14 +77,13 @@ def save_as_inr(viewer: napari.viewer.Viewer) -> None:
     from . import dialogs
 
     inr, name = _inr_in(viewer)
-    path = dialogs.ask_where_to_save(
-        f"Save as {SUFFIX}", name + SUFFIX, [f"Fitted network (*{SUFFIX})"], SUFFIX
-    )
+    path = dialogs.ask_where_to_save(f"Save as {SUFFIX}", name, [f"Fitted network (*{SUFFIX})"])
     if path is not None:
         path = save_inr(inr, path)
         show_info(f"Saved {path.name}: {path.stat().st_size / 1000:,.0f} kB.")
 
 
+@_errors_shown
 def export_reconstruction(viewer: napari.viewer.Viewer) -> None:
     """Ask where to save the reconstruction in full, as NIfTI, TIFF or NumPy; decode and write it."""
     from napari.utils.notifications import show_info, show_warning
@@ -76,7 +93,7 @@ def export_reconstruction(viewer: napari.viewer.Viewer) -> None:
     from .settings import preferences
 
     inr, name = _inr_in(viewer)
-    path = dialogs.ask_where_to_save("Export the reconstruction", f"{name}.nii.gz", EXPORTS, ".nii.gz")
+    path = dialogs.ask_where_to_save("Export the reconstruction", name, EXPORTS)
     if path is None:
         return
     check_output(path)
@@ -130,7 +147,8 @@ def _in_background(
     from .jobs import Done, Job
 
     job = Job()
-    bar = cancelable_progress(total=0, desc=title, cancel_callback=job.drop)
+    bar = cancelable_progress(total=0, desc=title)
+    bar.cancel = job.drop  # napari's own only ends a loop over the bar
 
     def show(record: object) -> None:
         if isinstance(record, Done):

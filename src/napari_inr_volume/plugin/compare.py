@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["off", "side by side", "overlay", "difference"]
 LINKED = ("contrast_limits", "colormap", "gamma")
+NAME_SIZES = 6, 10  # points, smallest and largest
 DIVERGING = "PiYG"  # negative and positive errors apart, none of them in the grey of the images
 
 
@@ -144,7 +145,7 @@ def difference(control: Control, volume: Volume, voxels: NDArray[Any]) -> NDArra
 
 
 def difference_layer(error: NDArray[Any], name: str, over: Layer) -> tuple[NDArray[Any], dict[str, Any]]:
-    """Return data and arguments of a signed difference's layer: symmetric limits, so that no error is grey."""
+    """Return data and arguments of a signed difference's layer: symmetric limits, 0 is white."""
     some = error[:: max(1, len(error) // 16)]
     limit = max(1.0, float(np.percentile(np.abs(some), 99.5)))
     arguments = {
@@ -166,12 +167,14 @@ class Arrangement:
     def show(
         self, mode: Mode, layers: Sequence[Image], error: Image | None = None, opacity: float = 0.5
     ) -> None:
-        """Show `layers`, which are original, LR fit and reconstruction as far as there are any, as `mode` says.
+        """Show `layers` as `mode` says: original, LR fit and reconstruction, as far as there are any.
 
-        Side by side they stand in this order, with their names; as an overlay the last lies on the first, with
-        this opacity. `error` is the difference's layer. All other layers are hidden until the mode is off.
+        Side by side they stand in this order, with their names; as an overlay the last lies on the first,
+        with this opacity. `error` is the difference's layer. All others are hidden until the mode is off.
         """
         self._restore()
+        if error is not None:
+            error.visible = False
         if mode == "off" or not layers:
             return
         self._before = [(ref(layer), layer.visible, layer.opacity) for layer in self.viewer.layers]
@@ -182,20 +185,31 @@ class Arrangement:
         }[mode]
         for layer in self.viewer.layers:
             layer.visible = any(layer is one for one in shown)
-        for layer in shown:  # the grid and the stack follow the order of the list
-            layer.opacity = 1.0
-            layer.name_overlay.visible = True
+        for layer in layers:  # the grid and the stack follow the order of the list
             self.viewer.layers.move(self.viewer.layers.index(layer), len(self.viewer.layers))
+        for layer in shown:
+            layer.opacity = 1.0
+            layer.name_overlay.position = "top_right"  # where a long name is cut, its PSNR is not
+            layer.name_overlay.font_size = self._font_size(layer.name, len(shown))
+            layer.name_overlay.visible = mode != "overlay"  # both in one corner cannot be read
         if mode == "overlay":
             shown[-1].opacity = opacity
-            for layer in shown:
-                layer.name_overlay.visible = False
         if mode == "side by side":
             grid = self.viewer.canvas.grid
             grid.shape, grid.stride, grid.enabled = (1, -1), 1, True
+            self.viewer.fit_to_view()
+
+    def _font_size(self, name: str, cells: int) -> float:
+        """Return the size in points at which a name fits in its cell, if it is not too small to read."""
+        width = self.viewer.canvas.size[1] / cells
+        smallest, largest = NAME_SIZES
+        return min(max(width / (1.15 * len(name)), smallest), largest)  # a point takes 1.15 pixels a letter
 
     def _restore(self) -> None:
-        self.viewer.canvas.grid.enabled = False
+        """Undo what `show` did, as far as the layers are still there."""
+        if self.viewer.canvas.grid.enabled:
+            self.viewer.canvas.grid.enabled = False
+            self.viewer.fit_to_view()
         for reference, visible, opacity in self._before:
             layer = reference()
             if layer is not None:

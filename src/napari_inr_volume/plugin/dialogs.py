@@ -19,15 +19,18 @@ def ask_folder(title: str) -> Path | None:
     return _remembered(Path(chosen)) if chosen else None
 
 
-def ask_where_to_save(title: str, name: str, filters: Sequence[str], suffix: str) -> Path | None:
-    """Return the file that the person chooses, with `suffix` appended to a name without one, or None.
+def ask_where_to_save(title: str, name: str, filters: Sequence[str]) -> Path | None:
+    """Return the file that the person chooses, or None; an existing one was confirmed to be replaced.
 
-    `filters` are in Qt's form, such as `TIFF (*.tif)`. An existing file was confirmed to be replaced.
+    `filters` are in Qt's form, such as `TIFF (*.tif *.tiff)`. A name without suffix gets the first one of
+    the filter that is chosen.
     """
     dialog = QFileDialog(QApplication.activeWindow(), title, _last_folder())
     dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
     dialog.setNameFilters(list(filters))
-    dialog.setDefaultSuffix(suffix)  # before the question whether to replace, not after it
+    # By Qt, not by us: it must know the whole name before it asks whether to replace the file.
+    dialog.setDefaultSuffix(_first_suffix(filters[0]))
+    dialog.filterSelected.connect(lambda chosen: dialog.setDefaultSuffix(_first_suffix(chosen)))
     dialog.selectFile(name)
     accepted = dialog.exec()
     dialog.deleteLater()
@@ -55,3 +58,7 @@ def _remembered(path: Path) -> Path:
 
     update_open_history(str(path))
     return path
+
+
+def _first_suffix(name_filter: str) -> str:
+    return name_filter.partition("(*")[2].rstrip(")").split()[0]

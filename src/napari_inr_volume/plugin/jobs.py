@@ -12,13 +12,14 @@ a RuntimeError (which torch's out-of-memory is), and napari keeps what a worker 
 from __future__ import annotations
 
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from napari.qt.threading import GeneratorWorker, create_worker
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
-from ..core.errors import InrError
+from ..core.errors import FitError, InrError
 from ..core.windows import Window
 from ..inr.config import Device, Settings
 
@@ -46,8 +47,10 @@ SECONDS_PER_PREVIEW = 0.5  # unless the settings say otherwise
 PREVIEW_SHARE = 0.2  # of a fit's time that previews may take
 PROBE_SECONDS = 0.5  # of fitting, from which the time of a whole fit is foretold
 
+_one_fit = Lock()  # a fit takes all the processor there is: two would be done no sooner
 
-class Cancelled(Exception):
+
+class Cancelled(Exception):  # noqa: N818, it is no error
     """Raised inside work that is to be dropped; never leaves this module."""
 
 
@@ -127,12 +130,8 @@ class Job(QObject):
         self.control.drop.set()
 
     def _on_yielded(self, record: object) -> None:
-        if record is not None and self.sender_is_current():
+        if record is not None and not self.control.drop.is_set():
             self.reported.emit(record)
-
-    def sender_is_current(self) -> bool:
-        """Whether reports are still wanted."""
-        return self._worker is not None and not self.control.drop.is_set()
 
     def _on_returned(self, outcome: _Outcome) -> None:
         dropped = self.control.drop.is_set()
@@ -201,8 +200,6 @@ def _forget_frames(error: BaseException | None) -> None:
 
 
 def _free_gpu() -> None:
-    import sys
-
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
@@ -307,7 +304,27 @@ def fit(
     window: Window,
     seconds_per_preview: float = SECONDS_PER_PREVIEW,
 ) -> FitOutcome:
-    """Fit a network and measure it; reports FitReport, then Fitted, then Done."""
+    """Fit a network and measure it; reports FitReport, then Fitted, then Done.
+
+    Raises FitError, as `codec.compress` does, and while another panel's fit is running.
+    """
+    if not _one_fit.acquire(blocking=False):
+        raise FitError("another fit is running in this napari; stop it, or wait until it has ended")
+    try:
+        return _fit(control, volume, settings, device, upscaler, window, seconds_per_preview)
+    finally:
+        _one_fit.release()
+
+
+def _fit(
+    control: Control,
+    volume: Volume,
+    settings: Settings,
+    device: Device,
+    upscaler: str,
+    window: Window,
+    seconds_per_preview: float,
+) -> FitOutcome:
     from .. import codec
     from ..inr.decode import LrDecoder
     from ..superres.upscale import find_upscaler
@@ -385,10 +402,15 @@ def reconstruct(
     return Reconstruction(inr=with_upscaler(inr, restore, comparison), comparison=comparison)
 
 
-def probe(
-    control: Control, settings: Settings, shape: tuple[int, int, int], device: Device
-) -> tuple[str, float]:
-    """Return the device and the steps a second that these settings make there, by fitting for a moment."""
+def weights_ship(control: Control) -> bool:
+    """Return whether there are trained weights of SRDenseNet. Imports torch, off the UI thread."""
+    from ..superres.model_file import available_models
+
+    return bool(available_models())
+
+
+def probe(control: Control, settings: Settings, shape: tuple[int, int, int], device: Device) -> float:
+    """Return the steps a second that these settings make on the device, by fitting noise for a moment."""
     import torch
 
     from ..core.resample import lr_shape
@@ -411,7 +433,8 @@ def probe(
             elif progress.seconds - started[1] >= PROBE_SECONDS:
                 break
     assert started is not None
-    return where.type, (progress.step - started[0]) / (progress.seconds - started[1])
+    speed = (progress.step - started[0]) / (progress.seconds - started[1])
+    return speed * (1 - PREVIEW_SHARE) if where.type == "cpu" else speed
 
 
 def _fit_report(progress: FitProgress, idle: float, preview: Preview | None) -> FitReport:
@@ -428,7 +451,7 @@ def _fit_report(progress: FitProgress, idle: float, preview: Preview | None) -> 
 
 
 class _Previews:
-    """Makes previews by the wall clock: as many slices as a share of the time allows, the one in view first."""
+    """Makes previews by the wall clock: as many slices as a share of the time allows, those in view first."""
 
     def __init__(self, volume: Volume, settings: Settings, control: Control, interval: float) -> None:
         from ..core.resample import lr_shape
@@ -466,7 +489,7 @@ class _Previews:
         return Preview(slices=tuple(slices), voxels=np.stack(planes))
 
     def _order(self) -> Iterable[int]:
-        """The slice in view, then those not seen for longest, near ones first."""
+        """Return the slice in view, then those not seen for longest, near ones first."""
         view = min(int(self.control.z / self.factor), len(self.age) - 1)
         away = np.abs(np.arange(len(self.age)) - view)
         order = np.lexsort((away, -self.age, away > 0))

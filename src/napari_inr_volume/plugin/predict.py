@@ -13,6 +13,7 @@ from ..inr.config import Device, FitConfig, Settings, SirenConfig
 from ..inr.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
 from ..io.inr_file import to_bytes
 
+MONITORINGS, MONITOR = 60, 16_384  # as in `inr.fit`, which imports torch
 Speed = tuple[SirenConfig, FitConfig, Device]  # what the speed of a fit depends on
 
 
@@ -51,6 +52,13 @@ def predicted_memory(volume: Volume, settings: Settings) -> int:
     decoded = math.prod(volume.shape) * volume.voxels.itemsize
     # The LR three times: samples, layer, decoded; activations with their gradients; two decoded volumes.
     return 3 * 4 * lr_voxels + 3 * activations + 2 * decoded
+
+
+def predicted_steps(volume: Volume, settings: Settings) -> float:
+    """Return how many steps' time a fit takes: beside its steps, its PSNR is followed now and then."""
+    voxels = min(MONITOR, math.prod(lr_shape(volume.shape, settings.factor)))
+    forward = voxels / settings.fit.batch / 3  # a step is a forward pass, and a backward one twice as long
+    return settings.fit.steps + min(MONITORINGS, settings.fit.steps) * forward
 
 
 def speed_key(settings: Settings, device: Device) -> Speed:

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# All checks: style, types, tests (under Xvfb on Linux), and the built wheel in a clean environment.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/setup.sh
+set_up dev
+
+ruff check .
+ruff format --check .
+mypy
+
+run=()
+if [ "$(uname)" = Linux ]; then
+    debian_packages xvfb xauth libegl1 libgl1 libglx0 libgl1-mesa-dri libdbus-1-3 libfontconfig1 libfreetype6 \
+        libglib2.0-0 libx11-xcb1 libxkbcommon0 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
+        libxcb-keysyms1 libxcb-randr0 libxcb-render0 libxcb-render-util0 libxcb-shape0 libxcb-shm0 libxcb-sync1 \
+        libxcb-util1 libxcb-xfixes0 libxcb-xkb1
+    if command -v xvfb-run >/dev/null; then
+        run=(xvfb-run -a -s "-screen 0 1600x1000x24")
+    else
+        echo "No Xvfb: the tests that need a window are left out." >&2
+        set -- -m "not gui" "$@"
+    fi
+fi
+export NAPARI_CONFIG= NAPARI_ENSURE_PLUGIN_MAIN_THREAD=1 NAPARI_STRICT_QT=1
+${run[@]+"${run[@]}"} python -m pytest "$@"
+
+# What users install: the wheel alone, with nothing but its own dependencies.
+clean=$(mktemp -d)
+trap 'rm -rf "$clean"' EXIT
+python -m build --outdir "$clean/dist" . >"$clean/build.log" 2>&1 || { cat "$clean/build.log" >&2; exit 1; }
+python -m venv "$clean/env"
+"$clean/env/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+"$clean/env/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+    "$clean"/dist/*.whl
+cd "$clean"
+env/bin/inr-volume --help >/dev/null
+env/bin/python -c "
+import numpy
+from napari_inr_volume.core.phantom import head_phantom
+numpy.save('head.npy', head_phantom((8, 32, 32)).voxels)
+"
+env/bin/inr-volume compress head.npy head.inr --layers 2 --hidden 16 --steps 20 --batch 256
+env/bin/inr-volume decompress head.inr again.nii.gz
+echo "The wheel $(basename "$clean"/dist/*.whl) and $(basename "$clean"/dist/*.tar.gz) build; the wheel compresses."

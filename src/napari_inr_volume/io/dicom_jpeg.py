@@ -1,0 +1,33 @@
+"""JPEG Lossless for pydicom, decoded by the libjpeg-turbo that imagecodecs brings.
+
+Of the two decoders that pydicom knows for it, pylibjpeg-libjpeg is under the GPL, and GDCM (3.2)
+aborts the whole process on some damaged files. This module is a plugin as pydicom's guide for
+decoders describes it; pydicom takes the frames out of the file and sets the signs right.
+"""
+
+from __future__ import annotations
+
+import imagecodecs
+from pydicom.pixels.decoders.base import DecodeRunner, get_decoder
+from pydicom.uid import JPEGLossless, JPEGLosslessSV1
+
+PLUGIN = "imagecodecs"
+DECODER_DEPENDENCIES = dict.fromkeys((JPEGLossless, JPEGLosslessSV1), ("numpy", "imagecodecs"))
+
+
+def is_available(uid: str) -> bool:
+    """Return whether the plugin decodes this transfer syntax."""
+    return uid in DECODER_DEPENDENCIES
+
+
+def decode_frame(src: bytes, runner: DecodeRunner) -> bytes:
+    """Return the pixels of one frame as bytes, and tell pydicom how wide they are."""
+    plane = imagecodecs.jpeg8_decode(src)
+    runner.set_option("bits_allocated", 8 * plane.dtype.itemsize)
+    return plane.tobytes()
+
+
+for _syntax in DECODER_DEPENDENCIES:
+    _decoder = get_decoder(_syntax)
+    if PLUGIN not in _decoder.available_plugins:  # this module may be loaded a second time
+        _decoder.add_plugin(PLUGIN, (__name__, "decode_frame"))

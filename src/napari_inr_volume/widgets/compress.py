@@ -1,0 +1,610 @@
+"""The dock widget Compress (INR): source, settings, fit, reconstruct, compare, save, from top to bottom.
+
+The sections are views with small setters. This widget answers their signals: it starts `plugin.jobs` and
+shows what comes of them in the viewer, through `plugin.session`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.utils import progress
+from napari.utils.notifications import show_error, show_info
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
+    QDockWidget,
+    QFrame,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..core.errors import InrError
+from ..core.volume import Volume
+from ..core.windows import find_window
+from ..inr.config import find_preset
+from ..plugin import compare, dialogs, jobs
+from ..plugin.jobs import Done, FitOutcome, FitReport, Fitted, Job, Reconstruction
+from ..plugin.layers import add_layer, check_layer, original_layer
+from ..plugin.predict import predicted_bytes, predicted_memory, predicted_steps, speed_key
+from ..plugin.readers import find_stacks, series_name
+from ..plugin.session import FIT, Session
+from ..plugin.settings import load_last_used, preferences, remember
+from ..plugin.writers import save_inr
+from .compare_section import CompareSection
+from .fit_section import FitSection
+from .reconstruct_section import ReconstructSection
+from .section import in_bytes, in_time
+from .settings_section import SettingsSection, from_fields, to_fields
+from .source_section import EMPTY, SourceSection
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.layers import Image
+    from numpy.typing import NDArray
+
+    from ..core.metrics import Comparison
+    from ..inr.inr_volume import InrVolume
+    from ..io.dicom import Listing
+    from ..plugin.predict import Speed
+
+TITLE = "Compress (INR)"
+WIDTH = 340  # pixels that the panel needs at least
+EDIT_DELAY_MS = 500  # after the last edit, before the speed is tried and the settings are remembered
+SCROLL_DELAY_MS = 80  # while scrolling, the figures follow this often
+REFRESH_DELAY_MS = 250  # while a reconstruction fills, its layer is drawn this often
+
+
+class CompressWidget(QWidget):
+    """Compress a volume, watch it, compare it, save it."""
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        # Plugins get a proxy, whose layers are new proxies each time: no `is`, no weak reference. Only public
+        # attributes are used, on the UI thread.
+        self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        self.source = SourceSection()
+        self.settings = SettingsSection()
+        self.fit = FitSection()
+        self.reconstruct = ReconstructSection()
+        self.compare = CompareSection()
+        self._lay_out()
+
+        self.volume: Volume | None = None  # of the chosen layer
+        self.session: Session | None = None  # the last fit
+        self.arrangement = compare.Arrangement(self.viewer)
+        self.describing, self.loading, self.probing = Job(self), Job(self), Job(self)
+        self.fitting, self.applying = Job(self), Job(self)
+        self.measuring, self.subtracting = Job(self), Job(self)
+        self._bar: progress | None = None  # in the activity dock
+        self._speeds: dict[Speed, float] = {}  # steps a second
+        self._probed: Speed | None = None
+        self._described: Image | None = None  # the chosen layer
+        self._describe_again = self._measure_again = False
+        self._folder, self._loading_name = Path(), ""  # that is being loaded
+        self._edit_timer = _timer(self, EDIT_DELAY_MS, self._after_edit)
+        self._figures_timer = _timer(self, SCROLL_DELAY_MS, self._show_figures)
+        self._refresh_timer = _timer(self, REFRESH_DELAY_MS, self._refresh_reconstruction)
+        self._recall()
+        self._connect()
+        self.fit.plot.set_theme(self.viewer.theme)
+        models = Job(self)
+        models.finished.connect(self.reconstruct.offer_weights)
+        models.start(jobs.weights_ship)
+        self.reset_choices()
+
+    def _lay_out(self) -> None:
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.setContentsMargins(6, 6, 6, 6)
+        column.setSpacing(6)
+        for section in (self.source, self.settings, self.fit, self.reconstruct, self.compare):
+            column.addWidget(section)
+        column.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(content)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(scroll)
+        self.setMinimumWidth(WIDTH)
+        for kind in (QAbstractSpinBox, QComboBox):
+            for box in content.findChildren(kind):
+                box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+                box.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
+        """Let the wheel scroll the panel, not change a number that the mouse happens to be over."""
+        assert event is not None
+        if event.type() == QEvent.Type.Wheel and isinstance(watched, QWidget) and not watched.hasFocus():
+            event.ignore()
+            return True
+        return bool(super().eventFilter(watched, event))
+
+    def _connect(self) -> None:
+        self.source.layer_chosen.connect(self._describe)
+        self.source.folder_wanted.connect(self._choose_folder)
+        self.source.cancel_wanted.connect(self.loading.drop)
+        self.source.window_chosen.connect(self._set_window)
+        self.settings.changed.connect(self._settings_changed)
+        self.fit.fit_wanted.connect(self.start_fit)
+        self.fit.stop_wanted.connect(self.fitting.stop)
+        self.fit.pause_wanted.connect(self._pause)
+        self.reconstruct.apply_wanted.connect(self._apply)
+        self.reconstruct.cancel_wanted.connect(self.applying.drop)
+        self.compare.mode_chosen.connect(self._arrange)
+        self.compare.opacity_changed.connect(self._set_opacity)
+        self.compare.save_wanted.connect(self._save)
+
+        self.describing.finished.connect(self._show_volume)
+        self.describing.failed.connect(self._show_no_volume)
+        self.describing.ended.connect(self._describing_ended)
+        self.loading.reported.connect(self._loading_reported)
+        self.loading.finished.connect(self._loaded)
+        self.loading.ended.connect(self._loading_ended)
+        self.probing.finished.connect(self._keep_speed)
+        self.probing.ended.connect(self._probe_again)
+        self.fitting.reported.connect(self._fit_reported)
+        self.fitting.finished.connect(self._fit_finished)
+        self.fitting.failed.connect(self.fit.words.setText)
+        self.fitting.ended.connect(self._fit_ended)
+        self.applying.reported.connect(self._apply_reported)
+        self.applying.finished.connect(self._apply_finished)
+        self.applying.ended.connect(self._apply_ended)
+        self.measuring.finished.connect(self._measured)
+        self.measuring.ended.connect(self._measuring_ended)
+        self.subtracting.finished.connect(self._subtracted)
+        for job in (self.loading, self.fitting, self.applying, self.measuring, self.subtracting):
+            job.failed.connect(show_error)
+
+        self.viewer.events.theme.connect(self._theme_changed)
+        self.viewer.dims.events.point.connect(self._scrolled)
+        layers = self.viewer.layers.events
+        for event in (layers.inserted, layers.removed, layers.renamed):
+            event.connect(self.reset_choices)
+        layers.removed.connect(self._layer_removed)
+
+    # Source
+
+    def reset_choices(self, _: object = None) -> None:
+        """Offer the layers that are in the viewer now."""
+        self.source.offer_layers(self.viewer)
+        if self.source.layer is not self._described or self.source.layer is None:
+            self._describe()
+
+    def _describe(self, _: object = None) -> None:
+        """Look at the chosen layer in the background: its volume, or why it is none."""
+        layer = self.source.layer
+        if layer is not self._described:
+            if self._described is not None:
+                self._described.events.set_data.disconnect(self._describe)
+            if layer is not None:
+                layer.events.set_data.connect(self._describe)
+        self._described = layer
+        self.volume = None
+        self._update_buttons()
+        if layer is None:
+            self.source.show_words(EMPTY)
+            self._predict()
+            return
+        try:
+            check_layer(layer)
+        except InrError as error:
+            self._show_no_volume(str(error))
+            return
+        self.source.show_words("Looking at the layer...")
+        self._describe_again = self.describing.running
+        if not self._describe_again:
+            self.describing.start(jobs.describe, layer)
+
+    def _describing_ended(self) -> None:
+        if self._describe_again:  # another layer was chosen meanwhile, or its data changed
+            self._describe_again = False
+            self._describe()
+
+    def _show_volume(self, volume: Volume) -> None:
+        if self._describe_again or self._described is None:
+            return
+        self.volume = volume
+        memory = predicted_memory(volume, self.settings.settings)
+        self.source.show_volume(volume, memory, self._described.contrast_limits)
+        self._update_buttons()
+        self._settings_changed()
+
+    def _show_no_volume(self, words: str) -> None:
+        if self._describe_again:
+            return
+        self.volume = None
+        self.source.show_words(f"This cannot be compressed: {words}.")
+        self._update_buttons()
+        self._predict()
+
+    def _choose_folder(self) -> None:
+        folder = dialogs.ask_folder("Open a CT folder")
+        if folder is not None:
+            self._folder, self._loading_name = folder, folder.name
+            self.source.show_loading(f"Looking through {folder.name}...")
+            self.loading.start(jobs.find_series, folder)
+
+    def _loading_reported(self, record: Done) -> None:
+        self.source.show_loading(f"Reading {self._loading_name}...", record.done, record.total)
+
+    def _loaded(self, result: Listing | Volume) -> None:
+        """Add the volume that was read; or read the one series that was found, or is chosen now."""
+        if isinstance(result, Volume):
+            self.source.choose(add_layer(self.viewer, original_layer(result, self._loading_name)))
+            return
+        stacks = find_stacks(result)
+        chosen = stacks[0] if len(stacks) == 1 else None
+        if len(stacks) > 1 and (chosen := dialogs.ask_series(stacks, self._folder.name)) is None:
+            return
+        self._loading_name = series_name(self._folder.name, chosen, len(stacks))
+        self.source.show_loading(f"Reading {self._loading_name}...")
+        self.loading.start(jobs.read, self._folder, None if chosen is None else chosen.uid)
+
+    def _loading_ended(self) -> None:
+        if not self.loading.running:  # a series is read right after it was found
+            self.source.end_loading()
+
+    def _set_window(self, name: str) -> None:
+        """Show what belongs to the chosen volume through the window, and measure the fit through it."""
+        if self.volume is None or self._described is None:
+            return
+        self._edit_timer.start()
+        self._described.contrast_limits = find_window(name, self.volume).limits
+        session = self.session
+        if session is not None and session.source is self._described:
+            for layer in session.shown:
+                layer.contrast_limits = self._described.contrast_limits
+            self._measure()
+
+    # Settings
+
+    def _settings_changed(self) -> None:
+        self._predict()
+        self._edit_timer.start()
+
+    def _after_edit(self) -> None:
+        remember(
+            {
+                "settings": to_fields(self.settings.settings),
+                "device": self.settings.device,
+                "upscaler": self.reconstruct.upscaler,
+                "window": self.source.window_name,
+            }
+        )
+        self._probe()
+
+    def _recall(self) -> None:
+        """Set the panel as it was last time, or else as the preferences say."""
+        used, preferred = load_last_used(), preferences()
+        settings = from_fields(used.get("settings")) or find_preset(preferred.preset)
+        self.settings.show_settings(settings)
+        self.settings.show_device(used.get("device", preferred.device))
+        self.reconstruct.show_upscaler(str(used.get("upscaler", "auto")))
+        self.source.preferred_window = str(used.get("window", ""))
+
+    def _predict(self) -> None:
+        """Say what to expect of the settings, as far as it is known."""
+        if self.volume is None:
+            self.settings.prediction.setText("Choose a volume to see what to expect.")
+            return
+        settings = self.settings.settings
+        size = predicted_bytes(self.volume, settings)
+        speed = self._speeds.get(speed_key(settings, self.settings.device))
+        work = predicted_steps(self.volume, settings)
+        seconds = "measuring the speed..." if speed is None else f"about {in_time(work / speed)}"
+        ratio = self.volume.source_bytes / size
+        self.settings.prediction.setText(f"Expected: {in_bytes(size)}, {ratio:,.0f}:1, {seconds}")
+
+    def _probe(self) -> None:
+        """Try how fast these settings are fitted, unless it is known or the computer is busy with a fit."""
+        settings, device = self.settings.settings, self.settings.device
+        key = speed_key(settings, device)
+        if self.volume is None or key in self._speeds or self.fitting.running or self.applying.running:
+            return
+        if self.probing.running:
+            self.probing.drop()
+        else:
+            self._probed = key
+            self.probing.start(jobs.probe, settings, self.volume.shape, device)
+
+    def _keep_speed(self, speed: float) -> None:
+        assert self._probed is not None
+        self._speeds[self._probed] = speed
+        self._predict()
+
+    def _probe_again(self) -> None:
+        if self._probed != speed_key(self.settings.settings, self.settings.device):
+            self._probe()
+
+    # Fit
+
+    def start_fit(self) -> None:
+        """Fit the chosen volume with the settings shown; a second fit at a time is refused with a word."""
+        if self.fitting.running:
+            show_info("A fit is running. Stop it, or wait until it has ended.")
+            return
+        if self.volume is None or self._described is None:
+            show_info("Choose a volume first: a 3D image layer, or a CT folder.")
+            return
+        for job in (self.probing, self.measuring, self.applying, self.subtracting):
+            job.drop()
+        self.compare.button("off").setChecked(True)
+        settings = self.settings.settings
+        session = self.session = Session(self.viewer, self._described, self.volume, settings)
+        self._bar = progress(total=settings.fit.steps, desc=f"Fitting {session.name}")
+        self.fitting.start(
+            jobs.fit,
+            session.volume,
+            settings,
+            device=self.settings.device,
+            upscaler=self.reconstruct.upscaler,
+            window=self.source.find_window(session.volume),
+            seconds_per_preview=preferences().preview_interval,
+        )
+        self.fitting.control.z = session.z
+        self.settings.lock(True)
+        self.fit.show_running()
+        self._update_buttons()
+        self._show_figures()
+
+    def _pause(self, paused: bool) -> None:
+        if paused:
+            self.fitting.control.paused.set()
+        else:
+            self.fitting.control.paused.clear()
+
+    def _fit_reported(self, record: FitReport | Fitted | Done) -> None:
+        session = self.session
+        assert session is not None
+        if isinstance(record, FitReport):
+            if record.preview is not None:
+                session.show_preview(record.preview)
+                self.fitting.control.shown.set()
+            self.fit.show_report(record)
+            self._show_step(record.step, record.steps)
+            share = record.step / record.steps
+            work = predicted_steps(session.volume, session.settings) * share
+            self._speeds[speed_key(session.settings, self.settings.device)] = work / record.seconds
+        elif isinstance(record, Fitted):
+            session.show_fitted(record)
+            self.fit.show_measuring(0, 1)
+            self._show_figures()
+        else:
+            self.fit.show_measuring(record.done, record.total)
+
+    def _fit_finished(self, outcome: FitOutcome) -> None:
+        session = self.session
+        assert session is not None
+        measured, quality = outcome.measured, outcome.inr.quality
+        assert quality is not None
+        session.comparisons = {FIT: outcome.lr, "lanczos": measured.lanczos}
+        session.comparisons[measured.upscaler] = measured.reconstruction
+        session.set_inr(outcome.inr)
+        self.fit.words.setText(
+            f"Done: {outcome.inr.fit.steps:,} steps kept, LR PSNR {quality.lr_psnr:.1f} dB"
+        )
+
+    def _fit_ended(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        self._show_title("")
+        self.settings.lock(False)
+        if self.session is not None and self.session.inr is None:  # it failed, or was stopped too early
+            self.session.drop_preview()
+            self.session = None
+        self._layer_removed()
+        self._show_figures()
+        self._predict()
+
+    def _show_step(self, step: int, steps: int) -> None:
+        """Show how far the fit is where it is seen with the panel hidden: activity dock and tab."""
+        if self._bar is not None:
+            self._bar.update(step - self._bar.n)
+        self._show_title(f" {100 * step // steps} %")
+
+    def _show_title(self, words: str) -> None:
+        dock = self.parentWidget()
+        while dock is not None and not isinstance(dock, QDockWidget):
+            dock = dock.parentWidget()
+        if dock is not None:
+            dock.setWindowTitle(TITLE + words)
+
+    # Reconstruct
+
+    def _apply(self) -> None:
+        session = self.session
+        if session is None or session.inr is None or self.applying.running or self.fitting.running:
+            return
+        self.measuring.drop()
+        self.subtracting.drop()
+        self._edit_timer.start()
+        self.compare.button("off").setChecked(True)
+        voxels = session.start_reconstruction()
+        self.applying.start(
+            jobs.reconstruct,
+            session.volume,
+            session.inr,
+            voxels,
+            device=self.settings.device,
+            upscaler=self.reconstruct.upscaler,
+            window=self.source.find_window(session.volume),
+        )
+        self.applying.control.z = session.z
+        self.reconstruct.show_progress(0, 2 * len(voxels))
+        self._update_buttons()
+
+    def _apply_reported(self, record: Done | int) -> None:
+        if isinstance(record, Done):
+            self.reconstruct.show_progress(record.done, record.total)
+        elif self.session is not None and record == self.session.z:
+            self._refresh_reconstruction()
+        elif not self._refresh_timer.isActive():
+            self._refresh_timer.start()
+
+    def _refresh_reconstruction(self) -> None:
+        if self.session is not None and self.session.hr is not None:
+            self.session.hr.refresh(thumbnail=False, extent=False)
+
+    def _apply_finished(self, result: Reconstruction) -> None:
+        if self.session is not None:
+            self.session.set_reconstruction(result.inr, result.comparison)
+
+    def _apply_ended(self) -> None:
+        if self.session is not None and self.session.upscaler is None:  # it failed, or was cancelled
+            self.session.drop_reconstruction()
+        self._update_buttons()
+        self._show_figures()
+
+    # Compare
+
+    def _scrolled(self, _: object = None) -> None:
+        if self.session is None:
+            return
+        for job in (self.fitting, self.applying):
+            job.control.z = self.session.z
+        if not self._figures_timer.isActive():
+            self._figures_timer.start()
+
+    def _show_figures(self) -> None:
+        session = self.session
+        if session is None:
+            self.compare.show_nothing()
+            return
+        self.compare.table.show_figures(f"Slice {session.z}", session.lines())
+        if session.inr is not None:
+            self.compare.sizes.setText(_size_words(session.inr))
+
+    def _measure(self) -> None:
+        """Measure anew, through another window."""
+        session = self.session
+        if session is None or session.lr is None or session.inr is None:
+            return
+        if self.fitting.running or self.applying.running:  # they measure at their end
+            return
+        self._measure_again = self.measuring.running
+        if self._measure_again:
+            self.measuring.drop()
+            return
+        session.comparisons = {}
+        self._show_figures()
+        restored = session.hr is not None and session.upscaler != "lanczos"
+        self.measuring.start(
+            compare.measure,
+            session.volume,
+            session.inr,
+            session.lr.data,
+            session.hr.data if session.hr is not None and restored else None,
+            device=self.settings.device,
+            window=self.source.find_window(session.volume),
+        )
+
+    def _measured(self, comparisons: tuple[Comparison, Comparison, Comparison | None]) -> None:
+        session = self.session
+        if session is None:
+            return
+        lr, lanczos, restored = comparisons
+        session.comparisons = {FIT: lr, "lanczos": lanczos}
+        if restored is not None and session.upscaler is not None:
+            session.comparisons[session.upscaler] = restored
+        self._show_figures()
+
+    def _measuring_ended(self) -> None:
+        if self._measure_again:
+            self._measure_again = False
+            self._measure()
+
+    def _arrange(self) -> None:
+        """Show the layers as the chosen mode says; a difference that is not there yet is computed first."""
+        session = self.session
+        mode = self.compare.mode
+        if session is None or mode == "off":
+            self.arrangement.show("off", [], None if session is None else session.error)
+        elif mode == "difference" and session.error is None:
+            if session.hr is not None:
+                self.subtracting.start(compare.difference, session.volume, session.hr.data)
+        else:
+            self.arrangement.show(mode, session.shown, session.error, self.compare.opacity.value() / 100)
+
+    def _subtracted(self, error: NDArray[Any]) -> None:
+        if self.session is not None and self.session.hr is not None:
+            self.session.show_difference(error)
+            self._arrange()
+
+    def _set_opacity(self, opacity: float) -> None:
+        if self.session is not None and self.compare.mode == "overlay" and len(self.session.shown) > 1:
+            self.session.shown[-1].opacity = opacity
+
+    def _save(self) -> None:
+        if self.session is None or self.session.inr is None:
+            return
+        path = dialogs.ask_where_to_save(
+            "Save .inr", f"{self.session.name}.inr", ["Fitted network (*.inr)"], ".inr"
+        )
+        if path is None:
+            return
+        try:
+            path = save_inr(self.session.inr, path)
+        except InrError as error:
+            show_error(str(error))
+        else:
+            show_info(f"Saved {path.name}: {in_bytes(path.stat().st_size)}.")
+
+    # The viewer
+
+    def _update_buttons(self) -> None:
+        """Offer what can be done now."""
+        session, fitting, applying = self.session, self.fitting.running, self.applying.running
+        fitted = session is not None and session.inr is not None and not fitting
+        if not fitting:
+            self.fit.show_idle(self.volume is not None)
+        if not applying:
+            self.reconstruct.show_idle(fitted)
+        self.compare.show_possible(fitted, session is not None and session.hr is not None and not applying)
+
+    def _layer_removed(self, _: object = None) -> None:
+        """Let go of layers that the person took away; of the volume too, once none of its layers is left."""
+        session = self.session
+        if session is not None and not self.fitting.running:
+            session.forget_removed()
+            if session.hr is None:
+                self.applying.drop()
+            if not session.shown:
+                self.session = None
+                self.measuring.drop()
+            if self.compare.mode == "difference" and session.error is None and not self.subtracting.running:
+                self.compare.button("off").setChecked(True)
+        self._update_buttons()
+
+    def _theme_changed(self, _: object = None) -> None:
+        self.fit.plot.set_theme(self.viewer.theme)
+
+
+def _size_words(inr: InrVolume) -> str:
+    """Return the file's size and ratio; the ratio with the super-resolution model too, if there is one."""
+    from ..io.inr_file import to_bytes
+
+    size = len(to_bytes(inr))
+    words = f".inr {in_bytes(size)}, {inr.source_bytes / size:,.0f}:1"
+    if inr.upscaler.sha256 is None:
+        return words
+    from ..superres.model_file import available_models
+
+    model = sum(path.stat().st_size for path in available_models().values())
+    return f"{words} (with the model {inr.source_bytes / (size + model):,.0f}:1)"
+
+
+def _timer(parent: QObject, delay: int, slot: Callable[[], None]) -> QTimer:
+    timer = QTimer(parent)
+    timer.setSingleShot(True)
+    timer.setInterval(delay)
+    timer.timeout.connect(slot)
+    return timer

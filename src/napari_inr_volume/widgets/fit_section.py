@@ -1,0 +1,104 @@
+"""The panel's third part: start, stop and pause a fit, and watch it."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton
+
+from ..plugin.jobs import FitReport
+from .plot import FitPlot
+from .section import DASH, Section, in_decibels, in_time, text_line
+
+BAR = 1000  # steps of the progress bar
+
+
+class FitSection(Section):
+    """One button that is Fit, then Stop, then Stopping..., and beside it Pause."""
+
+    fit_wanted = Signal()
+    stop_wanted = Signal()
+    pause_wanted = Signal(bool)
+
+    def __init__(self) -> None:
+        super().__init__("Fit", "Fit a SIREN to the LR of the volume; stop when it is good enough.")
+        self.fit = QPushButton("F&it")
+        self.pause = QPushButton("Pa&use")
+        self.pause.setCheckable(True)
+        self.pause.setToolTip("Let the computer do something else for a while; the fit goes on where it was.")
+        row = QHBoxLayout()
+        row.addWidget(self.fit, 2)
+        row.addWidget(self.pause, 1)
+        self.body.addLayout(row)
+        self.bar = QProgressBar()
+        self.bar.setRange(0, BAR)
+        self.bar.setToolTip("Steps done of the steps under Settings; then slices measured.")
+        self.body.addWidget(self.bar)
+        self.words = text_line("Not fitted yet.")
+        self.body.addWidget(self.words)
+        self.plot = FitPlot()
+        self.body.addWidget(self.plot)
+        self.fit.clicked.connect(self._clicked)
+        self.pause.toggled.connect(self._paused)
+        self._running = False
+        self.show_idle(False)
+
+    def show_idle(self, possible: bool) -> None:
+        """Offer a fit, if there is a volume."""
+        self._running = False
+        self.fit.setText("F&it")
+        self.fit.setEnabled(possible)
+        self.fit.setToolTip(
+            "Fit a network to the LR of this volume (downsampled by the factor), in the background."
+            if possible
+            else "Choose a volume under Source first."
+        )
+        self.pause.setEnabled(False)
+        self.pause.setChecked(False)
+
+    def show_running(self) -> None:
+        """Offer to stop."""
+        self._running = True
+        self.plot.clear()
+        self.bar.setValue(0)
+        self.words.setText("Downsampling the volume...")
+        self.fit.setText("&Stop and keep")
+        self.fit.setToolTip("End the fit now and keep what it has.")
+        self.fit.setEnabled(True)
+        self.pause.setEnabled(True)
+
+    def show_report(self, report: FitReport) -> None:
+        """Show where the fit stands."""
+        self.bar.setValue(BAR * report.step // report.steps)
+        psnr = in_decibels(report.psnr) if report.psnr > 0 else DASH
+        self.words.setText(
+            f"Step {report.step:,} of {report.steps:,}, {in_time(report.seconds_left)} left\n"
+            f"LR PSNR {psnr} dB, loss {report.loss:.1e}"
+        )
+        self.plot.add(report.step, report.psnr, report.loss)
+
+    def show_stopping(self) -> None:
+        """Say that stopping was understood."""
+        self.fit.setText("Stopping...")
+        self.fit.setEnabled(False)
+        self.pause.setEnabled(False)
+
+    def show_measuring(self, done: int, total: int) -> None:
+        """Show how far the measuring after a fit has come."""
+        self.fit.setText("Measuring...")
+        self.fit.setEnabled(False)
+        self.pause.setEnabled(False)
+        self.bar.setValue(BAR * done // max(total, 1))
+        self.words.setText(f"Measuring the reconstruction: {100 * done // max(total, 1)} %")
+
+    def _clicked(self) -> None:
+        if self._running:
+            self.show_stopping()
+            self.stop_wanted.emit()
+        else:
+            self.fit_wanted.emit()
+
+    def _paused(self, paused: bool) -> None:
+        self.pause.setText("Res&ume" if paused else "Pa&use")
+        self.pause_wanted.emit(paused)
+        if paused:
+            self.words.setText(f"Paused.\n{self.words.text().splitlines()[-1]}")

@@ -1,0 +1,111 @@
+"""The live plot of a fit: PSNR and loss against the step, as in the paper's figures 4 to 6."""
+
+from __future__ import annotations
+
+import math
+
+import pyqtgraph
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+
+HEIGHT = 180  # pixels
+MOST_POINTS = 2_000  # of a curve; beyond them every other one is left out
+REDRAW_MS = 300
+COLOURS = {  # PSNR and loss: told apart by everybody, readable on the theme's background
+    "dark": ("#56b4e9", "#e69f00"),
+    "light": ("#0072b2", "#b35900"),
+}
+
+
+class FitPlot(QWidget):
+    """PSNR in dB on the left axis, loss on the right one, which is logarithmic."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[int] = []
+        self.psnr: list[float] = []
+        self.loss: list[float] = []
+        self._plot = pyqtgraph.PlotWidget(parent=self)
+        self._plot.setMenuEnabled(False)
+        self._plot.setMouseEnabled(x=False, y=False)
+        self._plot.hideButtons()
+        # pyqtgraph asks for 640 x 480, and would widen the panel.
+        self._plot.setFixedHeight(HEIGHT)
+        self._plot.setMinimumWidth(0)
+        self._plot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._plot)
+        self.setToolTip("Left: PSNR of the LR in dB (peak: the intensity range). Right: loss, logarithmic.")
+
+        item = self._plot.getPlotItem()
+        self._loss_view = pyqtgraph.ViewBox(enableMenu=False)
+        self._loss_view.setMouseEnabled(x=False, y=False)
+        item.showAxis("right")
+        item.scene().addItem(self._loss_view)
+        self._axes = {name: item.getAxis(name) for name in ("left", "right", "bottom")}
+        self._axes["right"].linkToView(self._loss_view)
+        self._axes["right"].setLogMode(True)
+        self._axes["right"].setStyle(maxTickLevel=0)  # decades only: between them there is no room
+        for axis in self._axes.values():
+            axis.enableAutoSIPrefix(False)
+        self._axes["bottom"].setHeight(40)
+        self._axes["left"].setWidth(44)
+        self._axes["right"].setWidth(52)
+        self._loss_view.setXLink(item.vb)
+        item.vb.sigResized.connect(self._fit_loss_view)
+        self._psnr_curve = item.plot()
+        self._loss_curve = pyqtgraph.PlotDataItem()
+        self._loss_curve.setLogMode(False, True)
+        self._loss_view.addItem(self._loss_curve)
+        self._redraw = QTimer(self)
+        self._redraw.setSingleShot(True)
+        self._redraw.setInterval(REDRAW_MS)
+        self._redraw.timeout.connect(self.draw)
+        self.set_theme("dark")
+        self.draw()
+
+    def set_theme(self, name: str) -> None:
+        """Take the colours of a napari theme."""
+        theme = get_theme(name)
+        psnr, loss = COLOURS["light" if theme.type == "light" else "dark"]
+        self._plot.setBackground(theme.background.as_hex())
+        text = theme.text.as_hex()
+        for axis in self._axes.values():
+            axis.setPen(theme.secondary.as_hex())
+            axis.setTextPen(text)
+        self._axes["bottom"].setLabel("step", color=text)
+        self._axes["left"].setLabel("PSNR", units=None, color=psnr)
+        self._axes["left"].setTextPen(psnr)
+        self._axes["right"].setLabel("loss", color=loss)
+        self._axes["right"].setTextPen(loss)
+        self._psnr_curve.setPen(psnr, width=2)
+        self._loss_curve.setPen(loss, width=1)
+
+    def clear(self) -> None:
+        """Forget the last fit."""
+        self.steps, self.psnr, self.loss = [], [], []
+        self.draw()
+
+    def add(self, step: int, psnr: float, loss: float) -> None:
+        """Add a point, to be drawn soon; PSNR is 0 before it was followed first."""
+        self.steps.append(step)
+        self.psnr.append(psnr if psnr > 0 else float("nan"))
+        self.loss.append(max(loss, 1e-12))
+        if len(self.steps) > MOST_POINTS:
+            self.steps, self.psnr, self.loss = self.steps[::2], self.psnr[::2], self.loss[::2]
+        if not self._redraw.isActive():
+            self._redraw.start()
+
+    def draw(self) -> None:
+        """Draw what was added."""
+        self._psnr_curve.setData(self.steps, self.psnr, connect="finite")
+        self._loss_curve.setData(self.steps, self.loss)
+        # From decade to decade, so that there are two labels at least.
+        low, high = (math.log10(limit(self.loss, default=1e-3)) for limit in (min, max))
+        low, high = math.floor(low), math.ceil(high)
+        self._loss_view.setYRange(low, max(high, low + 1), padding=0.02)
+
+    def _fit_loss_view(self) -> None:
+        self._loss_view.setGeometry(self._plot.getPlotItem().vb.sceneBoundingRect())

@@ -1,0 +1,89 @@
+"""What the panel's parts are made of: sections that collapse, wrapped lines of text, numbers as words."""
+
+from __future__ import annotations
+
+import math
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+
+DASH = "–"  # for a number that is being computed, or that there is not
+
+
+class Section(QWidget):
+    """A heading that shows and hides what is below it; add that to `body`, a vertical layout."""
+
+    def __init__(self, title: str, tooltip: str, *, expanded: bool = True) -> None:
+        super().__init__()
+        self.heading = QToolButton()
+        self.heading.setText(title)
+        self.heading.setToolTip(tooltip)
+        self.heading.setCheckable(True)
+        self.heading.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.heading.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.heading.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self._content = QWidget()
+        self.body = QVBoxLayout(self._content)
+        self.body.setContentsMargins(4, 0, 4, 6)
+        self.body.setSpacing(4)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self.heading)
+        layout.addWidget(self._content)
+        self.heading.toggled.connect(self.set_expanded)
+        self.heading.setChecked(expanded)
+        self.set_expanded(expanded)
+
+    def set_expanded(self, expanded: bool) -> None:
+        """Show or hide what is below the heading."""
+        self.heading.setArrowType(Qt.ArrowType.DownArrow if expanded else Qt.ArrowType.RightArrow)
+        self._content.setVisible(expanded)
+
+
+def text_line(text: str = "") -> QLabel:
+    """Return a label that wraps, and takes no more width than there is."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
+def in_bytes(count: float) -> str:
+    """Return a size in words, decimal units."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            value = count / size
+            return f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"
+    return f"{count:.0f} B"
+
+
+def in_time(seconds: float) -> str:
+    """Return a span of time in words, no finer than it is known."""
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s" if minutes < 10 else f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def in_decibels(psnr: float) -> str:
+    """Return a PSNR with one decimal."""
+    return "identical" if math.isinf(psnr) else _number(psnr, 1)
+
+
+def in_ssim(ssim: float) -> str:
+    """Return a structural similarity with three decimals."""
+    return _number(ssim, 3)
+
+
+def in_hu(error: float) -> str:
+    """Return an error in whole HU; below one, that it is."""
+    return "< 1" if 0 < error < 0.5 else _number(error, 0)
+
+
+def _number(value: float, decimals: int) -> str:
+    return f"{value:.{decimals}f}" if math.isfinite(value) else DASH

@@ -1,0 +1,269 @@
+"""The panel's second part: how to fit. A preset, and under Advanced each of its numbers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, cast, get_args
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QSpinBox,
+    QWidget,
+)
+
+from ..core.errors import InrError
+from ..inr.config import PRESETS, Device, FitConfig, Settings, SirenConfig, find_preset
+from .section import Section, text_line
+
+CUSTOM = "custom"  # what a preset becomes once a number of it is changed
+PRESET_WORDS = {
+    "fast": "a first look: a quarter of the steps of default",
+    "default": "x4 in the plane, every slice kept",
+    "quality": "four times the steps of default",
+    "paper-2": "Sheibanifard and Yu 2023: x4 on every axis, 2 layers",
+    "paper-3": "Sheibanifard and Yu 2023: x4 on every axis, 3 layers",
+    "paper-4": "Sheibanifard and Yu 2023: x4 on every axis, 4 layers",
+}
+
+
+class SettingsSection(Section):
+    """Gives `settings` and `device`; emits `changed` on every edit."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__("Settings", "How large the network is and how long it is fitted.")
+        self._filling = False
+        self.preset = QComboBox()
+        for name in PRESETS:
+            self.preset.addItem(name)
+            self.preset.setItemData(self.preset.count() - 1, PRESET_WORDS.get(name, ""), 3)  # tooltip
+        self.preset.addItem(CUSTOM)
+        self.preset.setToolTip(
+            "All settings at once. fast, default and quality differ in the steps; paper-2, -3 and -4 are the"
+            " paper's, with 2, 3 and 4 layers. Changing a number under Advanced makes it custom."
+        )
+        form = QFormLayout()
+        form.addRow(_label("P&reset", self.preset), self.preset)
+        self.body.addLayout(form)
+
+        self.advanced = Section("Advanced", "Each number by itself.", expanded=False)
+        self.body.addWidget(self.advanced)
+        self._add_numbers()
+
+        self.prediction = text_line("Choose a volume to see what to expect.")
+        self.prediction.setToolTip(
+            "Size of the .inr, stored pixels of the source against it, and time of the fit, from a short"
+            " trial on this device or from the last fit. An estimate: measuring afterwards is not counted."
+        )
+        self.banner = text_line("Preview quality, not for diagnosis")
+        self.banner.setStyleSheet("font-weight: bold; border: 1px solid palette(mid); padding: 3px;")
+        self.banner.setToolTip("A fitted network loses detail. Look at the difference before you rely on it.")
+        self.locked = text_line("Locked while a fit is running.")
+        self.locked.hide()
+        for line in (self.prediction, self.banner, self.locked):
+            self.body.addWidget(line)
+        self.show_settings(find_preset("default"))
+        self.preset.textActivated.connect(self._choose_preset)
+
+    def _add_numbers(self) -> None:
+        self.factor = tuple(_decimal(1.0, 64.0, 2, 1.0) for _ in "zyx")
+        for axis, box in zip("zyx", self.factor, strict=True):
+            box.setToolTip(
+                f"HR voxels per LR voxel along {axis}: larger is fitted faster and restored less well."
+            )
+            box.setAccessibleName(f"factor along {axis}")
+            box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)  # three of them fit in a row
+        factors = QWidget()
+        row = QHBoxLayout(factors)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(2)
+        for box in self.factor:
+            row.addWidget(box, 1)
+        self.layers = _whole(1, 16, "Sine layers, as the paper counts them. More: finer detail, larger file.")
+        self.hidden = _whole(
+            1, 2048, "Hidden features, the width of a layer. The file grows with the square of it."
+        )
+        self.omega = _decimal(0.001, 1e4, 1, 1.0)
+        self.omega.setToolTip(
+            "omega_0, the frequency of the first layer. Higher: sharper, noisier, harder to fit."
+        )
+        self.rate = _decimal(1e-8, 1.0, 6, 1e-4)
+        self.rate.setToolTip("Learning rate of the optimiser. Too high and the fit diverges.")
+        self.batch = _whole(1, 2**24, "LR voxels a step. More: smoother, slower, more memory.", 1024)
+        self.steps = _whole(1, 10_000_000, "Steps of the fit. Twice the steps take twice the time.", 1000)
+        self.has_target = QCheckBox()
+        self.has_target.setToolTip("End the fit as soon as the LR reaches the PSNR beside.")
+        self.has_target.setAccessibleName("stop at a target PSNR")
+        self.target = _decimal(1.0, 200.0, 1, 1.0)
+        self.target.setSuffix(" dB")
+        self.target.setValue(45.0)
+        self.target.setToolTip(
+            "PSNR of the LR in dB (peak: the intensity range) at which the fit ends before its last step."
+        )
+        target = QWidget()
+        row = QHBoxLayout(target)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.has_target)
+        row.addWidget(self.target, 1)
+        self.device_box = QComboBox()
+        self.device_box.addItems(get_args(Device))
+        self.device_box.setToolTip("Where to compute. auto takes a GPU where there is one, else the CPU.")
+        self.seed = _whole(0, 2**31 - 1, "Where the random numbers start: the same seed gives the same file.")
+
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.setHorizontalSpacing(8)
+        form.setVerticalSpacing(3)
+        for words, buddy, field in (
+            ("Factor z, y, x", self.factor[0], factors),
+            ("Layers", self.layers, self.layers),
+            ("Hidden features", self.hidden, self.hidden),
+            ("omega_0", self.omega, self.omega),
+            ("Learning rate", self.rate, self.rate),
+            ("Batch", self.batch, self.batch),
+            ("Steps", self.steps, self.steps),
+            ("Target PSNR", self.has_target, target),
+            ("Device", self.device_box, self.device_box),
+            ("Seed", self.seed, self.seed),
+        ):
+            form.addRow(_label(words, buddy), field)
+        self.advanced.body.addLayout(form)
+        self.target.setEnabled(False)
+        self.has_target.toggled.connect(self.target.setEnabled)
+        self.has_target.toggled.connect(self._edited)
+        self.device_box.textActivated.connect(self.changed)
+        for box in (*self.factor, self.omega, self.rate, self.target):
+            box.valueChanged.connect(self._edited)
+        for whole in (self.layers, self.hidden, self.batch, self.steps, self.seed):
+            whole.valueChanged.connect(self._edited)
+
+    @property
+    def device(self) -> Device:
+        """Where to compute."""
+        return cast(Device, self.device_box.currentText())
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that the controls show."""
+        z, y, x = (box.value() for box in self.factor)
+        return Settings(
+            preset=self.preset.currentText(),
+            factor=(z, y, x),
+            siren=SirenConfig(
+                layers=self.layers.value(),
+                hidden_features=self.hidden.value(),
+                omega_0=self.omega.value(),
+                hidden_omega=self._shown.siren.hidden_omega,
+            ),
+            fit=FitConfig(
+                steps=self.steps.value(),
+                batch=self.batch.value(),
+                learning_rate=self.rate.value(),
+                schedule=self._shown.fit.schedule,
+                optimiser=self._shown.fit.optimiser,
+                precision=self._shown.fit.precision,
+                target_psnr=self.target.value() if self.has_target.isChecked() else None,
+                seed=self.seed.value(),
+            ),
+        )
+
+    def show_settings(self, settings: Settings) -> None:
+        """Set the controls."""
+        self._filling = True
+        self._shown = settings
+        self.preset.setCurrentText(settings.preset if settings.preset in PRESETS else CUSTOM)
+        for box, value in zip(self.factor, settings.factor, strict=True):
+            box.setValue(value)
+        self.layers.setValue(settings.siren.layers)
+        self.hidden.setValue(settings.siren.hidden_features)
+        self.omega.setValue(settings.siren.omega_0)
+        self.rate.setValue(settings.fit.learning_rate)
+        self.batch.setValue(settings.fit.batch)
+        self.steps.setValue(settings.fit.steps)
+        self.seed.setValue(settings.fit.seed)
+        self.has_target.setChecked(settings.fit.target_psnr is not None)
+        if settings.fit.target_psnr is not None:
+            self.target.setValue(settings.fit.target_psnr)
+        self._filling = False
+        self.changed.emit()
+
+    def show_device(self, device: Device) -> None:
+        """Set the device."""
+        self.device_box.setCurrentText(device)
+
+    def lock(self, locked: bool) -> None:
+        """Hold the settings fast while they are in use, and say so."""
+        self.preset.setEnabled(not locked)
+        self.advanced.setEnabled(not locked)
+        self.locked.setVisible(locked)
+
+    def _choose_preset(self, name: str) -> None:
+        if name in PRESETS:
+            self.show_settings(find_preset(name))
+        else:
+            self._edited()
+
+    def _edited(self) -> None:
+        if not self._filling:
+            self.preset.setCurrentText(CUSTOM)
+            self.changed.emit()
+
+
+def to_fields(settings: Settings) -> dict[str, Any]:
+    """Return settings as JSON types, to be remembered."""
+    return asdict(settings)
+
+
+def from_fields(fields: Any) -> Settings | None:
+    """Return the settings remembered, or None if they are not sound or of another version."""
+    try:
+        factor = tuple(fields["factor"])
+        return Settings(
+            preset=str(fields["preset"]),
+            factor=(factor[0], factor[1], factor[2]),
+            siren=SirenConfig(**fields["siren"]),
+            fit=FitConfig(**fields["fit"]),
+        )
+    except (KeyError, TypeError, IndexError, InrError):
+        return None
+
+
+def _label(words: str, buddy: QWidget) -> QLabel:
+    label = QLabel(words)
+    label.setBuddy(buddy)
+    label.setToolTip(buddy.toolTip())
+    return label
+
+
+def _whole(low: int, high: int, tooltip: str, step: int = 1) -> QSpinBox:
+    box = QSpinBox()
+    box.setRange(low, high)
+    box.setSingleStep(step)
+    box.setGroupSeparatorShown(True)
+    box.setToolTip(tooltip)
+    _let_shrink(box)
+    return box
+
+
+def _decimal(low: float, high: float, decimals: int, step: float) -> QDoubleSpinBox:
+    box = QDoubleSpinBox()
+    box.setDecimals(decimals)
+    box.setRange(low, high)
+    box.setSingleStep(step)
+    _let_shrink(box)
+    return box
+
+
+def _let_shrink(box: QAbstractSpinBox) -> None:
+    """Let a box be narrower than its largest number, so that all of them fit in the panel."""
+    box.setMinimumWidth(40)
+    box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)

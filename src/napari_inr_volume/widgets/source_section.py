@@ -1,0 +1,161 @@
+"""The panel's first part: what to compress, and through which window it is seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from magicgui.widgets import ComboBox
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QWidget
+
+from ..core.windows import WINDOWS, Window, find_window
+from .section import Section, in_bytes, text_line
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Layer
+
+    from ..core.volume import Volume
+
+EMPTY = (
+    "Drop a CT folder on napari, or open one here. To try it without data: File > Open Sample >"
+    " CT head phantom."
+)
+
+
+class SourceSection(Section):
+    """Chooses a layer, or a folder to load; shows what the chosen volume is."""
+
+    layer_chosen = Signal()
+    folder_wanted = Signal()
+    cancel_wanted = Signal()
+    window_chosen = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__("Source", "What to compress: a 3D image layer, or a CT series from a folder.")
+        self.preferred_window = ""  # the one used last
+        self.layers = ComboBox(name="layer", choices=())
+        self.layers.tooltip = "The 3D image layer (z, y, x) to compress."
+        label = QLabel("La&yer")
+        label.setBuddy(self.layers.native)
+        self.load = QPushButton("&Open CT...")
+        self.load.setToolTip(
+            "Load a CT series (DICOM, or PNG or TIFF slices) from a folder into a new layer."
+        )
+        row = QHBoxLayout()
+        row.addWidget(label)
+        row.addWidget(self.layers.native, 1)
+        row.addWidget(self.load)
+        self.body.addLayout(row)
+
+        self.loading = QWidget()
+        self.bar = QProgressBar()
+        self.bar.setToolTip("Files read so far.")
+        self.cancel = QPushButton("Cancel")
+        self.cancel.setToolTip("Stop loading; no layer is added.")
+        row = QHBoxLayout(self.loading)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.bar, 1)
+        row.addWidget(self.cancel)
+        self.loading.hide()
+        self.body.addWidget(self.loading)
+
+        self.info = text_line(EMPTY)
+        self.info.setToolTip("Voxels along z, y, x; spacing in mm; intensity range without padding; memory.")
+        self.body.addWidget(self.info)
+
+        self.windows = QComboBox()
+        self.windows.setToolTip(
+            "Which intensities are shown from black to white (level / width in HU). Sets the contrast of the"
+            " original and of all that is made of it, and is the window of the 8-bit PSNR."
+        )
+        self.window_row = QWidget()
+        label = QLabel("Wi&ndow")
+        label.setBuddy(self.windows)
+        row = QHBoxLayout(self.window_row)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(label)
+        row.addWidget(self.windows, 1)
+        self.body.addWidget(self.window_row)
+        self.window_row.hide()
+
+        self.layers.changed.connect(lambda _: self.layer_chosen.emit())
+        self.load.clicked.connect(self.folder_wanted)
+        self.cancel.clicked.connect(self.cancel_wanted)
+        self.windows.textActivated.connect(lambda _: self.window_chosen.emit(self.window_name))
+
+    @property
+    def layer(self) -> Image | None:
+        """The layer that is chosen, if any."""
+        chosen: Image | None = self.layers.value
+        return chosen
+
+    @property
+    def window_name(self) -> str:
+        """Name of the window that is chosen."""
+        return str(self.windows.currentData() or "full")
+
+    def find_window(self, volume: Volume) -> Window:
+        """Return the chosen window as it is on a volume: one in HU fits only HU."""
+        return find_window(self.window_name if volume.units == "HU" else "full", volume)
+
+    def offer_layers(self, viewer: ViewerModel) -> None:
+        """Offer the image layers of the viewer; the one chosen stays so, renamed or not."""
+        from napari.layers import Image
+
+        images = [layer for layer in viewer.layers if isinstance(layer, Image)]
+        chosen = self.layer
+        with self.layers.changed.blocked():
+            self.layers.choices = [(layer.name, layer) for layer in images]
+            if any(layer is chosen for layer in images):  # under a new name it is a new choice
+                self.layers.value = chosen
+
+    def choose(self, layer: Layer) -> None:
+        """Choose a layer."""
+        self.layers.value = layer
+
+    def show_loading(self, words: str, done: int = 0, total: int = 0) -> None:
+        """Show how far loading has come; a total of 0 means that it is not known."""
+        self.load.setEnabled(False)
+        self.loading.show()
+        self.info.setText(words)
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+
+    def end_loading(self) -> None:
+        """Take the progress away."""
+        self.load.setEnabled(True)
+        self.loading.hide()
+
+    def show_words(self, words: str) -> None:
+        """Say why there is no volume."""
+        self.info.setText(words)
+        self.window_row.hide()
+
+    def show_volume(self, volume: Volume, memory: int, limits: tuple[float, float]) -> None:
+        """Show what the volume is; `memory` is what a fit takes in bytes, `limits` the layer's contrast."""
+        size = " × ".join(str(length) for length in volume.shape)
+        spacing = " × ".join(f"{mm:.2f}" for mm in volume.geometry.spacing)
+        low, high = volume.intensity_range
+        unit = "HU" if volume.units == "HU" else "values"
+        self.info.setText(
+            f"{size} voxels (z, y, x)\n"
+            f"{spacing} mm, {unit} {low:.0f} to {high:.0f}\n"
+            f"{in_bytes(volume.voxels.nbytes)}; a fit takes about {in_bytes(memory)} more"
+        )
+        self._offer_windows(volume, limits)
+        self.window_row.show()
+
+    def _offer_windows(self, volume: Volume, limits: tuple[float, float]) -> None:
+        """Offer the windows that fit the volume; chosen is the one that the layer shows, else all of it."""
+        self.windows.clear()
+        low, high = volume.intensity_range
+        if volume.units == "HU":
+            for name, window in WINDOWS.items():
+                self.windows.addItem(f"{name} ({window.level:g} / {window.width:g} HU)", name)
+        self.windows.addItem(f"full ({low:.0f} to {high:.0f})", "full")
+        self.windows.setCurrentIndex(self.windows.count() - 1)
+        for index in range(self.windows.count() - 1):
+            black, white = WINDOWS[self.windows.itemData(index)].limits
+            if abs(black - limits[0]) < 0.5 and abs(white - limits[1]) < 0.5:
+                self.windows.setCurrentIndex(index)

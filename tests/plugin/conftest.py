@@ -1,0 +1,77 @@
+"""Fixtures of the plugin's tests: a small `.inr` that needed no fit, and napari knowing nothing but us."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import npe2
+import pytest
+from napari.components import ViewerModel
+from npe2 import PluginManager, PluginManifest
+
+import napari_inr_volume
+from napari_inr_volume.coding.weights import encode_weights
+from napari_inr_volume.core.volume import Geometry, Triple
+from napari_inr_volume.inr.config import SirenConfig
+from napari_inr_volume.inr.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
+from napari_inr_volume.inr.siren import Siren
+from napari_inr_volume.io.inr_file import write_inr
+
+MANIFEST = Path(napari_inr_volume.__file__).parent / "napari.yaml"
+QUALITY = Quality(lr_psnr=41.24, hr_psnr=37.86, lanczos_psnr=36.5, rmse=52.0, p99=212.5, max_error=1500.0)
+
+MakeInr = Callable[..., InrVolume]
+
+
+@pytest.fixture
+def make_inr() -> MakeInr:
+    """Make an `InrVolume` of random weights: noise, but all that a layer needs to know."""
+
+    def make(
+        shape: tuple[int, int, int] = (9, 30, 37),
+        factor: Triple = (1.0, 4.0, 4.0),
+        upscaler: UpscalerRef = UpscalerRef(),  # noqa: B008  # frozen
+        quality: Quality | None = QUALITY,
+        seed: int = 0,
+    ) -> InrVolume:
+        siren = SirenConfig(layers=2, hidden_features=8)
+        return InrVolume(
+            siren=siren,
+            coding="fp16",
+            payload=encode_weights(Siren(siren, seed).weights(), siren.shapes, "fp16"),
+            geometry=Geometry(shape=shape, spacing=(2.5, 0.75, 0.5), origin=(-10.0, 20.5, 30.25)),
+            factor=factor,
+            intensity_range=(-1024.0, 3071.0),
+            units="HU",
+            dtype="int16",
+            padding=-2000.0,
+            source_bytes=2 * shape[0] * shape[1] * shape[2],
+            upscaler=upscaler,
+            fit=FitRecord(preset="default", steps=1, seed=seed),
+            quality=quality,
+            software="napari-inr-volume 0.1.0",
+        )
+
+    return make
+
+
+@pytest.fixture
+def inr_path(make_inr: MakeInr, tmp_path: Path) -> Path:
+    """An `.inr` file."""
+    path = tmp_path / "head.inr"
+    write_inr(make_inr(), path)
+    return path
+
+
+@pytest.fixture
+def plugins(npe2pm: npe2.PluginManager) -> PluginManager:
+    """npe2's plugin manager, with this plugin and no other."""
+    npe2pm.register(PluginManifest.from_file(MANIFEST))
+    return npe2pm
+
+
+@pytest.fixture
+def viewer(plugins: PluginManager) -> ViewerModel:
+    """A viewer without a window."""
+    return ViewerModel()

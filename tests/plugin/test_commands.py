@@ -1,0 +1,246 @@
+"""The commands under File > IO Utilities, chosen in a real viewer's menu."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from threading import current_thread, main_thread
+
+import numpy as np
+import pytest
+from napari import Viewer
+from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
+from napari.settings import get_settings
+from napari.utils import progress
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QMenu
+
+from napari_inr_volume import codec
+from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.io.dicom_export import write_dicom_series
+from napari_inr_volume.io.inr_file import read_inr, write_inr
+from napari_inr_volume.io.volumes import read_volume
+from napari_inr_volume.plugin import commands, dialogs, lazy
+from napari_inr_volume.plugin.layers import volume_of
+from napari_inr_volume.plugin.lazy import SliceCache
+
+pytestmark = pytest.mark.gui
+
+PLUGIN = "napari-inr-volume"
+Choose = Callable[[str], None]
+
+
+@pytest.fixture
+def viewer(make_napari_viewer, plugins, plugin_settings) -> Viewer:
+    """A viewer with a window, and with our menus in it."""
+    notification_manager.records.clear()
+    return make_napari_viewer()
+
+
+@pytest.fixture
+def choose(viewer: Viewer) -> Choose:
+    """Choose an entry of File > IO Utilities."""
+
+    def entries(menu: QMenu) -> dict[str, object]:
+        return {action.text().replace("&", ""): action for action in menu.actions()}
+
+    def click(text: str) -> None:
+        file_menu = viewer.window.file_menu
+        file_menu.aboutToShow.emit()
+        utilities = entries(file_menu)["IO Utilities"].menu()
+        utilities.aboutToShow.emit()
+        entries(utilities)[f"{text} (INR Volume)"].trigger()
+
+    return click
+
+
+@pytest.fixture
+def finished(qtbot) -> Callable[[], None]:
+    """Wait until nothing runs in the background."""
+
+    def wait() -> None:
+        qtbot.waitUntil(lambda: not commands._running, timeout=30_000)
+
+    return wait
+
+
+def said() -> list[str]:
+    return [str(notification.message) for notification in notification_manager.records]
+
+
+def test_ct_folder_is_loaded_in_the_background(viewer, choose, finished, tmp_path, monkeypatch) -> None:
+    volume = head_phantom((8, 32, 40))
+    write_dicom_series(volume, tmp_path / "head CT")
+    monkeypatch.setattr(dialogs, "ask_folder", lambda title: tmp_path / "head CT")
+    choose("Open CT folder...")
+    assert len(viewer.layers) == 0  # the menu returned before the folder was read
+    finished()
+    (layer,) = viewer.layers
+    assert layer.name == "head CT"
+    np.testing.assert_array_equal(volume_of(layer).voxels, volume.voxels)
+    assert tuple(layer.contrast_limits_range) == volume.intensity_range
+
+
+def test_one_of_several_series_is_chosen(viewer, choose, finished, tmp_path, monkeypatch) -> None:
+    for slices, name in ((8, "soft"), (9, "bone")):
+        write_dicom_series(head_phantom((slices, 32, 40)), tmp_path / "study" / name, description=name)
+    monkeypatch.setattr(dialogs, "ask_folder", lambda title: tmp_path / "study")
+    bone = []
+
+    def choose_bone(series, where):
+        bone.extend(line for line in series if line.description == "bone")
+        return bone[0]
+
+    monkeypatch.setattr(dialogs, "ask_series", choose_bone)
+    choose("Open CT folder...")
+    finished()
+    assert [(layer.name, layer.data.shape[0]) for layer in viewer.layers] == [("study bone", 9)]
+
+
+def test_nothing_happens_when_the_person_cancels(viewer, choose, finished, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(dialogs, "ask_folder", lambda title: None)
+    choose("Open CT folder...")
+    assert not commands._running
+    assert (len(viewer.layers), said()) == (0, [])
+
+
+def test_folder_without_ct_is_told_in_words(viewer, choose, finished, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(dialogs, "ask_folder", lambda title: tmp_path)
+    choose("Open CT folder...")
+    finished()
+    assert len(viewer.layers) == 0
+    assert "holds neither DICOM files nor PNG or TIFF slices" in said()[-1]
+
+
+def test_loading_leaves_the_ui_responsive(viewer, choose, finished, tmp_path, monkeypatch) -> None:
+    write_dicom_series(head_phantom((64, 32, 40)), tmp_path / "head CT")
+    monkeypatch.setattr(dialogs, "ask_folder", lambda title: tmp_path / "head CT")
+    ticks: list[float] = []
+    timer = QTimer()
+    timer.timeout.connect(lambda: ticks.append(time.perf_counter()))
+    timer.start(5)
+    choose("Open CT folder...")
+    finished()
+    timer.stop()
+    assert len(viewer.layers) == 1
+    assert len(ticks) > 3  # it went on while the files were read
+
+
+def test_network_in_the_viewer_is_saved(viewer, choose, inr_path, tmp_path, monkeypatch) -> None:
+    viewer.open(str(inr_path), plugin=PLUGIN)
+    proposed = []
+
+    def where(title, name, filters):
+        proposed.append((name, filters))
+        return tmp_path / "saved.inr"
+
+    monkeypatch.setattr(dialogs, "ask_where_to_save", where)
+    viewer.layers.selection.clear()
+    choose("Save as .inr...")
+    assert proposed == [("head", ["Fitted network (*.inr)"])]
+    assert (tmp_path / "saved.inr").read_bytes() == inr_path.read_bytes()
+    assert re.fullmatch(r"Saved saved\.inr: \d+ kB\.", said()[-1])
+
+
+def test_nothing_to_save_is_told_in_words(viewer, choose) -> None:
+    viewer.open_sample(PLUGIN, "head_phantom")
+    choose("Save as .inr...")
+    assert "'CT head phantom' carries no fitted network" in said()[-1]
+
+
+def test_export_to_a_format_there_is_not_is_told_in_words(
+    viewer, choose, inr_path, tmp_path, monkeypatch
+) -> None:
+    viewer.open(str(inr_path), plugin=PLUGIN)
+    monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *asked: tmp_path / "head.jpg")
+    choose("Export reconstruction...")
+    assert not commands._running
+    assert "'head.jpg' must end in .nii" in said()[-1]
+
+
+@pytest.mark.parametrize("name", ["head.nii.gz", "head.tif"])
+def test_reconstruction_is_exported(
+    viewer, choose, finished, inr_path, tmp_path, monkeypatch, name: str
+) -> None:
+    viewer.open(str(inr_path), plugin=PLUGIN)
+    monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *asked: tmp_path / name)
+    choose("Export reconstruction...")
+    finished()
+    inr = read_inr(inr_path)
+    exported = read_volume(tmp_path / name)
+    np.testing.assert_array_equal(exported.voxels, codec.decompress(inr, device="cpu").voxels)
+    np.testing.assert_allclose(exported.geometry.spacing, inr.geometry.spacing)
+    assert said()[-1] == f"Exported the reconstruction to {name}."
+
+
+def test_export_can_be_cancelled_in_the_activity_dock(
+    viewer, choose, finished, make_inr, tmp_path, qtbot, monkeypatch
+) -> None:
+    write_inr(make_inr(shape=(400, 256, 256)), tmp_path / "long.inr")
+    viewer.open(str(tmp_path / "long.inr"), plugin=PLUGIN)
+    monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *asked: tmp_path / "long.nii.gz")
+    choose("Export reconstruction...")
+    (bar,) = progress._all_instances
+    (shown,) = viewer.window._qt_window._activity_dialog.findChildren(QtLabeledProgressBar)
+    qtbot.waitUntil(lambda: bar.n > 0)  # slices
+    shown.cancel_button.click()
+    finished()
+    assert [path.name for path in tmp_path.iterdir()] == ["long.inr"]
+    assert len(progress._all_instances) == 0
+
+
+def test_viewer_closed_while_loading_leaves_nothing_running(
+    viewer, choose, finished, tmp_path, monkeypatch
+) -> None:
+    write_dicom_series(head_phantom((64, 32, 40)), tmp_path / "head CT")
+    monkeypatch.setattr(dialogs, "ask_folder", lambda title: tmp_path / "head CT")
+    choose("Open CT folder...")
+    viewer.close()
+    finished()
+
+
+# Opening a file in a window
+
+
+def test_window_shows_an_opened_file_without_decoding_more_than_is_seen(
+    viewer, make_inr, tmp_path, qtbot, monkeypatch
+) -> None:
+    caches: list[SliceCache] = []
+
+    class Watched(SliceCache):
+        def __init__(self, *args):
+            super().__init__(*args)
+            caches.append(self)
+
+    monkeypatch.setattr(lazy, "SliceCache", Watched)
+    write_inr(make_inr(shape=(40, 60, 60)), tmp_path / "x.inr")
+    _, hr = viewer.open(str(tmp_path / "x.inr"), plugin=PLUGIN)
+    viewer.screenshot(canvas_only=False, flash=False)
+    opened = [cache.decoded for cache in caches]
+    assert max(opened) <= 2  # napari looks at slice 0, and then at the middle
+    viewer.dims.set_current_step(0, 11)
+    viewer.layers.selection.active = hr  # its controls, with their histogram
+    hr.contrast_limits = (0, 80)
+    viewer.screenshot(canvas_only=False, flash=False)
+    assert [cache.decoded for cache in caches] == [count + 1 for count in opened]
+
+
+def test_asynchronous_rendering_decodes_off_the_ui_thread(
+    viewer, make_inr, tmp_path, qtbot, monkeypatch
+) -> None:
+    threads: set[str] = set()
+
+    class Watched(SliceCache):
+        def __call__(self, z):
+            threads.add(current_thread().name)
+            return super().__call__(z)
+
+    monkeypatch.setattr(lazy, "SliceCache", Watched)
+    write_inr(make_inr(shape=(40, 60, 60)), tmp_path / "x.inr")
+    get_settings().experimental.async_ = True
+    _, hr = viewer.open(str(tmp_path / "x.inr"), plugin=PLUGIN)
+    viewer.dims.set_current_step(0, 11)
+    qtbot.waitUntil(lambda: hr.loaded and hr._slice_input.world_slice.point[0] == viewer.dims.point[0])
+    assert main_thread().name not in threads

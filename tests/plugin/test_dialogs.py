@@ -1,0 +1,103 @@
+"""Qt's own dialogs, answered as a person would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QApplication, QComboBox, QDialog, QFileDialog, QInputDialog, QLineEdit
+
+from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.io.dicom import list_series
+from napari_inr_volume.io.dicom_export import write_dicom_series
+from napari_inr_volume.plugin.dialogs import ask_folder, ask_series, ask_where_to_save
+
+pytestmark = pytest.mark.gui
+
+FILTERS = ["NIfTI (*.nii.gz *.nii)", "TIFF (*.tif *.tiff)"]
+
+
+@pytest.fixture(autouse=True)
+def in_folder(qtbot, tmp_path: Path, monkeypatch) -> Iterator[None]:
+    """Qt's dialogs, not the desktop's, and a history of folders that is this test's own."""
+    monkeypatch.setattr("napari.utils.history.get_open_history", lambda: [str(tmp_path)])
+    monkeypatch.setattr("napari.utils.history.update_open_history", lambda path: None)
+    QApplication.setAttribute(Qt.ApplicationAttribute.AA_DontUseNativeDialogs)
+    yield
+    QApplication.setAttribute(Qt.ApplicationAttribute.AA_DontUseNativeDialogs, False)
+
+
+def answer(act: Callable[[QDialog], None]) -> None:
+    """Do `act` with the next dialog, as soon as it is there."""
+
+    def look() -> None:
+        dialog = QApplication.activeModalWidget()
+        act(dialog) if dialog is not None else QTimer.singleShot(50, look)
+
+    QTimer.singleShot(50, look)
+
+
+def typed(name: str, name_filter: str | None = None) -> Callable[[QDialog], None]:
+    def act(dialog: QDialog) -> None:
+        assert isinstance(dialog, QFileDialog)
+        if name_filter is not None:
+            dialog.selectNameFilter(name_filter)
+            dialog.filterSelected.emit(name_filter)
+        field = dialog.findChild(QLineEdit)
+        field.setText(name)
+        dialog.accept()
+
+    return act
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen", "saved"),
+    [
+        ("head", None, "head.nii.gz"),
+        ("head", FILTERS[1], "head.tif"),
+        ("head.tiff", None, "head.tiff"),
+    ],
+)
+def test_name_without_suffix_gets_the_chosen_format_s(tmp_path: Path, name, chosen, saved) -> None:
+    answer(typed(name, chosen))
+    assert ask_where_to_save("Export", "proposed", FILTERS) == tmp_path / saved
+
+
+def test_cancelled_save_gives_no_path() -> None:
+    answer(lambda dialog: dialog.reject())
+    assert ask_where_to_save("Export", "proposed", FILTERS) is None
+
+
+def test_folder_is_chosen(tmp_path: Path) -> None:
+    (tmp_path / "head CT").mkdir()
+    answer(typed(str(tmp_path / "head CT")))
+    assert ask_folder("Open") == tmp_path / "head CT"
+
+
+def test_cancelled_folder_gives_no_path() -> None:
+    answer(lambda dialog: dialog.reject())
+    assert ask_folder("Open") is None
+
+
+def test_series_is_chosen_from_a_list_that_describes_them(tmp_path: Path) -> None:
+    for slices, name in ((8, "soft"), (9, "bone")):
+        write_dicom_series(head_phantom((slices, 32, 40)), tmp_path / name, description=name)
+    series = list_series(tmp_path).series
+    shown: list[str] = []
+
+    def choose_last(dialog: QDialog) -> None:
+        assert isinstance(dialog, QInputDialog)
+        box = dialog.findChild(QComboBox)
+        shown.extend(box.itemText(index) for index in range(box.count()))
+        box.setCurrentIndex(1)
+        dialog.accept()
+
+    answer(choose_last)
+    assert ask_series(series, "study") is series[1]
+    assert [line.partition(" of 32x40")[0] for line in shown] == [
+        f"{number}: {line.description} {line.slices}" for number, line in enumerate(series, start=1)
+    ]
+    answer(lambda dialog: dialog.reject())
+    assert ask_series(series, "study") is None

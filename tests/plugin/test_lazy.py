@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from napari.components import ViewerModel
+from numpy.typing import NDArray
+
+from napari_inr_volume import codec
+from napari_inr_volume.core.errors import InrError, InrFileError
+from napari_inr_volume.inr.decode import LrDecoder
+from napari_inr_volume.inr.inr_volume import UpscalerRef
+from napari_inr_volume.io.inr_file import write_inr
+from napari_inr_volume.plugin.layers import add_layer, carried, hr_layer, lr_layer
+from napari_inr_volume.plugin.lazy import SliceCache, find_restorer, hr_array, lr_array, open_inr
+from napari_inr_volume.superres.model_file import save_weights
+from napari_inr_volume.superres.srdensenet import SRDenseNet
+from napari_inr_volume.superres.upscale import LanczosUpscaler
+
+Plane = NDArray[np.int16]
+
+
+def plane_of(z: int) -> Plane:
+    return np.full((4, 5), z, np.int16)
+
+
+PLANE_BYTES = plane_of(0).nbytes
+
+
+def silent(words: str) -> None:
+    pytest.fail(f"nothing was to be said, but: {words}")
+
+
+class Counting(LanczosUpscaler):
+    """Lanczos that remembers how many slices it restored."""
+
+    slices = 0
+
+    def __call__(self, lr: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+        self.slices += len(lr)
+        return super().__call__(lr, shape)
+
+
+# The cache
+
+
+def test_slice_is_decoded_once_while_it_is_kept() -> None:
+    slices = SliceCache(plane_of)
+    assert slices(3) is slices(3)
+    assert slices.decoded == 1
+
+
+@given(asked=st.lists(st.integers(0, 9)), kept=st.integers(0, 4))
+def test_cache_keeps_the_slices_asked_for_last_and_no_more_bytes_than_stated(
+    asked: list[int], kept: int
+) -> None:
+    slices = SliceCache(plane_of, limit=kept * PLANE_BYTES)
+    latest: OrderedDict[int, None] = OrderedDict()
+    decoded = 0
+    for z in asked:
+        decoded += z not in latest
+        latest[z] = None
+        latest.move_to_end(z)
+        while len(latest) > kept:
+            latest.popitem(last=False)
+        np.testing.assert_array_equal(slices(z), plane_of(z))
+        assert slices.decoded == decoded
+
+
+def test_kept_slice_cannot_be_changed_by_who_looks_at_it() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        SliceCache(plane_of)(0)[0, 0] = 7
+
+
+def test_threads_asking_for_the_same_slices_decode_each_once() -> None:
+    slices = SliceCache(plane_of)
+    asked = [z % 7 for z in range(700)]
+    with ThreadPoolExecutor(8) as pool:
+        for z, plane in zip(asked, pool.map(slices, asked), strict=True):
+            np.testing.assert_array_equal(plane, plane_of(z))
+    assert slices.decoded == 7
+
+
+def test_kept_slice_does_not_wait_for_one_being_decoded() -> None:
+    started, go_on = Event(), Event()
+
+    def decode(z: int) -> Plane:
+        if z == 1:
+            started.set()
+            assert go_on.wait(10)
+        return plane_of(z)
+
+    slices = SliceCache(decode)
+    slices(0)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(slices, 1)
+        assert started.wait(10)
+        assert slices(0)[0, 0] == 0  # would never come if it waited
+        assert not slow.done()
+        go_on.set()
+
+
+def test_slice_that_could_not_be_decoded_is_tried_again() -> None:
+    attempts = []
+
+    def decode(z: int) -> Plane:
+        attempts.append(z)
+        if len(attempts) == 1:
+            raise InrError("no memory")
+        return plane_of(z)
+
+    slices = SliceCache(decode)
+    with pytest.raises(InrError, match="no memory"):
+        slices(0)
+    assert slices(0)[0, 0] == 0
+
+
+# The arrays
+
+
+def test_reconstruction_looked_at_is_the_one_decompressed(make_inr) -> None:
+    inr = make_inr()
+    lazy = hr_array(LrDecoder(inr, "cpu"), LanczosUpscaler(inr.factor[1:]))
+    assert lazy.dtype == np.int16
+    np.testing.assert_array_equal(lazy.compute(), codec.decompress(inr, device="cpu").voxels)
+
+
+@pytest.mark.parametrize("factor", [(1.0, 4.0, 4.0), (4.0, 4.0, 4.0), (2.5, 1.5, 3.0)], ids=str)
+def test_lr_looked_at_is_the_one_fitted(make_inr, factor) -> None:
+    decoder = LrDecoder(make_inr(factor=factor), "cpu")
+    lazy = lr_array(decoder)
+    assert lazy.shape == decoder.inr.lr_shape
+    np.testing.assert_allclose(lazy.compute(), decoder.fitted(), rtol=0, atol=1e-2)  # HU; batches round
+
+
+def test_part_of_the_reconstruction_decodes_its_slices_alone(make_inr) -> None:
+    inr = make_inr()
+    upscaler = Counting(inr.factor[1:])
+    lazy = hr_array(LrDecoder(inr, "cpu"), upscaler)
+    lazy[5, 3:7, 2:4].compute()
+    lazy[2].compute()
+    assert upscaler.slices == 2
+
+
+def test_out_of_memory_while_scrolling_says_what_to_do(make_inr) -> None:
+    class NoMemory(LanczosUpscaler):
+        def __call__(self, lr, shape):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    inr = make_inr()
+    lazy = hr_array(LrDecoder(inr, "cpu"), NoMemory(inr.factor[1:]))
+    with pytest.raises(InrError, match="cpu ran out of memory while decoding a slice; close"):
+        lazy[0].compute()
+
+
+# In a viewer
+
+
+def scrolled(viewer: ViewerModel, *slices: int) -> None:
+    for z in slices:
+        viewer.dims.set_current_step(0, z)
+
+
+def test_scrolling_decodes_only_what_is_seen(make_inr, viewer: ViewerModel) -> None:
+    inr = make_inr(shape=(40, 30, 37))
+    upscaler = Counting(inr.factor[1:])
+    decoder = LrDecoder(inr, "cpu")
+    add_layer(viewer, lr_layer(lr_array(decoder), "LR", inr))
+    add_layer(viewer, hr_layer(hr_array(decoder, upscaler), "HR", inr))
+    assert viewer.dims.current_step[0] == 19
+    assert upscaler.slices == 1  # the slice in view: not for contrast, not for thumbnails
+    scrolled(viewer, 7, 39, 0)
+    assert upscaler.slices == 4
+    scrolled(viewer, 39, 19, 7)
+    assert upscaler.slices == 4
+
+
+def test_looking_at_a_layer_otherwise_decodes_nothing_more(make_inr, viewer: ViewerModel) -> None:
+    inr = make_inr()
+    upscaler = Counting(inr.factor[1:])
+    layer = add_layer(viewer, hr_layer(hr_array(LrDecoder(inr, "cpu"), upscaler), "HR", inr))
+    seen = upscaler.slices
+    layer.contrast_limits = (0, 80)
+    layer.colormap = "viridis"
+    layer.visible = False
+    layer.visible = True
+    layer.get_value((1, 2, 3))
+    viewer.layers.selection.active = layer
+    layer.as_layer_data_tuple()
+    viewer.reset_view()
+    assert upscaler.slices == seen
+
+
+def test_layer_shows_what_was_decoded(make_inr, viewer: ViewerModel) -> None:
+    inr = make_inr()
+    voxels = codec.decompress(inr, device="cpu").voxels
+    upscaler = LanczosUpscaler(inr.factor[1:])
+    layer = add_layer(viewer, hr_layer(hr_array(LrDecoder(inr, "cpu"), upscaler), "HR", inr))
+    scrolled(viewer, 6)
+    world = layer.data_to_world((6, 20, 30))
+    viewer.dims.set_point(0, world[0])
+    assert layer.get_value(world, world=True) == voxels[6, 20, 30]
+
+
+# Opening a file
+
+
+def test_opened_file_gives_lr_and_reconstruction_with_their_psnr(inr_path: Path) -> None:
+    lr, hr = open_inr(inr_path, "head", "cpu", silent)
+    assert [lr[1]["name"], hr[1]["name"]] == ["head [LR fit 41.2 dB]", "head [Lanczos 37.9 dB]"]
+    assert [lr[0].shape, hr[0].shape] == [(9, 8, 10), (9, 30, 37)]
+
+
+def test_opened_file_without_figures_has_names_without_them(make_inr, tmp_path: Path) -> None:
+    path = tmp_path / "x.inr"
+    write_inr(make_inr(quality=None), path)
+    assert [layer[1]["name"] for layer in open_inr(path, "x", "cpu", silent)] == ["x [LR fit]", "x [Lanczos]"]
+
+
+def test_opened_layers_carry_the_network_to_be_saved_again(make_inr, inr_path: Path) -> None:
+    viewer = ViewerModel()
+    held = [carried(add_layer(viewer, data)) for data in open_inr(inr_path, "head", "cpu", silent)]
+    assert [each.kind for each in held] == ["lr", "hr"]
+    assert all(each.inr == make_inr() for each in held)
+
+
+def test_damaged_file_is_refused_before_anything_is_shown(inr_path: Path) -> None:
+    data = bytearray(inr_path.read_bytes())
+    data[-1] ^= 1
+    inr_path.write_bytes(data)
+    with pytest.raises(InrFileError, match="WGHT does not match its checksum"):
+        open_inr(inr_path, "head", "cpu", silent)
+
+
+def test_missing_super_resolution_model_falls_back_to_lanczos_in_words(make_inr, tmp_path: Path) -> None:
+    path = tmp_path / "x.inr"
+    write_inr(make_inr(upscaler=UpscalerRef(name="srdensenet", sha256="ab" * 32)), path)
+    said: list[str] = []
+    _, hr = open_inr(path, "x", "cpu", said.append)
+    assert hr[1]["name"] == "x [Lanczos 36.5 dB]"  # what the file says of Lanczos, not of SRDenseNet
+    (words,) = said
+    assert words.startswith("The reconstruction is restored by Lanczos, not by SRDenseNet")
+    assert "abababababab does not ship" in words
+
+
+def test_model_embedded_in_the_file_is_used(make_inr, tmp_path: Path) -> None:
+    network = SRDenseNet()
+    for parameter in network.parameters():  # fresh, it adds nothing to Lanczos
+        torch.nn.init.normal_(parameter, std=0.05, generator=torch.Generator().manual_seed(0))
+    weights = tmp_path / "weights.safetensors"
+    info = save_weights(weights, network, training="none: random weights of a test")
+    inr = make_inr(upscaler=UpscalerRef(name="srdensenet", sha256=info.sha256))
+    path = tmp_path / "x.inr"
+    write_inr(inr, path, model=weights.read_bytes())
+    _, hr = open_inr(path, "x", "cpu", silent)
+    assert hr[1]["name"] == "x [SRDenseNet 37.9 dB]"
+    plain = hr_array(LrDecoder(inr, "cpu"), LanczosUpscaler(inr.factor[1:]))
+    assert not np.array_equal(hr[0][4].compute(), plain[4].compute())
+
+
+def test_model_embedded_in_the_file_that_is_no_model_falls_back_in_words(make_inr) -> None:
+    inr = replace(make_inr(), upscaler=UpscalerRef(name="srdensenet", sha256="ab" * 32))
+    said: list[str] = []
+    assert find_restorer(inr, "cpu", said.append, model=b"not weights").name == "lanczos"
+    assert "SHA-256" in said[0]

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from napari.components import ViewerModel
+
+from napari_inr_volume.core.errors import InrFileError, SourceError
+from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.io.dicom import list_series
+from napari_inr_volume.io.dicom_export import write_dicom_series
+from napari_inr_volume.plugin import dialogs
+from napari_inr_volume.plugin.layers import volume_of
+from napari_inr_volume.plugin.readers import (
+    PROBED,
+    find_stacks,
+    get_dicom_reader,
+    get_inr_reader,
+    read_dicom_layers,
+    read_inr_layers,
+)
+
+PLUGIN = "napari-inr-volume"
+
+
+@pytest.fixture(scope="module")
+def volume() -> Volume:
+    return head_phantom((8, 32, 40))
+
+
+@pytest.fixture
+def ct_folder(volume: Volume, tmp_path: Path) -> Path:
+    folder = tmp_path / "head CT"
+    write_dicom_series(volume, folder)
+    return folder
+
+
+@pytest.fixture
+def two_series(volume: Volume, tmp_path: Path) -> Path:
+    folder = tmp_path / "study"
+    write_dicom_series(volume, folder / "a", description="soft")
+    write_dicom_series(head_phantom((9, 32, 40)), folder / "b", description="bone")
+    return folder
+
+
+# .inr
+
+
+def test_inr_opens_by_the_plugins_name(viewer: ViewerModel, inr_path: Path) -> None:
+    lr, hr = viewer.open(str(inr_path), plugin=PLUGIN)
+    assert [lr.name, hr.name] == ["head [LR fit 41.2 dB]", "head [Lanczos 37.9 dB]"]
+    assert hr.data.shape == (9, 30, 37)
+    np.testing.assert_allclose(hr.scale, (2.5, 0.75, 0.5))
+    np.testing.assert_allclose(hr.translate, (30.25, 20.5, -10))
+    assert {str(unit) for layer in (lr, hr) for unit in layer.units} == {"millimeter"}
+    np.testing.assert_allclose(lr.data_to_world((0, 0, 0)), hr.data_to_world((0, 1.5, 1.5)))
+
+
+def test_inr_in_capitals_opens_too(viewer: ViewerModel, inr_path: Path) -> None:
+    assert len(viewer.open(str(inr_path.rename(inr_path.with_suffix(".INR"))), plugin=PLUGIN)) == 2
+
+
+@pytest.mark.parametrize("path", ["x.nii.gz", "x.inr.txt", ["a.inr", "b.inr"]], ids=str)
+def test_other_files_are_not_for_the_inr_reader(path) -> None:
+    assert get_inr_reader(path) is None
+
+
+def test_folder_named_like_an_inr_is_not_for_the_inr_reader(tmp_path: Path) -> None:
+    folder = tmp_path / "x.inr"
+    folder.mkdir()
+    assert get_inr_reader(str(folder)) is None
+
+
+def test_inrimage_is_declined_politely(viewer: ViewerModel, tmp_path: Path) -> None:
+    path = tmp_path / "old.inr"
+    path.write_bytes(b"#INRIMAGE-4#{\nXDIM=4\n" + bytes(300))
+    with pytest.raises(InrFileError, match="image of INRIMAGE, an older format with the same suffix"):
+        viewer.open(str(path), plugin=PLUGIN)
+
+
+def test_file_that_only_has_the_suffix_is_refused_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "x.inr"
+    path.write_text("hello, this is text")
+    reader = get_inr_reader(str(path))
+    assert reader is read_inr_layers
+    with pytest.raises(InrFileError, match=r"x\.inr: it is not an \.inr file"):
+        reader(str(path))
+
+
+# DICOM
+
+
+def test_ct_folder_opens_as_one_layer_in_hu_and_mm(
+    viewer: ViewerModel, ct_folder: Path, volume: Volume
+) -> None:
+    (layer,) = viewer.open(str(ct_folder), plugin=PLUGIN)
+    assert layer.name == "head CT"
+    np.testing.assert_array_equal(layer.data, volume.voxels)
+    np.testing.assert_allclose(layer.scale, volume.geometry.spacing)
+    assert tuple(layer.contrast_limits) == (-160.0, 240.0)
+    assert (volume_of(layer).units, volume_of(layer).padding) == ("HU", volume.padding)
+
+
+def test_ct_folder_of_files_without_suffix_opens(
+    viewer: ViewerModel, ct_folder: Path, volume: Volume
+) -> None:
+    for number, file in enumerate(sorted(ct_folder.iterdir())):
+        file.rename(ct_folder / f"IM{number:04}")
+    (layer,) = viewer.open(str(ct_folder), plugin=PLUGIN)
+    np.testing.assert_array_equal(layer.data, volume.voxels)
+
+
+def test_ct_folder_with_other_files_in_it_opens(viewer: ViewerModel, ct_folder: Path) -> None:
+    (ct_folder / "AAA readme.txt").write_text("not DICOM")
+    assert len(viewer.open(str(ct_folder), plugin=PLUGIN)) == 1
+
+
+def test_dicom_files_opened_as_a_stack_make_one_volume(
+    viewer: ViewerModel, ct_folder: Path, volume: Volume
+) -> None:
+    files = sorted(str(file) for file in ct_folder.iterdir())
+    (layer,) = viewer.open(files[::-1], stack=True, plugin=PLUGIN)  # in any order
+    np.testing.assert_array_equal(layer.data, volume.voxels)
+
+
+def test_single_dicom_file_opens_as_one_slice(viewer: ViewerModel, ct_folder: Path) -> None:
+    (layer,) = viewer.open(str(min(ct_folder.iterdir())), plugin=PLUGIN)
+    assert layer.data.shape == (1, 32, 40)
+
+
+def test_real_ct_folder_opens(viewer: ViewerModel, shared_data: Path) -> None:
+    (layer,) = viewer.open(str(shared_data / "dicom" / "edge" / "series_3slice_qiicr"), plugin=PLUGIN)
+    assert (layer.ndim, layer.data.shape[0]) == (3, 3)
+
+
+def test_person_chooses_among_several_series(
+    viewer: ViewerModel, two_series: Path, qtbot, monkeypatch
+) -> None:
+    asked = []
+
+    def choose_second(series, where):
+        asked.append((len(series), where))
+        return series[1]
+
+    monkeypatch.setattr(dialogs, "ask_series", choose_second)
+    (layer,) = viewer.open(str(two_series), plugin=PLUGIN)
+    chosen = find_stacks(list_series(two_series))[1]
+    assert asked == [(2, "study")]
+    assert layer.name == f"study {chosen.description}"
+    assert layer.data.shape[0] == chosen.slices
+
+
+def test_person_who_chooses_no_series_gets_no_layer_and_no_error(
+    viewer: ViewerModel, two_series: Path, qtbot, monkeypatch
+) -> None:
+    monkeypatch.setattr(dialogs, "ask_series", lambda series, where: None)
+    assert viewer.open(str(two_series), plugin=PLUGIN) == []
+
+
+def test_several_series_without_a_window_to_ask_in_are_an_error_in_words(two_series: Path) -> None:
+    script = (
+        "import sys\n"
+        "from napari_inr_volume.core.errors import SourceError\n"
+        "from napari_inr_volume.plugin.readers import read_dicom_layers\n"
+        "try:\n"
+        "    read_dicom_layers(sys.argv[1])\n"
+        "except SourceError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(two_series)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert "'study' holds 2 CT series; read one of them with napari_inr_volume.load(" in done.stdout
+
+
+def test_folder_of_dicom_without_ct_is_an_error_in_words(ct_folder: Path) -> None:
+    for file in ct_folder.iterdir():
+        dataset = pydicom.dcmread(file)
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+        dataset.save_as(file)
+    with pytest.raises(SourceError, match=r"there is no CT image in .* localizer"):
+        read_dicom_layers(str(ct_folder))
+
+
+def test_folder_without_dicom_is_not_for_us(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no DICOM here")
+    assert get_dicom_reader(str(tmp_path)) is None
+    assert get_dicom_reader(str(tmp_path / "notes.txt")) is None
+    assert get_dicom_reader(str(tmp_path / "missing.dcm")) is None
+    assert get_dicom_reader([]) is None
+
+
+def test_large_folder_of_others_is_not_searched_to_its_end(ct_folder: Path) -> None:
+    for number in range(PROBED):
+        (ct_folder / f"{number}.txt").touch()
+    for file in ct_folder.glob("*.dcm"):
+        below = ct_folder / "below"
+        below.mkdir(exist_ok=True)
+        file.rename(below / file.name)
+    assert get_dicom_reader(str(ct_folder)) is None

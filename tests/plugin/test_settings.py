@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+from napari.settings import get_plugin_settings
+from npe2 import PluginManifest
+
+from napari_inr_volume.inr.config import PRESETS, Device
+from napari_inr_volume.plugin.settings import (
+    PLUGIN,
+    Preferences,
+    load_last_used,
+    preferences,
+    remember,
+)
+
+
+@pytest.fixture
+def stored(plugin_settings, plugins):
+    """napari's settings of the plugin, kept in a file of this test alone."""
+    return get_plugin_settings(PLUGIN)
+
+
+def test_manifest_and_code_agree_on_the_defaults(stored) -> None:
+    assert preferences() == Preferences()
+
+
+def test_manifest_offers_the_presets_and_devices_there_are() -> None:
+    fit = PluginManifest.from_distribution(PLUGIN).contributions.configurations["fit"].properties
+    assert fit["preset"].enum == list(PRESETS)
+    assert fit["device"].enum == list(get_args(Device))
+
+
+def test_preferences_follow_what_the_person_chose(stored) -> None:
+    stored.fit.device = "cpu"
+    stored.fit.preset = "paper-4"
+    stored.fit.preview_interval = 2
+    assert preferences() == Preferences(device="cpu", preset="paper-4", preview_interval=2.0)
+
+
+def test_preferences_that_cannot_be_are_refused_by_napari(stored) -> None:
+    with pytest.raises(ValueError, match="abacus"):
+        stored.fit.device = "abacus"
+
+
+def test_last_used_settings_are_remembered_in_napari_s_file(stored) -> None:
+    used = {"preset": "fast", "steps": 1200, "target_psnr": None, "factor": [1.0, 4.0, 4.0]}
+    remember(used)
+    assert load_last_used() == used
+    assert "last_used" in stored.config_path.read_text()
+
+
+def test_nothing_was_used_before(stored) -> None:
+    assert load_last_used() == {}
+
+
+@pytest.mark.parametrize("text", ["{", "[1, 2]", "null", '"x"'])
+def test_last_used_settings_that_were_spoiled_are_forgotten(stored, text: str) -> None:
+    stored.panel.last_used = text
+    assert load_last_used() == {}
+
+
+def test_where_napari_does_not_know_the_plugin_the_defaults_hold(plugin_settings) -> None:
+    remember({"preset": "fast"})
+    assert (preferences(), load_last_used()) == (Preferences(), {})

@@ -1,0 +1,60 @@
+"""Which module may import what, each looked at in a fresh interpreter."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import napari_inr_volume
+
+PACKAGE = Path(napari_inr_volume.__file__).parent
+GUI = {"napari", "qtpy", "magicgui", "superqt", "pyqtgraph", "npe2", "PyQt6", "PySide6"}
+HEADLESS = sorted(
+    ".".join(("napari_inr_volume", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(
+        ".__init__"
+    )
+    for path in PACKAGE.rglob("*.py")
+    if path.relative_to(PACKAGE).parts[0] not in ("plugin", "widgets")
+)
+MANIFEST_MODULES = sorted(
+    {
+        command["python_name"].partition(":")[0]
+        for command in yaml.safe_load((PACKAGE / "napari.yaml").read_text())["contributions"]["commands"]
+    }
+)
+
+
+def imported_by(*modules: str) -> set[str]:
+    """Return the top-level packages that a fresh interpreter has loaded after importing these modules."""
+    script = (
+        "import importlib, sys\n"
+        "for module in sys.argv[1:]:\n"
+        "    importlib.import_module(module)\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})\n"
+    )
+    command = [sys.executable, "-c", script, *modules]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_package_loads_neither_torch_nor_napari() -> None:
+    assert imported_by("napari_inr_volume") & (GUI | {"torch"}) == set()
+
+
+def test_nothing_below_the_plugin_imports_napari_or_qt() -> None:
+    assert {"napari_inr_volume.cli", "napari_inr_volume.core.volume"} <= set(HEADLESS)
+    assert imported_by(*HEADLESS) & GUI == set()
+
+
+@pytest.mark.parametrize("module", MANIFEST_MODULES)
+def test_napari_starts_without_torch(module: str) -> None:
+    assert "torch" not in imported_by(module)
+
+
+def test_command_line_starts_without_torch() -> None:
+    assert "torch" not in imported_by("napari_inr_volume.cli")
