@@ -24,7 +24,7 @@ from .core.windows import Window
 from .inr.config import Device, Settings, find_preset
 from .inr.decode import LrDecoder
 from .inr.device import find_device
-from .inr.fit import FitProgress, FitResult, LrSamples, fit
+from .inr.fit import FitProgress, FitResult, LrSamples, errors_in_words, fit
 from .inr.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
 from .superres.upscale import LanczosUpscaler, Upscaler, find_upscaler
 
@@ -136,15 +136,16 @@ def fit_volume(
     From another thread, `stop` ends the fit with what it has, `drop` with a FitError and at once.
     """
     where = find_device(device)
-    samples = LrSamples(
-        lanczos_lr(volume, settings.factor),
-        hr_shape=volume.shape,
-        factor=settings.factor,
-        intensity_range=volume.intensity_range,
-        device=where,
-        counted=lr_measured(volume, settings.factor),
-        drop=drop,
-    )
+    with errors_in_words(settings.fit, where):
+        samples = LrSamples(
+            lanczos_lr(volume, settings.factor),
+            hr_shape=volume.shape,
+            factor=settings.factor,
+            intensity_range=volume.intensity_range,
+            device=where,
+            counted=lr_measured(volume, settings.factor),
+            drop=drop,
+        )
     return (yield from fit(samples, settings.siren, settings.fit, where, stop))
 
 

@@ -77,9 +77,8 @@ class LrSamples:
             axis_coordinates(length, scale, count).to(device)
             for length, scale, count in zip(hr_shape, factor, lr.shape, strict=True)
         ]
-
-        every = torch.arange(lr.size) if counted is None else torch.from_numpy(np.flatnonzero(counted))
-        self.counted = every.to(device)
+        # None rather than every index, which would take twice the memory of the LR itself.
+        self.counted = None if counted is None else torch.from_numpy(np.flatnonzero(counted)).to(device)
         self._drop = drop
 
     def __len__(self) -> int:
@@ -94,15 +93,19 @@ class LrSamples:
         coordinates = torch.stack([z[index // rows], y[inside // columns], x[inside % columns]], dim=-1)
         return coordinates, self.intensity[index]
 
-    def chunks(self, index: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the samples with these flat indices, on a CPU in cache-sized chunks.
+    def chunks(self, index: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the samples with these flat indices, or all that count, in chunks that suit the device.
 
         Raises FitError as soon as the fit is to be dropped.
         """
-        for part in torch.split(index, chunk_voxels(index.device)):
+        device = self.intensity.device
+        index = self.counted if index is None else index
+        count = len(self) if index is None else len(index)
+        for start in range(0, count, chunk_voxels(device)):
             if self._drop is not None and self._drop.is_set():
                 raise FitError("the fit was dropped; nothing of it is kept")
-            yield self.at(part)
+            end = min(start + chunk_voxels(device), count)
+            yield self.at(torch.arange(start, end, device=device) if index is None else index[start:end])
 
 
 def fit(
@@ -118,7 +121,7 @@ def fit(
     generator always ends by returning or with an InrError: FitError if the fit diverges, runs out of
     memory or the device fails.
     """
-    with _errors_in_words(config, device):
+    with errors_in_words(config, device):
         return (yield from _fit(samples, siren_config, config, device, stop or Event()))
 
 
@@ -180,12 +183,12 @@ def _fit(
 
 def measure_psnr(siren: Siren, samples: LrSamples, index: Tensor | None = None) -> float:
     """PSNR (range) in dB of the network at these voxels, or at all that count; NaN if it diverged."""
-    index = samples.counted if index is None else index
-    total = 0.0
+    total, count = 0.0, 0
     with torch.inference_mode():
         for coordinates, intensity in samples.chunks(index):
-            total += (siren(coordinates) - intensity).square().sum(dtype=torch.float64).item()
-    mse = total / len(index)
+            total += (siren(coordinates) - intensity).square().sum().item()
+            count += len(intensity)
+    mse = total / count
     return 10 * math.log10(4 / mse) if mse > 0 else math.inf if mse == 0 else math.nan
 
 
@@ -228,13 +231,14 @@ def _set_learning_rate(optimisers: list[Optimizer], config: FitConfig, step: int
             group["lr"] = rate
 
 
-def _monitor_index(samples: LrSamples, seed: int, device: torch.device) -> Tensor:
+def _monitor_index(samples: LrSamples, seed: int, device: torch.device) -> Tensor | None:
     """Voxels on which the PSNR is followed: all of a small LR, an even choice of a large one."""
-    counted = samples.counted
-    if len(counted) <= MONITOR:
-        return counted
+    count = len(samples) if samples.counted is None else len(samples.counted)
+    if count <= MONITOR:
+        return None
     random = torch.Generator(device).manual_seed(seed + 1)
-    return counted[torch.randint(len(counted), (MONITOR,), generator=random, device=device)]
+    chosen = torch.randint(count, (MONITOR,), generator=random, device=device)
+    return chosen if samples.counted is None else samples.counted[chosen]
 
 
 class _Best:
@@ -255,7 +259,7 @@ class _Best:
 
 
 @contextmanager
-def _errors_in_words(config: FitConfig, device: torch.device) -> Iterator[None]:
+def errors_in_words(config: FitConfig, device: torch.device) -> Iterator[None]:
     """Turn torch's RuntimeErrors into a FitError, which no worker swallows."""
     try:
         yield

@@ -187,10 +187,11 @@ class Arrangement:
             layer.visible = any(layer is one for one in shown)
         for layer in layers:  # the grid and the stack follow the order of the list
             self.viewer.layers.move(self.viewer.layers.index(layer), len(self.viewer.layers))
+        size = self._font_size(max((layer.name for layer in shown), key=len), len(shown))
         for layer in shown:
             layer.opacity = 1.0
             layer.name_overlay.position = "top_right"  # where a long name is cut, its PSNR is not
-            layer.name_overlay.font_size = self._font_size(layer.name, len(shown))
+            layer.name_overlay.font_size = size
             layer.name_overlay.visible = mode != "overlay"  # both in one corner cannot be read
         if mode == "overlay":
             shown[-1].opacity = opacity
@@ -201,7 +202,7 @@ class Arrangement:
 
     def _font_size(self, name: str, cells: int) -> float:
         """Return the size in points at which a name fits in its cell, if it is not too small to read."""
-        width = self.viewer.canvas.size[1] / cells
+        width = float(self.viewer.canvas.size[1]) / cells
         smallest, largest = NAME_SIZES
         return min(max(width / (1.15 * len(name)), smallest), largest)  # a point takes 1.15 pixels a letter
 

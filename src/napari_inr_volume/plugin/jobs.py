@@ -479,7 +479,8 @@ class _Previews:
             self.control.check()
             slices.append(z)
             planes.append(self._plane(siren, z))
-            if time.perf_counter() - started > PREVIEW_SHARE * self.interval:
+            late = time.perf_counter() - started > PREVIEW_SHARE * self.interval
+            if late and len(slices) > 1:  # one beside that in view, so that in time every slice is renewed
                 break
         self.age += 1
         self.age[slices] = 0
@@ -499,4 +500,7 @@ class _Previews:
         from ..inr.decode import to_intensity
 
         z_axis, y, x = (axis.to(siren.linear.weight.device) for axis in self.axes)
-        return to_intensity(siren.on_grid(z_axis[z : z + 1], y, x), self.intensity_range)[0]
+        plane: NDArray[np.float32] = to_intensity(
+            siren.on_grid(z_axis[z : z + 1], y, x), self.intensity_range
+        )[0]
+        return plane

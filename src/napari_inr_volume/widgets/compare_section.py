@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -52,10 +50,11 @@ class CompareSection(Section):
     def __init__(self) -> None:
         super().__init__("Compare", "See what the fit and the reconstruction lost.")
         self._modes = QButtonGroup(self)
+        self._buttons: dict[Mode, QRadioButton] = {}
         grid = QGridLayout()
         for index, (mode, words, tooltip) in enumerate(MODES):
             button = QRadioButton(words)
-            button.setObjectName(mode)
+            self._buttons[mode] = button
             button.setToolTip(tooltip)
             self._modes.addButton(button)
             grid.addWidget(button, index // 2, index % 2)
@@ -98,19 +97,18 @@ class CompareSection(Section):
     @property
     def mode(self) -> Mode:
         """How to look at it."""
-        return cast(Mode, self._modes.checkedButton().objectName())
+        return next(mode for mode, button in self._buttons.items() if button.isChecked())
 
     def button(self, mode: Mode) -> QRadioButton:
         """Return the button of a mode."""
-        return next(button for button in self._modes.buttons() if button.objectName() == mode)
+        return self._buttons[mode]
 
     def show_possible(self, fitted: bool, reconstructed: bool = False) -> None:
         """Enable what can be compared, and saving."""
-        for button in self._modes.buttons():
-            button.setEnabled(fitted)
-        self.button("difference").setEnabled(reconstructed)
+        for mode, button in self._buttons.items():
+            button.setEnabled(fitted and (mode != "difference" or reconstructed))
         self.save.setEnabled(fitted)
-        if not self._modes.checkedButton().isEnabled():
+        if not self.button(self.mode).isEnabled():
             self.button("off").setChecked(True)
 
     def show_nothing(self) -> None:

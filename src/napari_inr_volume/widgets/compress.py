@@ -546,9 +546,8 @@ class CompressWidget(QWidget):
     def _save(self) -> None:
         if self.session is None or self.session.inr is None:
             return
-        path = dialogs.ask_where_to_save(
-            "Save .inr", f"{self.session.name}.inr", ["Fitted network (*.inr)"], ".inr"
-        )
+        name = f"{self.session.name}.inr"
+        path = dialogs.ask_where_to_save("Save .inr", name, ["Fitted network (*.inr)"])
         if path is None:
             return
         try:

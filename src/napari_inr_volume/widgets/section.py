@@ -62,9 +62,9 @@ def in_bytes(count: float) -> str:
 
 def in_time(seconds: float) -> str:
     """Return a span of time in words, no finer than it is known."""
-    if seconds < 60:
-        return f"{max(1, round(seconds))} s"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, rest = divmod(max(1, round(seconds)), 60)
+    if not minutes:
+        return f"{rest} s"
     if minutes < 60:
         return f"{minutes} min {rest:02d} s" if minutes < 10 else f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60:02d} min"

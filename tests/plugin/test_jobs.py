@@ -1,0 +1,351 @@
+"""Jobs off the UI thread: how they end, what they leave behind, how previews are throttled."""
+
+from __future__ import annotations
+
+import gc
+import time
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from threading import Event, Thread
+
+import numpy as np
+import pytest
+import torch
+from qtpy.QtCore import QThread
+from qtpy.QtWidgets import QApplication
+
+from napari_inr_volume import codec
+from napari_inr_volume.core.errors import FitError
+from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.core.windows import find_window
+from napari_inr_volume.inr import fit as fit_module
+from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
+from napari_inr_volume.inr.siren import Siren
+from napari_inr_volume.plugin import jobs
+from napari_inr_volume.plugin.jobs import Control, Done, FitOutcome, FitReport, Fitted, Job
+
+SMALL = Settings(
+    siren=SirenConfig(layers=2, hidden_features=16),
+    fit=FitConfig(steps=40, batch=256, learning_rate=1e-3),
+)
+ENDLESS = replace(SMALL, fit=replace(SMALL.fit, steps=10_000_000))
+
+
+@pytest.fixture(scope="module")
+def volume() -> Volume:
+    return head_phantom((16, 64, 64))
+
+
+@pytest.fixture
+def job(qtbot) -> Iterator[Job]:
+    job = Job()
+    yield job
+    job.drop()
+    qtbot.waitUntil(lambda: not job.running)
+
+
+def options(volume: Volume) -> dict:
+    return {"device": "cpu", "upscaler": "lanczos", "window": find_window("full", volume)}
+
+
+def run_fit(volume: Volume, settings: Settings, control: Control, **more: float) -> FitOutcome:
+    return jobs.fit(control, volume, settings, **options(volume), **more)
+
+
+# Ends
+
+
+def test_result_and_reports_come_on_the_ui_thread_and_ended_last(qtbot, job: Job) -> None:
+    heard: list[object] = []
+    threads = set()
+
+    def hear(what: object) -> None:
+        heard.append(what)
+        threads.add(QThread.currentThread())
+
+    def count(control: Control, to: int) -> str:
+        assert QThread.currentThread() is not QApplication.instance().thread()
+        for number in range(to):
+            control.report(number)
+        return "counted"
+
+    job.reported.connect(hear)
+    job.finished.connect(hear)
+    job.ended.connect(lambda: hear("ended"))
+    with qtbot.waitSignal(job.ended):
+        assert job.start(count, 3)
+    assert heard == [0, 1, 2, "counted", "ended"]
+    assert threads == {QApplication.instance().thread()}
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "ran out of memory; choose the CPU"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "ran out of memory"),
+        (MemoryError(), "ran out of memory; close other layers"),
+        (FitError("choose a smaller batch"), "choose a smaller batch"),
+    ],
+    ids=["torch", "torch on the CPU", "numpy", "ours"],
+)
+def test_error_reaches_the_ui_in_words_and_the_job_ends(qtbot, job: Job, error, words: str) -> None:
+    def work(control: Control) -> None:
+        raise error
+
+    failed: list[str] = []
+    job.failed.connect(failed.append)
+    with qtbot.waitSignal(job.ended):
+        job.start(work)
+    assert words in failed[0]
+    assert not job.running
+
+
+def test_unforeseen_error_is_told_and_printed_for_whoever_looks_for_it(qtbot, job: Job, capfd) -> None:
+    def work(control: Control) -> None:
+        raise ZeroDivisionError("by nothing")
+
+    with qtbot.waitSignal(job.failed) as failed, qtbot.waitSignal(job.ended):
+        job.start(work)
+    assert "please report it: ZeroDivisionError: by nothing" in failed.args[0]
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_memory_running_out_in_a_fit_says_to_choose_a_smaller_batch(
+    qtbot, job: Job, volume: Volume, monkeypatch
+) -> None:
+    def allocate(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(fit_module, "_gradients", allocate)
+    with qtbot.waitSignal(job.failed) as failed, qtbot.waitSignal(job.ended):
+        job.start(jobs.fit, volume, SMALL, **options(volume))
+    assert failed.args == ["cpu ran out of memory at batch 256; choose a smaller batch or the CPU"]
+
+
+def test_busy_job_takes_no_other_work(qtbot, job: Job) -> None:
+    go_on = Event()
+    with qtbot.waitSignal(job.ended):
+        assert job.start(lambda control: go_on.wait(10))
+        assert not job.start(lambda control: None)
+        go_on.set()
+    with qtbot.waitSignal(job.finished) as finished:
+        assert job.start(lambda control: "the next one")
+    assert finished.args == ["the next one"]
+
+
+def test_dropped_work_ends_without_result_or_error(qtbot, job: Job) -> None:
+    heard: list[object] = []
+
+    def work(control: Control) -> None:
+        while True:
+            control.on_progress(1, 2)
+
+    job.finished.connect(heard.append)
+    job.failed.connect(heard.append)
+    with qtbot.waitSignal(job.ended):
+        job.start(work)
+        job.drop()
+    assert heard == []
+
+
+def test_worker_told_to_quit_drops_the_work_and_ends(qtbot, job: Job) -> None:
+    job.start(lambda control: [control.check() for _ in iter(int, 1)])
+    with qtbot.waitSignal(job.ended):
+        job._worker.quit()  # as napari does when the window closes
+
+
+# Fits
+
+
+def test_stopped_fit_is_kept_and_measured(qtbot, job: Job, volume: Volume) -> None:
+    def stop_soon(record: object) -> None:
+        if isinstance(record, FitReport):
+            job.control.shown.set()
+            job.stop()
+
+    job.reported.connect(stop_soon)
+    with qtbot.waitSignal(job.finished, timeout=20_000) as finished:
+        job.start(jobs.fit, volume, ENDLESS, **options(volume))
+    outcome = finished.args[0]
+    assert 0 < outcome.inr.fit.steps < ENDLESS.fit.steps
+    assert codec.decompress(outcome.inr, device="cpu").shape == volume.shape
+    assert outcome.lr.psnr == pytest.approx(outcome.inr.quality.lr_psnr, abs=1e-3)
+
+
+def test_fit_reports_progress_then_the_network_then_the_measuring(volume: Volume) -> None:
+    control, records = Control(), []
+    control.report = records.append
+    outcome = run_fit(volume, SMALL, control)
+    kinds = [type(record) for record in records]
+    assert list(dict.fromkeys(kinds)) == [FitReport, Fitted, Done]
+    fitted = next(record for record in records if isinstance(record, Fitted))
+    assert fitted.inr == replace(outcome.inr, quality=None)
+    assert fitted.lr.shape == outcome.inr.lr_shape
+
+
+def test_a_second_fit_is_refused_while_one_is_running(volume: Volume) -> None:
+    first, started = Control(), Event()
+    first.report = lambda record: started.set()
+    thread = Thread(target=lambda: pytest.raises(FitError, run_fit, volume, ENDLESS, first))
+    thread.start()
+    assert started.wait(20)
+    with pytest.raises(FitError, match="another fit is running"):
+        run_fit(volume, SMALL, Control())
+    first.drop.set()
+    thread.join(20)
+    assert run_fit(volume, SMALL, Control()).inr.fit.steps > 0
+
+
+def test_dropped_fit_ends_at_once_even_while_the_whole_volume_is_measured(volume: Volume) -> None:
+    control = Control()
+    control.drop.set()
+    samples = fit_module.LrSamples(
+        codec.lanczos_lr(volume, (1.0, 1.0, 1.0)),
+        volume.shape,
+        (1.0, 1.0, 1.0),
+        volume.intensity_range,
+        torch.device("cpu"),
+        drop=control.drop,
+    )
+    with pytest.raises(FitError, match="dropped"):
+        fit_module.measure_psnr(Siren(SMALL.siren), samples)
+
+
+def test_paused_fit_stands_still_and_goes_on(volume: Volume) -> None:
+    control, steps = Control(), []
+
+    def hear(record: object) -> None:
+        if isinstance(record, FitReport):
+            steps.append(record.step)
+            if len(steps) == 1:
+                control.paused.set()
+
+    control.report = hear
+    thread = Thread(target=run_fit, args=(volume, ENDLESS, control))
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not control.paused.is_set() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.4)  # several reports long
+    paused_at = list(steps)
+    control.paused.clear()
+    while len(steps) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    control.stop.set()
+    thread.join(20)
+    assert len(paused_at) == 1
+    assert len(steps) >= 3
+
+
+# Previews
+
+
+def previews_of(volume: Volume, seconds: float, acknowledge: bool, interval: float) -> list[float]:
+    """Fit for some seconds and return when previews came."""
+    control, times = Control(), []
+
+    def hear(record: object) -> None:
+        if isinstance(record, FitReport):
+            if record.preview is not None:
+                times.append(time.monotonic())
+                if acknowledge:
+                    control.shown.set()
+            if record.seconds > seconds:
+                control.stop.set()
+
+    control.report = hear
+    run_fit(volume, ENDLESS, control, seconds_per_preview=interval)
+    return times
+
+
+def test_previews_come_no_more_often_than_the_interval(volume: Volume) -> None:
+    times = previews_of(volume, seconds=1.5, acknowledge=True, interval=0.3)
+    assert len(times) >= 2
+    assert min(later - earlier for earlier, later in pairwise(times)) >= 0.3 - 0.02
+
+
+def test_no_preview_is_made_before_the_last_one_was_shown(volume: Volume) -> None:
+    assert len(previews_of(volume, seconds=0.8, acknowledge=False, interval=0.05)) == 1
+
+
+def test_preview_shows_the_slice_in_view_first_and_in_time_every_slice(volume: Volume) -> None:
+    control = Control()
+    control.z = 11
+    previews = jobs._Previews(volume, SMALL, control, interval=0.0)
+    seen: set[int] = set()
+    for _ in range(volume.shape[0]):
+        previews.due = 0.0
+        preview = previews.next(Siren(SMALL.siren))
+        assert preview is not None
+        assert preview.slices[0] == 11
+        assert preview.voxels.shape == (len(preview.slices), 16, 16)
+        seen.update(preview.slices)
+        control.shown.set()
+    assert seen == set(range(16))
+
+
+# Reconstructions and probes
+
+
+def test_reconstruction_goes_outwards_from_the_slice_in_view_and_equals_the_codec_s(volume: Volume) -> None:
+    inr = codec.compress(volume, SMALL, device="cpu", upscaler="lanczos")
+    control, order = Control(), []
+    control.z = 5
+    control.report = lambda record: order.append(record) if isinstance(record, int) else None
+    voxels = np.zeros(volume.shape, dtype=inr.dtype)
+    result = jobs.reconstruct(control, volume, inr, voxels, **options(volume))
+    distances = [abs(z - 5) for z in order]
+    assert sorted(order) == list(range(16))
+    assert distances == sorted(distances)
+    np.testing.assert_array_equal(voxels, codec.decompress(inr, device="cpu").voxels)
+    assert result.inr.quality.hr_psnr == pytest.approx(inr.quality.hr_psnr)
+
+
+def test_probe_tells_a_speed_and_can_be_dropped(volume: Volume) -> None:
+    assert jobs.probe(Control(), SMALL, volume.shape, "cpu") > 0
+    control = Control()
+    control.drop.set()
+    with pytest.raises(FitError, match="dropped"):
+        jobs.probe(control, SMALL, volume.shape, "cpu")
+
+
+# Nothing is left behind
+
+
+@pytest.mark.parametrize("way", ["done", "stopped", "dropped", "failed"])
+def test_nothing_of_a_fit_is_kept_by_its_job(qtbot, volume: Volume, monkeypatch, way: str) -> None:
+    networks: list[weakref.ref[Siren]] = []
+    samples: list[weakref.ref[object]] = []
+    make_siren, make_samples = Siren.__init__, fit_module.LrSamples.__init__
+
+    def siren(self: Siren, *args: object, **kwargs: object) -> None:
+        make_siren(self, *args, **kwargs)
+        networks.append(weakref.ref(self))
+
+    def lr_samples(self: object, *args: object, **kwargs: object) -> None:
+        make_samples(self, *args, **kwargs)
+        samples.append(weakref.ref(self))
+
+    monkeypatch.setattr(Siren, "__init__", siren)
+    monkeypatch.setattr(fit_module.LrSamples, "__init__", lr_samples)
+    if way == "failed":
+        monkeypatch.setattr(fit_module, "measure_psnr", lambda *_: float("nan"))
+    own = Volume(voxels=volume.voxels.copy(), geometry=volume.geometry, padding=volume.padding)
+    kept = weakref.ref(own)
+    job = Job()
+    if way in ("stopped", "dropped"):
+        job.reported.connect(lambda _: job.stop() if way == "stopped" else job.drop())
+    with qtbot.waitSignal(job.ended, timeout=20_000):
+        job.start(jobs.fit, own, ENDLESS if way in ("stopped", "dropped") else SMALL, **options(own))
+    del own
+    assert networks
+    assert samples
+
+    def all_gone() -> bool:
+        gc.collect()
+        return all(reference() is None for reference in [*networks, *samples, kept])
+
+    qtbot.waitUntil(all_gone)

@@ -1,0 +1,46 @@
+"""What a fit is foretold to cost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from napari_inr_volume import codec
+from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.inr import fit
+from napari_inr_volume.inr.config import Settings, SirenConfig, find_preset
+from napari_inr_volume.io.inr_file import to_bytes
+from napari_inr_volume.plugin import predict
+
+
+@pytest.mark.parametrize("hidden", [8, 64])
+def test_predicted_size_is_that_of_the_file_to_within_2_percent(hidden: int) -> None:
+    volume = head_phantom((8, 32, 32))
+    short = replace(find_preset("default").fit, steps=5)
+    settings = Settings(siren=SirenConfig(layers=3, hidden_features=hidden), fit=short)
+    file = to_bytes(codec.compress(volume, settings, device="cpu"))
+    assert predict.predicted_bytes(volume, settings) == pytest.approx(len(file), rel=0.02, abs=60)
+
+
+def test_speed_depends_on_network_batch_and_device_not_on_steps_or_seed() -> None:
+    settings = find_preset("default")
+    same = replace(settings, fit=replace(settings.fit, steps=3, seed=9, target_psnr=40.0))
+    other = replace(settings, fit=replace(settings.fit, batch=99))
+    assert predict.speed_key(same, "cpu") == predict.speed_key(settings, "cpu")
+    assert predict.speed_key(other, "cpu") != predict.speed_key(settings, "cpu")
+    assert predict.speed_key(settings, "cuda") != predict.speed_key(settings, "cpu")
+
+
+def test_following_the_psnr_is_counted_as_the_fit_does_it() -> None:
+    assert (predict.MONITORINGS, predict.MONITOR) == (fit.MONITORINGS, fit.MONITOR)
+    volume = head_phantom((8, 32, 32))
+    settings = find_preset("default")
+    assert predict.predicted_steps(volume, settings) > settings.fit.steps
+
+
+def test_memory_grows_with_the_volume() -> None:
+    small, large = head_phantom((8, 32, 32)), head_phantom((16, 64, 64))
+    settings = find_preset("default")
+    more = predict.predicted_memory(large, settings) - predict.predicted_memory(small, settings)
+    assert more > large.voxels.nbytes

@@ -1,0 +1,394 @@
+"""The panel in a real viewer: fits, what happens to layers meanwhile, closing, and what is left behind."""
+
+from __future__ import annotations
+
+import gc
+import time
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from napari import Viewer
+from napari.utils import progress
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Qt, QTimer
+
+from napari_inr_volume import codec
+from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.inr import fit as fit_module
+from napari_inr_volume.inr.siren import Siren
+from napari_inr_volume.io.dicom_export import write_dicom_series
+from napari_inr_volume.io.inr_file import read_inr, to_bytes
+from napari_inr_volume.plugin import dialogs
+from napari_inr_volume.plugin.layers import add_layer, carried, original_layer
+from napari_inr_volume.plugin.settings import load_last_used
+from napari_inr_volume.widgets.compress import CompressWidget
+
+from .conftest import ENDLESS, SMALL
+
+pytestmark = pytest.mark.gui
+
+LEFT = Qt.MouseButton.LeftButton
+LONG = 30_000  # ms
+
+
+def start(qtbot, panel: CompressWidget, settings=SMALL) -> None:
+    panel.settings.show_settings(settings)
+    qtbot.mouseClick(panel.fit.fit, LEFT)
+    assert panel.fitting.running
+
+
+def start_endless(qtbot, panel: CompressWidget) -> None:
+    """Fit until there is a preview."""
+    start(qtbot, panel, ENDLESS)
+    qtbot.waitUntil(lambda: panel.session.lr is not None, timeout=LONG)
+
+
+def stop(qtbot, panel: CompressWidget) -> None:
+    qtbot.mouseClick(panel.fit.fit, LEFT)
+    qtbot.waitUntil(lambda: not panel.fitting.running, timeout=LONG)
+
+
+def fit_it(qtbot, panel: CompressWidget) -> None:
+    start(qtbot, panel)
+    qtbot.waitUntil(lambda: not panel.fitting.running, timeout=LONG)
+
+
+def apply_it(qtbot, panel: CompressWidget) -> None:
+    qtbot.mouseClick(panel.reconstruct.apply, LEFT)
+    qtbot.waitUntil(lambda: not panel.applying.running, timeout=LONG)
+
+
+def messages() -> list[str]:
+    return [record.message for record in notification_manager.records]
+
+
+# Source
+
+
+def test_empty_panel_says_what_to_do(panel: CompressWidget) -> None:
+    assert "Drop a CT folder" in panel.source.info.text()
+    assert not panel.fit.fit.isEnabled()
+    panel.start_fit()
+    assert "Choose a volume first" in messages()[-1]
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "word"),
+    [
+        (np.zeros((8, 8)), {}, "single image"),
+        (np.zeros((4, 8, 8, 3), np.uint8), {"rgb": True}, "in colour"),
+        ([np.zeros((4, 8, 8)), np.zeros((2, 4, 4))], {"multiscale": True}, "multiscale"),
+        (np.zeros((4, 8, 8)), {}, "single value"),
+    ],
+    ids=["2D", "RGB", "multiscale", "constant"],
+)
+def test_layer_that_is_no_volume_gets_a_clear_word(qtbot, panel, data, options, word: str) -> None:
+    panel.viewer.add_image(data, contrast_limits=(0, 1), **options)
+    qtbot.waitUntil(lambda: word in panel.source.info.text())
+    assert panel.source.info.text().startswith("This cannot be compressed:")
+    assert not panel.fit.fit.isEnabled()
+
+
+def test_prediction_follows_the_settings_while_they_are_edited(qtbot, panel, head) -> None:
+    qtbot.waitUntil(lambda: "about" in panel.settings.prediction.text(), timeout=LONG)
+    before = panel.settings.prediction.text()
+    panel.settings.hidden.setValue(64)
+    assert panel.settings.prediction.text() != before
+    qtbot.waitUntil(lambda: "about" in panel.settings.prediction.text(), timeout=LONG)
+
+
+def test_window_sets_the_contrast_and_measures_the_fit_anew(qtbot, panel, head) -> None:
+    fit_it(qtbot, panel)
+    before = panel.session.comparisons["lanczos"].psnr_8bit
+    panel.source.windows.setCurrentIndex(panel.source.windows.findData("brain"))
+    panel.source.windows.textActivated.emit("brain")
+    assert list(head.contrast_limits) == [0, 80]
+    assert list(panel.session.lr.contrast_limits) == [0, 80]
+    qtbot.waitUntil(lambda: "lanczos" in panel.session.comparisons, timeout=LONG)
+    assert panel.session.comparisons["lanczos"].psnr_8bit != before
+    assert panel.session.comparisons["lanczos"].window.name == "brain"
+
+
+def test_folder_of_several_series_asks_which_and_loads_that(qtbot, panel, tmp_path, monkeypatch) -> None:
+    for number, shape in enumerate([(8, 16, 16), (10, 24, 24)]):
+        (tmp_path / f"{number}").mkdir()
+        write_dicom_series(head_phantom(shape), tmp_path / f"{number}", description=f"series {number}")
+    monkeypatch.setattr(dialogs, "ask_folder", lambda title: tmp_path)
+    monkeypatch.setattr(
+        dialogs, "ask_series", lambda stacks, where: max(stacks, key=lambda series: series.slices)
+    )
+    qtbot.mouseClick(panel.source.load, LEFT)
+    qtbot.waitUntil(lambda: panel.volume is not None, timeout=LONG)
+    assert panel.volume.shape == (10, 24, 24)
+    assert "series 1" in panel.source.layer.name
+    assert not panel.source.loading.isVisible()
+
+
+def test_loading_can_be_cancelled_and_a_bad_folder_gets_a_word(qtbot, panel, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(dialogs, "ask_folder", lambda title: tmp_path)
+    qtbot.mouseClick(panel.source.load, LEFT)
+    assert panel.source.loading.isVisible()
+    panel.source.cancel.click()
+    qtbot.waitUntil(lambda: not panel.loading.running)
+    assert not panel.source.loading.isVisible()
+    assert messages() == []
+    qtbot.mouseClick(panel.source.load, LEFT)
+    qtbot.waitUntil(lambda: not panel.loading.running)
+    assert "holds neither DICOM files nor" in messages()[-1]
+    assert len(panel.viewer.layers) == 0
+
+
+# A fit
+
+
+def test_live_layer_lies_over_the_original_and_sharpens(qtbot, panel, head) -> None:
+    start_endless(qtbot, panel)
+    layer = panel.session.lr
+    assert layer.name == "head [LR fit]"
+    # Outer faces coincide: the LR's first centre is (factor - 1) / 2 voxels further in.
+    np.testing.assert_allclose(layer.data_to_world((0, 0, 0)), head.data_to_world((0, 1.5, 1.5)))
+    assert list(layer.contrast_limits) == list(head.contrast_limits)
+    before = layer.data.copy()
+    qtbot.waitUntil(lambda: not np.array_equal(layer.data, before), timeout=LONG)
+    assert len(panel.fit.plot.steps) > 0
+    assert any("head" in str(bar) for bar in progress._all_instances)
+    stop(qtbot, panel)
+    assert not progress._all_instances
+
+
+def test_stopping_keeps_a_usable_model(qtbot, panel, head) -> None:
+    start_endless(qtbot, panel)
+    stop(qtbot, panel)
+    session = panel.session
+    assert 0 < session.inr.fit.steps < ENDLESS.fit.steps
+    assert codec.decompress(session.inr, device="cpu").shape == (16, 64, 64)
+    assert f"{session.inr.quality.lr_psnr:.1f} dB" in session.lr.name
+    assert carried(session.lr).inr is session.inr
+    assert panel.reconstruct.apply.isEnabled()
+    assert panel.compare.save.isEnabled()
+
+
+def test_several_fits_follow_each_other_and_a_second_at_a_time_is_refused(qtbot, panel, head) -> None:
+    fit_it(qtbot, panel)
+    first = panel.session
+    start_endless(qtbot, panel)
+    panel.start_fit()
+    assert "A fit is running" in messages()[-1]
+    stop(qtbot, panel)
+    assert panel.session is not first
+    assert [layer.name.split(" [")[0] for layer in panel.viewer.layers] == ["head"] * 3
+
+
+def test_paused_fit_says_so_and_goes_on(qtbot, panel, head) -> None:
+    start_endless(qtbot, panel)
+    qtbot.mouseClick(panel.fit.pause, LEFT)
+    assert panel.fitting.control.paused.is_set()
+    assert "Resume" in panel.fit.pause.text().replace("&", "")
+    qtbot.mouseClick(panel.fit.pause, LEFT)
+    assert not panel.fitting.control.paused.is_set()
+    qtbot.mouseClick(panel.fit.pause, LEFT)
+    stop(qtbot, panel)  # a paused fit too
+    assert panel.session.inr is not None
+    assert not panel.fit.pause.isChecked()
+
+
+def test_memory_running_out_is_a_notification_that_says_what_to_do(
+    qtbot, panel, head, monkeypatch
+) -> None:
+    def allocate(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(fit_module, "_gradients", allocate)
+    fit_it(qtbot, panel)
+    assert "ran out of memory at batch 256; choose a smaller batch or the CPU" in messages()[-1]
+    assert "ran out of memory" in panel.fit.words.text()
+    assert panel.fit.fit.isEnabled()
+    assert panel.session is None
+    assert [layer.name for layer in panel.viewer.layers] == ["head"]
+    monkeypatch.undo()
+    fit_it(qtbot, panel)
+    assert panel.session.inr is not None
+
+
+def test_result_belongs_to_the_layer_that_was_chosen_at_the_start(qtbot, panel, head, volume) -> None:
+    start_endless(qtbot, panel)
+    other = add_layer(panel.viewer, original_layer(head_phantom((8, 32, 32)), "other"))
+    panel.source.choose(other)
+    head.name = "renamed"
+    stop(qtbot, panel)
+    assert panel.session.source is head
+    assert panel.session.inr.geometry.shape == volume.shape
+    assert panel.session.lr.name.startswith("head [LR fit ")
+    qtbot.waitUntil(lambda: panel.volume is not None and panel.volume.shape == (8, 32, 32))
+
+
+def test_source_removed_while_fitting_leaves_a_fit_that_can_be_reconstructed(qtbot, panel, head) -> None:
+    start_endless(qtbot, panel)
+    panel.viewer.layers.remove(head)
+    stop(qtbot, panel)
+    apply_it(qtbot, panel)
+    assert len(panel.viewer.layers) == 2
+    assert panel.session.hr.data.shape == (16, 64, 64)
+    panel.compare.button("side by side").click()
+    assert panel.viewer.canvas.grid.enabled
+
+
+def test_source_with_new_data_leaves_the_fit_of_the_old(qtbot, panel, head, volume) -> None:
+    start_endless(qtbot, panel)
+    head.data = np.flip(volume.voxels, axis=0).copy()
+    stop(qtbot, panel)
+    qtbot.waitUntil(lambda: panel.volume is not None)
+    assert panel.session.volume.voxels is volume.voxels
+    assert panel.volume.voxels is head.data
+
+
+def test_live_layer_removed_while_fitting_comes_back_at_the_end(qtbot, panel, head) -> None:
+    start_endless(qtbot, panel)
+    panel.viewer.layers.remove(panel.session.lr)
+    stop(qtbot, panel)
+    assert panel.session.lr in panel.viewer.layers
+    assert carried(panel.session.lr).inr is panel.session.inr
+
+
+def test_ui_is_never_still_for_long_while_fitting(qtbot, panel, head) -> None:
+    start_endless(qtbot, panel)
+    ticks = [time.perf_counter()]
+    timer = QTimer()
+    timer.timeout.connect(lambda: ticks.append(time.perf_counter()))
+    timer.start(10)
+    qtbot.waitUntil(lambda: len(ticks) > 60, timeout=LONG)
+    timer.stop()
+    # 300 ms is the aim; a machine that does other things too gets some more before a test fails.
+    assert max(np.diff(ticks)) < 1.0
+    stop(qtbot, panel)
+
+
+# Reconstruct, compare, save
+
+
+def test_reconstruction_is_the_one_that_the_file_decodes_to(qtbot, panel, head) -> None:
+    fit_it(qtbot, panel)
+    apply_it(qtbot, panel)
+    session = panel.session
+    np.testing.assert_array_equal(session.hr.data, codec.decompress(session.inr, device="cpu").voxels)
+    np.testing.assert_allclose(session.hr.data_to_world((1, 2, 3)), head.data_to_world((1, 2, 3)))
+    assert session.hr.name == f"head [Lanczos {session.inr.quality.hr_psnr:.1f} dB]"
+    assert carried(session.hr).inr is carried(session.lr).inr
+    apply_it(qtbot, panel)
+    assert len(panel.viewer.layers) == 3
+
+
+def test_cancelled_reconstruction_takes_its_layer_away(qtbot, panel, head) -> None:
+    fit_it(qtbot, panel)
+    qtbot.mouseClick(panel.reconstruct.apply, LEFT)
+    panel.reconstruct.cancel.click()
+    qtbot.waitUntil(lambda: not panel.applying.running, timeout=LONG)
+    assert panel.session.hr is None
+    assert len(panel.viewer.layers) == 2
+    assert panel.reconstruct.apply.isEnabled()
+
+
+def test_figures_follow_the_slice_in_view(qtbot, panel, head) -> None:
+    fit_it(qtbot, panel)
+    table = panel.compare.table
+
+    def psnr_of_slice() -> str:
+        return table.item(1, 1).text()
+
+    for z in (4, 9):
+        panel.viewer.dims.set_current_step(0, z)
+        expected = f"{panel.session.comparisons['LR fit'].slices.psnr[z]:.1f}"
+        qtbot.waitUntil(lambda z=z: table.item(0, 0).text() == f"Slice {z}")
+        assert psnr_of_slice() == expected
+
+
+def test_three_ways_to_compare_and_back(qtbot, panel, head) -> None:
+    fit_it(qtbot, panel)
+    apply_it(qtbot, panel)
+    session, grid = panel.session, panel.viewer.canvas.grid
+    panel.compare.button("side by side").click()
+    assert grid.enabled
+    panel.compare.button("overlay").click()
+    panel.compare.opacity.setValue(25)
+    assert not grid.enabled
+    assert session.hr.opacity == 0.25
+    panel.compare.button("difference").click()
+    qtbot.waitUntil(lambda: session.error is not None, timeout=LONG)
+    assert session.error.visible
+    assert not head.visible
+    panel.compare.button("off").click()
+    assert head.visible
+    assert session.hr.opacity == 1.0
+    assert not session.error.visible
+
+
+def test_saved_file_is_what_the_layers_carry(qtbot, panel, head, tmp_path, monkeypatch) -> None:
+    fit_it(qtbot, panel)
+    monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: tmp_path / "head.inr")
+    qtbot.mouseClick(panel.compare.save, LEFT)
+    assert read_inr(tmp_path / "head.inr") == panel.session.inr
+    assert f"{len(to_bytes(panel.session.inr)) / 1000:.1f} kB" in panel.compare.sizes.text()
+    monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: tmp_path / "nowhere" / "head.inr")
+    qtbot.mouseClick(panel.compare.save, LEFT)
+    assert notification_manager.records[-1].severity.name == "ERROR"
+
+
+# What stays
+
+
+def test_last_used_settings_are_remembered(qtbot, panel, head) -> None:
+    panel.settings.seed.setValue(77)
+    qtbot.waitUntil(lambda: load_last_used().get("settings", {}).get("fit", {}).get("seed") == 77)
+    again = CompressWidget(panel.viewer)
+    qtbot.addWidget(again)
+    assert again.settings.settings.fit.seed == 77
+
+
+def test_nothing_of_a_fit_is_kept_once_its_layers_are_gone(qtbot, panel, monkeypatch) -> None:
+    networks: list[weakref.ref[Siren]] = []
+    make = Siren.__init__
+
+    def init(self: Siren, *args: object, **kwargs: object) -> None:
+        make(self, *args, **kwargs)
+        networks.append(weakref.ref(self))
+
+    monkeypatch.setattr(Siren, "__init__", init)
+    volume: Volume | None = head_phantom((16, 64, 64))
+    kept = weakref.ref(volume)
+    add_layer(panel.viewer, original_layer(volume, "head"))
+    qtbot.waitUntil(lambda: panel.volume is not None)
+    start_endless(qtbot, panel)
+    stop(qtbot, panel)
+    gc.collect()
+    assert networks
+    assert [network() for network in networks if network() is not None] == []
+    volume = None
+    panel.viewer.layers.clear()
+    assert panel.session is None
+
+    def gone() -> bool:
+        gc.collect()
+        return kept() is None
+
+    qtbot.waitUntil(gone)
+
+
+def test_closing_the_viewer_while_fitting_returns_quickly_and_leaves_nothing_running(
+    qtbot, viewer: Viewer, panel: CompressWidget, head
+) -> None:
+    start_endless(qtbot, panel)
+    worker = panel.fitting._worker
+    started = time.perf_counter()
+    viewer.close()
+    assert time.perf_counter() - started < 2
+    qtbot.waitUntil(lambda: not worker.is_running, timeout=2_000)
+
+
+def test_theme_of_the_plot_follows_the_viewer(panel: CompressWidget) -> None:
+    panel.viewer.theme = "light"
+    assert panel.fit.plot._plot.backgroundBrush().color().lightness() > 150
+    panel.viewer.theme = "dark"
+    assert panel.fit.plot._plot.backgroundBrush().color().lightness() < 100

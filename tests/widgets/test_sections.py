@@ -1,0 +1,291 @@
+"""The panel's parts by themselves: no viewer, no work."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+from napari.layers import Image
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QSlider, QWidget
+
+from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.inr.config import PRESETS, Settings, find_preset
+from napari_inr_volume.plugin.compare import Figures
+from napari_inr_volume.plugin.jobs import FitReport
+from napari_inr_volume.widgets.compare_section import CompareSection
+from napari_inr_volume.widgets.fit_section import FitSection
+from napari_inr_volume.widgets.reconstruct_section import ReconstructSection
+from napari_inr_volume.widgets.section import in_bytes, in_decibels, in_hu, in_ssim, in_time
+from napari_inr_volume.widgets.settings_section import SettingsSection, from_fields, to_fields
+from napari_inr_volume.widgets.source_section import SourceSection
+
+pytestmark = pytest.mark.gui
+
+SECTIONS = [SourceSection, SettingsSection, FitSection, ReconstructSection, CompareSection]
+LEFT = Qt.MouseButton.LeftButton
+
+
+def shown(qtbot, section: type) -> QWidget:
+    widget = section()
+    qtbot.addWidget(widget)
+    widget.resize(340, 600)
+    widget.show()
+    return widget
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_control_has_a_tooltip_and_is_reached_by_keyboard(qtbot, section: type) -> None:
+    widget = shown(qtbot, section)
+    for kind in (QAbstractButton, QAbstractSpinBox, QComboBox, QSlider):
+        for control in widget.findChildren(kind):
+            whole = control if control.toolTip() else control.parentWidget()  # a labelled slider has parts
+            assert whole.toolTip(), f"{control} in {section.__name__}"
+            if "Label" not in type(control).__name__:
+                assert control.focusPolicy() & Qt.FocusPolicy.TabFocus, f"{control} in {section.__name__}"
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_section_fits_in_a_narrow_panel(qtbot, section: type) -> None:
+    assert shown(qtbot, section).minimumSizeHint().width() <= 340
+
+
+def test_section_collapses_and_comes_back(qtbot) -> None:
+    widget = shown(qtbot, CompareSection)
+    qtbot.mouseClick(widget.heading, LEFT)
+    assert not widget.save.isVisible()
+    qtbot.mouseClick(widget.heading, LEFT)
+    assert widget.save.isVisible()
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (in_decibels(38.14), "38.1"),
+        (in_decibels(math.inf), "identical"),
+        (in_decibels(math.nan), "–"),
+        (in_ssim(0.98149), "0.981"),
+        (in_hu(36.4), "36"),
+        (in_hu(0.2), "< 1"),
+        (in_hu(0.0), "0"),
+        (in_bytes(29_400), "29.4 kB"),
+        (in_bytes(48_900_000), "48.9 MB"),
+        (in_bytes(101_147), "101 kB"),
+        (in_time(21), "21 s"),
+        (in_time(100), "1 min 40 s"),
+        (in_time(59.7), "1 min 00 s"),
+        (in_time(4000), "1 h 06 min"),
+    ],
+)
+def test_numbers_are_as_fine_as_they_mean_something(words: str, expected: str) -> None:
+    assert words == expected
+
+
+# Settings
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_choosing_a_preset_gives_that_preset(qtbot, name: str) -> None:
+    widget = shown(qtbot, SettingsSection)
+    widget.preset.setCurrentText(name)
+    widget.preset.textActivated.emit(name)
+    assert widget.settings == find_preset(name)
+
+
+def test_changing_a_number_makes_the_preset_custom_and_says_so_once(qtbot) -> None:
+    widget = shown(qtbot, SettingsSection)
+    heard: list[None] = []
+    widget.changed.connect(lambda: heard.append(None))
+    widget.steps.setValue(123)
+    assert widget.settings.fit.steps == 123
+    assert widget.settings.preset == "custom"
+    assert len(heard) == 1
+
+
+def test_target_counts_only_if_it_is_ticked(qtbot) -> None:
+    widget = shown(qtbot, SettingsSection)
+    widget.target.setValue(41.5)
+    assert widget.settings.fit.target_psnr is None
+    widget.has_target.setChecked(True)
+    assert widget.settings.fit.target_psnr == 41.5
+
+
+def test_locked_settings_cannot_be_changed_and_say_why(qtbot) -> None:
+    widget = shown(qtbot, SettingsSection)
+    widget.lock(True)
+    assert not widget.preset.isEnabled()
+    assert not widget.steps.isEnabled()
+    assert widget.locked.isVisible()
+
+
+def test_remembered_settings_survive_json_and_unsound_ones_are_forgotten() -> None:
+    settings = replace(find_preset("paper-3"), preset="custom", factor=(1.0, 3.0, 2.5))
+    fields = json.loads(json.dumps(to_fields(settings)))
+    assert from_fields(fields) == settings
+    for damaged in (None, {}, {**fields, "factor": [0, 4, 4]}, {**fields, "siren": {"depth": 3}}):
+        assert from_fields(damaged) is None
+
+
+def test_advanced_is_collapsed_at_first(qtbot) -> None:
+    widget = shown(qtbot, SettingsSection)
+    assert not widget.steps.isVisible()
+    qtbot.mouseClick(widget.advanced.heading, LEFT, pos=QPoint(5, 5))
+    assert widget.steps.isVisible()
+
+
+# Source
+
+
+def hu(units: str = "HU") -> Volume:
+    voxels = head_phantom((8, 16, 16)).voxels
+    return Volume.from_array(voxels, (2.5, 0.75, 0.75), units=units, padding=-2000)
+
+
+def test_volume_is_described_and_its_window_recognised(qtbot) -> None:
+    widget = shown(qtbot, SourceSection)
+    widget.show_volume(hu(), memory=12_000_000, limits=(-160.0, 240.0))
+    assert "8 × 16 × 16 voxels" in widget.info.text()
+    assert "2.50 × 0.75 × 0.75 mm" in widget.info.text()
+    assert "12.0 MB more" in widget.info.text()
+    assert widget.window_name == "soft tissue"
+
+
+def test_windows_in_hu_are_not_offered_for_other_values(qtbot) -> None:
+    widget = shown(qtbot, SourceSection)
+    widget.show_volume(hu("raw"), memory=0, limits=(-160.0, 240.0))
+    assert [widget.windows.itemData(index) for index in range(widget.windows.count())] == ["full"]
+
+
+def test_chosen_layer_stays_chosen_when_it_is_renamed(qtbot) -> None:
+    from napari.components import ViewerModel
+
+    viewer = ViewerModel()
+    first, second = (viewer.add_image(hu().voxels, name=name) for name in ("first", "second"))
+    widget = shown(qtbot, SourceSection)
+    widget.offer_layers(viewer)
+    assert widget.layer is first
+    widget.choose(second)
+    second.name = "another name"
+    widget.offer_layers(viewer)
+    assert widget.layer is second
+    assert isinstance(widget.layer, Image)
+
+
+# Fit
+
+
+def report(step: int, psnr: float = 30.0) -> FitReport:
+    return FitReport(step=step, steps=200, loss=1.4e-4, psnr=psnr, seconds=1, seconds_left=61, preview=None)
+
+
+def test_one_button_is_fit_then_stop_then_stopping(qtbot) -> None:
+    widget = shown(qtbot, FitSection)
+    assert not widget.fit.isEnabled()
+    widget.show_idle(True)
+    with qtbot.waitSignal(widget.fit_wanted):
+        qtbot.mouseClick(widget.fit, LEFT)
+    widget.show_running()
+    assert "Stop" in widget.fit.text().replace("&", "")
+    with qtbot.waitSignal(widget.stop_wanted):
+        qtbot.mouseClick(widget.fit, LEFT)
+    assert widget.fit.text() == "Stopping..."
+    assert not widget.fit.isEnabled()
+
+
+def test_report_is_shown_in_words_bar_and_plot(qtbot) -> None:
+    widget = shown(qtbot, FitSection)
+    widget.show_running()
+    widget.show_report(report(20, psnr=0.0))
+    assert "PSNR – dB" in widget.words.text()
+    widget.show_report(report(50))
+    assert "Step 50 of 200, 1 min 01 s left" in widget.words.text()
+    assert "LR PSNR 30.0 dB, loss 1.4e-04" in widget.words.text()
+    assert widget.bar.value() == widget.bar.maximum() // 4
+    assert widget.plot.steps == [20, 50]
+    widget.show_running()
+    assert widget.plot.steps == []
+
+
+def test_plot_takes_the_colours_of_the_theme(qtbot) -> None:
+    section = shown(qtbot, FitSection)
+
+    def background() -> int:
+        return section.plot.grab().toImage().pixelColor(3, 3).lightness()
+
+    section.plot.set_theme("light")
+    light = background()
+    section.plot.set_theme("dark")
+    assert background() < 80 < 180 < light
+
+
+def test_plot_of_a_long_fit_does_not_grow_for_ever(qtbot) -> None:
+    section = shown(qtbot, FitSection)
+    plot = section.plot
+    for step in range(5_000):
+        plot.add(step, 30.0, 0.1)
+    assert len(plot.steps) <= 2_000
+    assert plot.steps == sorted(plot.steps)
+
+
+# Reconstruct and compare
+
+
+def test_upscaler_without_weights_cannot_be_chosen_and_it_is_said(qtbot) -> None:
+    widget = shown(qtbot, ReconstructSection)
+    widget.offer_weights(False)
+    assert "No trained SRDenseNet weights ship" in widget.words.text()
+    assert not widget.upscalers.model().item(1).isEnabled()
+    assert widget.upscaler == "auto"
+
+
+def cells(section: CompareSection) -> list[list[str]]:
+    table = section.table
+    return [
+        [table.item(row, column).text().strip() for column in range(table.columnCount())]
+        for row in range(table.rowCount())
+    ]
+
+
+def test_table_shows_a_dash_until_there_is_a_figure(qtbot) -> None:
+    widget = shown(qtbot, CompareSection)
+    figures = Figures(psnr=40.94, psnr_8bit=33.0, ssim=0.98149, rmse=36.4)
+    widget.table.show_figures("Slice 49", [("LR fit", figures, None), ("Lanczos", None, None)])
+    assert cells(widget) == [
+        ["Slice 49", "", "", "", ""],
+        ["LR fit", "40.9", "33.0", "0.981", "36"],
+        ["Lanczos", "–", "–", "–", "–"],
+        ["Volume", "", "", "", ""],
+        ["LR fit", "–", "–", "–", "–"],
+        ["Lanczos", "–", "–", "–", "–"],
+    ]
+
+
+def test_difference_needs_a_reconstruction_and_the_rest_a_fit(qtbot) -> None:
+    widget = shown(qtbot, CompareSection)
+    assert not widget.save.isEnabled()
+    widget.show_possible(True, False)
+    assert widget.button("side by side").isEnabled()
+    assert not widget.button("difference").isEnabled()
+    widget.show_possible(True, True)
+    widget.button("difference").click()
+    widget.show_possible(True, False)
+    assert widget.mode == "off"
+
+
+def test_opacity_is_asked_for_an_overlay_only(qtbot) -> None:
+    widget = shown(qtbot, CompareSection)
+    widget.show_possible(True, True)
+    assert not widget.opacity_row.isVisible()
+    widget.button("overlay").click()
+    assert widget.opacity_row.isVisible()
+
+
+def test_default_of_the_panel_is_a_preset_that_the_preferences_offer() -> None:
+    assert isinstance(find_preset("default"), Settings)
+    assert {"fast", "default", "quality", "paper-2", "paper-3", "paper-4"} == set(PRESETS)
