@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import pytest
 
 from napari_inr_volume import cli
 from napari_inr_volume.core.phantom import head_phantom
-from napari_inr_volume.io.inr_file import read_inr
+from napari_inr_volume.inr.inr_volume import UpscalerRef
+from napari_inr_volume.io.inr_file import read_inr, write_inr
 
 QUICK = ["--layers", "2", "--hidden", "16", "--steps", "30", "--batch", "512", "--device", "cpu"]
 
@@ -213,3 +215,15 @@ def test_demo_goes_the_whole_way(run: Any, tmp_path: Path) -> None:
     assert json.loads(out)["source_bytes"] == 2 * 48 * 256 * 256
     assert len(list((tmp_path / "demo" / "phantom-dicom").iterdir())) == 48
     assert (tmp_path / "demo" / "phantom-compare.png").is_file()
+
+
+def test_file_whose_model_is_missing_says_what_to_do_and_decodes_by_lanczos(
+    run: Any, compressed: Path, tmp_path: Path
+) -> None:
+    named = replace(read_inr(compressed), upscaler=UpscalerRef(name="srdensenet", sha256="ab" * 32))
+    write_inr(named, tmp_path / "sr.inr")
+    code, _, err = run("decompress", tmp_path / "sr.inr", tmp_path / "x.npy")
+    assert code == 2
+    assert "SRDenseNet abababababab does not ship" in err
+    assert "use the upscaler lanczos" in err
+    assert run("decompress", tmp_path / "sr.inr", tmp_path / "x.npy", "--upscaler", "lanczos")[0] == 0

@@ -58,3 +58,20 @@ def test_napari_starts_without_torch(module: str) -> None:
 
 def test_command_line_starts_without_torch() -> None:
     assert "torch" not in imported_by("napari_inr_volume.cli")
+
+
+@pytest.mark.gui
+def test_napari_starts_without_loading_any_of_us() -> None:
+    script = (
+        "import sys\n"
+        "import napari\n"
+        "viewer = napari.Viewer(show=False)\n"
+        "menu = [action.text() for action in viewer.window.plugins_menu.actions()]\n"
+        "assert 'INR Volume' in menu, 'not installed'\n"
+        "print(*(name for name in sys.modules if name.startswith(('torch.', 'napari_inr_volume'))))\n"
+        "viewer.close()\n"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []

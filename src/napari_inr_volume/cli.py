@@ -6,32 +6,30 @@ input or usage, 130 interrupted.
 
 from __future__ import annotations
 
-import json
-import math
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import TextColumn
 from rich.table import Table
 
 from . import __version__
+from .console import (
+    decibels,
+    err,
+    flat,
+    interruptible,
+    out,
+    print_json,
+    print_rows,
+    progress_bar,
+    size,
+    slices_bar,
+    spinner,
+)
 from .core.errors import FitError, InrError
 from .core.windows import WindowName, find_window
 from .inr.config import PRESETS, Device, Settings, find_preset
@@ -41,14 +39,13 @@ if TYPE_CHECKING:
     from .core.volume import Triple, Volume
     from .inr.fit import FitResult
     from .inr.inr_volume import InrVolume
+    from .superres.upscale import Upscaler
 
 app = typer.Typer(
     help="Turn a CT volume into a neural network small enough to mail, and back.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-out = Console(soft_wrap=True)
-err = Console(stderr=True)
 
 Source = Annotated[
     Path,
@@ -62,6 +59,9 @@ SeriesOption = Annotated[
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU where there is one.")]
 UpscalerOption = Annotated[
     str, typer.Option(help="What restores the in-plane resolution: auto, lanczos or srdensenet.")
+]
+OtherUpscalerOption = Annotated[
+    str | None, typer.Option(help="Another upscaler than the file's: auto, lanczos or srdensenet.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
@@ -119,7 +119,7 @@ def compress(
     result, interrupted = _fit(volume, settings, device)
     if interrupted and not _keep_partial(result, output):
         raise typer.Exit(130)
-    with _slices("measuring") as on_slices:
+    with slices_bar("measuring") as on_slices:
         inr = codec.pack(volume, settings, result, restore, device=device, on_slices=on_slices)
     save(inr, output)
     assert inr.quality is not None
@@ -142,11 +142,11 @@ def compress(
         "ratio": inr.source_bytes / file_bytes,
     }
     if as_json:
-        _print_json(report)
+        print_json(report)
     else:
         peak = _peak(inr)
         out.print(
-            f"{output}: {_bytes(file_bytes)}, {report['ratio']:,.0f}:1,"
+            f"{output}: {size(file_bytes)}, {report['ratio']:,.0f}:1,"
             f" LR {inr.quality.lr_psnr:.2f} dB, reconstruction ({inr.upscaler.name})"
             f" {inr.quality.hr_psnr:.2f} dB ({peak}), {result.steps:,} steps in {result.seconds:.0f} s"
             f" on {where.type}",
@@ -160,6 +160,7 @@ def compress(
 def decompress(
     src: InrPath,
     output: Annotated[Path, typer.Argument(metavar="OUT", help="A .nii, .nii.gz, .tif or .npy file.")],
+    upscaler: OtherUpscalerOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -171,24 +172,25 @@ def decompress(
     started = time.perf_counter()
     check_output(output)
     inr = read_inr(src)
-    with _slices("decoding") as on_slices:
-        volume = codec.decompress(inr, device=device, on_slices=on_slices)
-    with _spinner(f"writing {output.name}"):
+    restore = _upscaler(inr, upscaler, device)
+    with slices_bar("decoding") as on_slices:
+        volume = codec.decompress(inr, upscaler=restore, device=device, on_slices=on_slices)
+    with spinner(f"writing {output.name}"):
         write_volume(volume, output)
     report = {
         "output": str(output),
         "shape": volume.shape,
         "dtype": volume.voxels.dtype.name,
         "units": volume.units,
-        "upscaler": inr.upscaler.name,
+        "upscaler": restore.name,
         "seconds": time.perf_counter() - started,
     }
     if as_json:
-        _print_json(report)
+        print_json(report)
     else:
         shape = " x ".join(str(length) for length in volume.shape)
         out.print(
-            f"{output}: {shape} {volume.voxels.dtype.name} ({volume.units}), restored by {inr.upscaler.name}",
+            f"{output}: {shape} {volume.voxels.dtype.name} ({volume.units}), restored by {restore.name}",
             highlight=False,
         )
 
@@ -200,9 +202,9 @@ def info(src: InrPath, as_json: JsonOption = False) -> None:
 
     declared = describe(src)
     if as_json:
-        _print_json(declared)
+        print_json(declared)
         return
-    _print_rows(_flat(declared))
+    print_rows(flat(declared))
 
 
 @app.command()
@@ -219,9 +221,7 @@ def compare(
     figure: Annotated[
         Path | None, typer.Option(help="Where to write the picture; by default beside the .inr.")
     ] = None,
-    upscaler: Annotated[
-        str | None, typer.Option(help="Another upscaler than the file's: auto, lanczos or srdensenet.")
-    ] = None,
+    upscaler: OtherUpscalerOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -239,7 +239,7 @@ def series(src: Source, as_json: JsonOption = False) -> None:
     """List the DICOM series in a folder, to choose one with --series."""
     from .io.dicom import list_series
 
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task("looking through files", total=None)
         listing = list_series(src, lambda done, total: progress.update(task, completed=done, total=total))
     if as_json:
@@ -247,7 +247,7 @@ def series(src: Source, as_json: JsonOption = False) -> None:
             {field.name: getattr(line, field.name) for field in fields(line) if field.name != "paths"}
             for line in listing.series
         ]
-        _print_json({"series": rows, "skipped": listing.skipped_by_reason})
+        print_json({"series": rows, "skipped": listing.skipped_by_reason})
         return
     table = Table("", "description", "slices", "size", "kernel", box=None, pad_edge=False)
     table.add_column("UID", overflow="fold")
@@ -282,13 +282,13 @@ def demo(
         folder / "phantom.inr",
         folder / "phantom-compare.png",
     )
-    with _spinner("making a CT head phantom as a DICOM series"):
+    with spinner("making a CT head phantom as a DICOM series"):
         write_dicom_series(head_phantom(), source)
     volume = _read(source, None)
     result, interrupted = _fit(volume, settings, device)
     if interrupted:
         raise typer.Exit(130)
-    with _slices("measuring") as on_slices:
+    with slices_bar("measuring") as on_slices:
         save(codec.pack(volume, settings, result, restore, device=device, on_slices=on_slices), inr_path)
     report = _compare(volume, read_inr(inr_path), inr_path, "brain", None, figure, None, device)
     _print_comparison(report | {"fit_seconds": result.seconds, "steps": result.steps}, as_json)
@@ -346,7 +346,7 @@ def _read(src: Path, series: str | None) -> Volume:
     """Read a source with a progress bar."""
     from .io.sources import read_source
 
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task(f"reading {src.name}", total=None)
         return read_source(
             src, series, lambda done, total: progress.update(task, completed=done, total=total)
@@ -357,7 +357,7 @@ def _fit(volume: Volume, settings: Settings, device: Device) -> tuple[FitResult,
     """Fit with a progress bar; returns the best network, and whether Ctrl-C ended the fit early."""
     from .codec import fit_volume
 
-    with _interruptible() as stop, _progress(TextColumn("{task.fields[psnr]}")) as progress:
+    with interruptible() as stop, progress_bar(TextColumn("{task.fields[psnr]}")) as progress:
         task = progress.add_task("fitting", total=settings.fit.steps, psnr="")
         steps = fit_volume(volume, settings, device=device, stop=stop)
         while True:
@@ -381,23 +381,6 @@ def _keep_partial(result: FitResult, output: Path) -> bool:
     return typer.confirm(f"{reached}; save it to {output}?", default=True, err=True)
 
 
-@contextmanager
-def _interruptible() -> Iterator[Event]:
-    """Yield an event that the first Ctrl-C sets; the second one interrupts as usual."""
-    stop = Event()
-
-    def on_interrupt(*_: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _compare(
     volume: Volume,
     inr: InrVolume,
@@ -411,16 +394,14 @@ def _compare(
     """Measure an .inr against its original, write the picture, and return the figures."""
     from .codec import measure
     from .figure import draw_comparison
-    from .superres.upscale import find_upscaler
 
     started = time.perf_counter()
     z = volume.shape[0] // 2 if z is None else z
     if not 0 <= z < volume.shape[0]:
         raise InrError(f"--slice must be from 0 to {volume.shape[0] - 1}, got {z}")
-    sha256 = inr.upscaler.sha256 if upscaler is None else None
-    restore = find_upscaler(upscaler or inr.upscaler.name, inr.factor[1:], sha256=sha256, device=device)
+    restore = _upscaler(inr, upscaler, device)
     shown = find_window(window, volume)
-    with _slices("decoding and comparing") as on_slices:
+    with slices_bar("decoding and comparing") as on_slices:
         measured = measure(volume, inr, restore, device=device, window=shown, on_slices=on_slices)
     draw_comparison(figure, volume, inr, restore, measured, z=z, window=shown, device=device)
     return _figures(measured, inr, inr_path.stat().st_size, restore.model_bytes) | {
@@ -430,6 +411,15 @@ def _compare(
         "figure": str(figure),
         "seconds": time.perf_counter() - started,
     }
+
+
+def _upscaler(inr: InrVolume, name: str | None, device: Device) -> Upscaler:
+    """Return the upscaler of this name, or the one that the file names, with the very weights it names."""
+    from .superres.upscale import find_upscaler
+
+    if name is not None:
+        return find_upscaler(name, inr.factor[1:], device=device)
+    return find_upscaler(inr.upscaler.name, inr.factor[1:], sha256=inr.upscaler.sha256, device=device)
 
 
 def _figures(measured: Measured, inr: InrVolume, file_bytes: int, model_bytes: int) -> dict[str, Any]:
@@ -455,22 +445,22 @@ def _figures(measured: Measured, inr: InrVolume, file_bytes: int, model_bytes: i
 
 def _print_comparison(report: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        _print_json(report)
+        print_json(report)
         return
     peak, units = f"range, peak {report['peak']:,.0f} {report['units']}", report["units"]
     ratio = f"{report['ratio']:,.0f}:1"
     if report["ratio_with_model"] != report["ratio"]:
         ratio += f" ({report['ratio_with_model']:,.0f}:1 with the SR model's bytes)"
     rows = [
-        ("file", f"{_bytes(report['file_bytes'])} for {_bytes(report['source_bytes'])} of stored pixels"),
+        ("file", f"{size(report['file_bytes'])} for {size(report['source_bytes'])} of stored pixels"),
         (
             "ratio",
             ratio,
         ),
-        ("LR fit", f"PSNR {_decibels(report['lr_psnr'])} ({peak})"),
-        ("Lanczos alone", f"PSNR {_decibels(report['lanczos_psnr'])} ({peak})"),
-        ("reconstruction", f"PSNR {_decibels(report['hr_psnr'])} ({peak}), by {report['upscaler']}"),
-        ("", f"PSNR {_decibels(report['hr_psnr_8bit'])} (8 bit, window {report['window']})"),
+        ("LR fit", f"PSNR {decibels(report['lr_psnr'])} ({peak})"),
+        ("Lanczos alone", f"PSNR {decibels(report['lanczos_psnr'])} ({peak})"),
+        ("reconstruction", f"PSNR {decibels(report['hr_psnr'])} ({peak}), by {report['upscaler']}"),
+        ("", f"PSNR {decibels(report['hr_psnr_8bit'])} (8 bit, window {report['window']})"),
         ("", f"SSIM {report['ssim']:.4f}"),
         (
             "error",
@@ -479,77 +469,9 @@ def _print_comparison(report: dict[str, Any], as_json: bool) -> None:
         ),
         ("picture", report["figure"]),
     ]
-    _print_rows(rows)
-
-
-def _print_rows(rows: Iterable[tuple[str, str]]) -> None:
-    """Print names and values in two columns, however long the values are."""
-    rows = list(rows)
-    width = max(len(name) for name, _ in rows)
-    for name, value in rows:
-        print(f"{name:<{width}}  {value}")
-
-
-def _print_json(report: dict[str, Any]) -> None:
-    """Print one JSON object; what JSON has no number for (infinity, NaN) is null."""
-    finite = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in report.items()
-    }
-    print(json.dumps(finite, allow_nan=False))
-
-
-def _flat(declared: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (dotted name, value) for every leaf."""
-    for name, value in declared.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            for item in value:
-                yield f"{prefix}{name}", ", ".join(f"{key} {entry}" for key, entry in item.items())
-        else:
-            yield prefix + name, "-" if value is None else str(value)
-
-
-@contextmanager
-def _slices(words: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar over slices."""
-    with _progress() as progress:
-        task = progress.add_task(words, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-@contextmanager
-def _spinner(words: str) -> Iterator[None]:
-    """Show a sign of life where nobody knows how much is left."""
-    with _progress() as progress:
-        progress.add_task(words, total=None)
-        yield
-
-
-def _progress(*more: TextColumn) -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        *more,
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
-    )
+    print_rows(rows)
 
 
 def _peak(inr: InrVolume) -> str:
     low, high = inr.intensity_range
     return f"range, peak {high - low:,.0f} {inr.units}"
-
-
-def _decibels(value: float) -> str:
-    return f"{value:.2f} dB"
-
-
-def _bytes(count: int) -> str:
-    return f"{count / 1000:,.1f} kB" if count < 1_000_000 else f"{count / 1e6:,.1f} MB"

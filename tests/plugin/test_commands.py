@@ -15,7 +15,8 @@ from napari.settings import get_settings
 from napari.utils import progress
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QMenu
+from qtpy.QtGui import QAction
+from qtpy.QtWidgets import QFileDialog, QMenu
 
 from napari_inr_volume import codec
 from napari_inr_volume.core.phantom import head_phantom
@@ -32,6 +33,12 @@ PLUGIN = "napari-inr-volume"
 Choose = Callable[[str], None]
 
 
+def entry(menu: QMenu, text: str) -> QAction:
+    menu.aboutToShow.emit()
+    (found,) = (action for action in menu.actions() if action.text().replace("&", "") == text)
+    return found
+
+
 @pytest.fixture
 def viewer(make_napari_viewer, plugins, plugin_settings) -> Viewer:
     """A viewer with a window, and with our menus in it."""
@@ -43,15 +50,9 @@ def viewer(make_napari_viewer, plugins, plugin_settings) -> Viewer:
 def choose(viewer: Viewer) -> Choose:
     """Choose an entry of File > IO Utilities."""
 
-    def entries(menu: QMenu) -> dict[str, object]:
-        return {action.text().replace("&", ""): action for action in menu.actions()}
-
     def click(text: str) -> None:
-        file_menu = viewer.window.file_menu
-        file_menu.aboutToShow.emit()
-        utilities = entries(file_menu)["IO Utilities"].menu()
-        utilities.aboutToShow.emit()
-        entries(utilities)[f"{text} (INR Volume)"].trigger()
+        utilities = entry(viewer.window.file_menu, "IO Utilities").menu()
+        entry(utilities, f"{text} (INR Volume)").trigger()
 
     return click
 
@@ -201,7 +202,24 @@ def test_viewer_closed_while_loading_leaves_nothing_running(
     finished()
 
 
-# Opening a file in a window
+# Saving and opening in a window
+
+
+def test_file_menu_saves_two_selected_layers_and_appends_the_suffix(
+    viewer, make_inr, inr_path, tmp_path, monkeypatch
+) -> None:
+    viewer.open(str(inr_path), plugin=PLUGIN)
+    viewer.layers.select_all()
+    offered = []
+
+    def type_a_name(*asked, filter, **options):  # noqa: A002  # Qt's word
+        offered.append(filter)
+        return str(tmp_path / "typed"), filter
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", type_a_name)
+    entry(viewer.window.file_menu, "Save Selected Layers...").trigger()
+    assert offered == ["INR Volume fitted network (*.inr)"]
+    assert read_inr(tmp_path / "typed.inr") == make_inr()
 
 
 def test_window_shows_an_opened_file_without_decoding_more_than_is_seen(
@@ -219,7 +237,7 @@ def test_window_shows_an_opened_file_without_decoding_more_than_is_seen(
     _, hr = viewer.open(str(tmp_path / "x.inr"), plugin=PLUGIN)
     viewer.screenshot(canvas_only=False, flash=False)
     opened = [cache.decoded for cache in caches]
-    assert max(opened) <= 2  # napari looks at slice 0, and then at the middle
+    assert opened == [2, 1]  # LR: napari looks at the first slice, then at the middle
     viewer.dims.set_current_step(0, 11)
     viewer.layers.selection.active = hr  # its controls, with their histogram
     hr.contrast_limits = (0, 80)

@@ -29,9 +29,7 @@ def volume() -> Volume:
 
 @pytest.fixture(scope="module")
 def inr(volume: Volume) -> InrVolume:
-    settings = Settings(
-        siren=SirenConfig(layers=2, hidden_features=16), fit=FitConfig(steps=60, batch=512)
-    )
+    settings = Settings(siren=SirenConfig(layers=2, hidden_features=16), fit=FitConfig(steps=60, batch=512))
     return codec.compress(volume, settings, device="cpu", upscaler="lanczos")
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from napari.components import ViewerModel
+from napari.layers import Image
 from numpy.typing import NDArray
 
 from napari_inr_volume import codec
@@ -208,6 +211,18 @@ def test_layer_shows_what_was_decoded(make_inr, viewer: ViewerModel) -> None:
     world = layer.data_to_world((6, 20, 30))
     viewer.dims.set_point(0, world[0])
     assert layer.get_value(world, world=True) == voxels[6, 20, 30]
+
+
+def test_layer_that_is_gone_frees_what_was_decoded(make_inr) -> None:
+    """Without a viewer: napari's own keeps the layer that was removed last."""
+    inr = make_inr()
+    decoder = LrDecoder(inr, "cpu")
+    voxels, arguments, _ = hr_layer(hr_array(decoder, LanczosUpscaler(inr.factor[1:])), "HR", inr)
+    layer = Image(voxels, **arguments)
+    alive = weakref.ref(decoder)
+    del decoder, voxels, layer
+    gc.collect()
+    assert alive() is None
 
 
 # Opening a file

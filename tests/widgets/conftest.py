@@ -1,4 +1,4 @@
-"""A panel in a real viewer, and settings that are fitted in a moment."""
+"""A panel in a real viewer, and a volume in it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,10 @@ from npe2 import PluginManifest
 import napari_inr_volume
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
-from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
 from napari_inr_volume.plugin.layers import add_layer, original_layer
 from napari_inr_volume.widgets.compress import CompressWidget
 
 MANIFEST = Path(napari_inr_volume.__file__).parent / "napari.yaml"
-SMALL = Settings(
-    siren=SirenConfig(layers=2, hidden_features=16),
-    fit=FitConfig(steps=30, batch=256, learning_rate=1e-3),
-)
-ENDLESS = Settings(
-    siren=SirenConfig(layers=2, hidden_features=16),
-    fit=FitConfig(steps=10_000_000, batch=256, learning_rate=1e-3),
-)
 
 
 @pytest.fixture
@@ -42,9 +33,8 @@ def viewer(make_napari_viewer, npe2pm, plugin_settings) -> Viewer:
 
 @pytest.fixture
 def panel(qtbot, viewer: Viewer) -> Iterator[CompressWidget]:
-    """The panel as the Plugins menu opens it, with settings that are fitted in a moment."""
+    """The panel as the Plugins menu opens it."""
     _, panel = viewer.window.add_plugin_dock_widget("napari-inr-volume", "Compress (INR)")
-    panel.settings.show_settings(SMALL)
     jobs = [value for value in vars(panel).values() if isinstance(value, type(panel.fitting))]
     yield panel
     for job in jobs:

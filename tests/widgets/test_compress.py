@@ -18,6 +18,7 @@ from napari_inr_volume import codec
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.inr import fit as fit_module
+from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
 from napari_inr_volume.inr.siren import Siren
 from napari_inr_volume.io.dicom_export import write_dicom_series
 from napari_inr_volume.io.inr_file import read_inr, to_bytes
@@ -26,12 +27,18 @@ from napari_inr_volume.plugin.layers import add_layer, carried, original_layer
 from napari_inr_volume.plugin.settings import load_last_used
 from napari_inr_volume.widgets.compress import CompressWidget
 
-from .conftest import ENDLESS, SMALL
-
 pytestmark = pytest.mark.gui
 
 LEFT = Qt.MouseButton.LeftButton
 LONG = 30_000  # ms
+SMALL = Settings(
+    siren=SirenConfig(layers=2, hidden_features=16),
+    fit=FitConfig(steps=30, batch=256, learning_rate=1e-3),
+)
+ENDLESS = Settings(
+    siren=SirenConfig(layers=2, hidden_features=16),
+    fit=FitConfig(steps=10_000_000, batch=256, learning_rate=1e-3),
+)
 
 
 def start(qtbot, panel: CompressWidget, settings=SMALL) -> None:
@@ -195,9 +202,7 @@ def test_paused_fit_says_so_and_goes_on(qtbot, panel, head) -> None:
     assert not panel.fit.pause.isChecked()
 
 
-def test_memory_running_out_is_a_notification_that_says_what_to_do(
-    qtbot, panel, head, monkeypatch
-) -> None:
+def test_memory_running_out_is_a_notification_that_says_what_to_do(qtbot, panel, head, monkeypatch) -> None:
     def allocate(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 

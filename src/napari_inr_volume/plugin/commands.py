@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InrError
-from .layers import add_layer, original_layer
+from .layers import add_layer, carried, original_layer
 from .readers import find_stacks, series_name
 from .writers import SUFFIX, find_inr, save_inr
 
 if TYPE_CHECKING:
     import napari.viewer
+    from napari.layers import Layer
 
+    from ..core.volume import Volume
     from ..inr.config import Device
     from ..inr.inr_volume import InrVolume
-    from ..io.dicom import Listing, Series
+    from ..io.dicom import Listing
     from .jobs import Control, Job
 
 EXPORTS = ("NIfTI (*.nii.gz *.nii)", "TIFF (*.tif *.tiff)", "NumPy (*.npy)")
@@ -51,20 +53,20 @@ def open_ct_folder(viewer: napari.viewer.Viewer) -> None:
     if folder is None:
         return
 
-    def add(volume: Any, name: str) -> None:
-        add_layer(viewer, original_layer(volume, name))
-
-    def read(series: Series | None, of: int) -> None:
-        name = series_name(folder.name, series, of)
-        uid = None if series is None else series.uid
-        _in_background(f"Reading {name}", lambda volume: add(volume, name), jobs.read, folder, uid)
-
     def choose(listing: Listing) -> None:
         stacks = find_stacks(listing)
         chosen = stacks[0] if len(stacks) == 1 else None
         if len(stacks) > 1 and (chosen := dialogs.ask_series(stacks, folder.name)) is None:
             return
-        read(chosen, len(stacks))  # without a series: slices that are not DICOM, or a word on what is there
+        name = series_name(folder.name, chosen, len(stacks))
+        uid = (
+            None if chosen is None else chosen.uid
+        )  # None: slices of another kind, or a word on what is there
+
+        def add(volume: Volume) -> None:
+            add_layer(viewer, original_layer(volume, name))
+
+        _in_background(f"Reading {name}", add, jobs.read, folder, uid)
 
     _in_background(f"Looking through {folder.name}", choose, jobs.find_series, folder)
 
@@ -121,20 +123,14 @@ def decode_and_write(control: Control, inr: InrVolume, path: Path, device: Devic
 
 def _inr_in(viewer: napari.viewer.Viewer) -> tuple[InrVolume, str]:
     """Return the network that the selected layers carry, or else all layers, and a name for its file."""
-    for layers in (viewer.layers.selection, viewer.layers):
-        carriers = [layer for layer in layers if _carries_inr(layer)]
-        if carriers:
-            break
-    chosen = carriers or list(viewer.layers)
+    selected, every = list(viewer.layers.selection), list(viewer.layers)
+    chosen = _carriers(selected) or _carriers(every) or every
     inr = find_inr((layer.name, layer.metadata) for layer in chosen)
     return inr, chosen[0].name.split(" [")[0]
 
 
-def _carries_inr(layer: Any) -> bool:
-    from .layers import carried
-
-    held = carried(layer)
-    return held is not None and held.inr is not None
+def _carriers(layers: list[Layer]) -> list[Layer]:
+    return [layer for layer in layers if (held := carried(layer)) is not None and held.inr is not None]
 
 
 def _in_background(

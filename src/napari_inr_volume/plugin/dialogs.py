@@ -15,8 +15,18 @@ if TYPE_CHECKING:
 
 def ask_folder(title: str) -> Path | None:
     """Return the folder that the person chooses, or None."""
-    chosen = QFileDialog.getExistingDirectory(QApplication.activeWindow(), title, _last_folder())
-    return _remembered(Path(chosen)) if chosen else None
+    dialog = QFileDialog(QApplication.activeWindow(), title, _last_folder())
+    dialog.setFileMode(QFileDialog.FileMode.Directory)
+    dialog.setOption(QFileDialog.Option.ShowDirsOnly)
+    return _answer(dialog)
+
+
+def ask_file(title: str, filters: Sequence[str]) -> Path | None:
+    """Return the file that the person chooses to open, or None. `filters` are in Qt's form."""
+    dialog = QFileDialog(QApplication.activeWindow(), title, _last_folder())
+    dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
+    dialog.setNameFilters(list(filters))
+    return _answer(dialog)
 
 
 def ask_where_to_save(title: str, name: str, filters: Sequence[str]) -> Path | None:
@@ -32,9 +42,7 @@ def ask_where_to_save(title: str, name: str, filters: Sequence[str]) -> Path | N
     dialog.setDefaultSuffix(_first_suffix(filters[0]))
     dialog.filterSelected.connect(lambda chosen: dialog.setDefaultSuffix(_first_suffix(chosen)))
     dialog.selectFile(name)
-    accepted = dialog.exec()
-    dialog.deleteLater()
-    return _remembered(Path(dialog.selectedFiles()[0])) if accepted else None
+    return _answer(dialog)
 
 
 def ask_series(series: Sequence[Series], where: str) -> Series | None:
@@ -53,9 +61,15 @@ def _last_folder() -> str:
     return str(get_open_history()[0])
 
 
-def _remembered(path: Path) -> Path:
+def _answer(dialog: QFileDialog) -> Path | None:
+    """Return the path that the person chooses, and start there the next time."""
     from napari.utils.history import update_open_history
 
+    accepted = dialog.exec()
+    dialog.deleteLater()
+    if not accepted:
+        return None
+    path = Path(dialog.selectedFiles()[0])
     update_open_history(str(path))
     return path
 
