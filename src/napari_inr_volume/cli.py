@@ -26,6 +26,7 @@ from .console import (
     print_json,
     print_rows,
     progress_bar,
+    ratio,
     size,
     slices_bar,
     spinner,
@@ -146,7 +147,7 @@ def compress(
     else:
         peak = _peak(inr)
         out.print(
-            f"{output}: {size(file_bytes)}, {report['ratio']:,.0f}:1,"
+            f"{output}: {size(file_bytes)}, {ratio(inr.source_bytes / file_bytes)},"
             f" LR {inr.quality.lr_psnr:.2f} dB, reconstruction ({inr.upscaler.name})"
             f" {inr.quality.hr_psnr:.2f} dB ({peak}), {result.steps:,} steps in {result.seconds:.0f} s"
             f" on {where.type}",
@@ -448,14 +449,14 @@ def _print_comparison(report: dict[str, Any], as_json: bool) -> None:
         print_json(report)
         return
     peak, units = f"range, peak {report['peak']:,.0f} {report['units']}", report["units"]
-    ratio = f"{report['ratio']:,.0f}:1"
+    ratios = ratio(report["ratio"])
     if report["ratio_with_model"] != report["ratio"]:
-        ratio += f" ({report['ratio_with_model']:,.0f}:1 with the SR model's bytes)"
+        ratios += f" ({ratio(report['ratio_with_model'])} with the SR model's bytes)"
     rows = [
         ("file", f"{size(report['file_bytes'])} for {size(report['source_bytes'])} of stored pixels"),
         (
             "ratio",
-            ratio,
+            ratios,
         ),
         ("LR fit", f"PSNR {decibels(report['lr_psnr'])} ({peak})"),
         ("Lanczos alone", f"PSNR {decibels(report['lanczos_psnr'])} ({peak})"),

@@ -111,3 +111,8 @@ def decibels(value: float) -> str:
 def size(count: int) -> str:
     """Return a number of bytes in words."""
     return f"{count / 1000:,.1f} kB" if count < 1_000_000 else f"{count / 1e6:,.1f} MB"
+
+
+def ratio(value: float) -> str:
+    """Return a compression ratio in words."""
+    return f"{value:,.0f}:1" if value >= 10 else f"{value:.1f}:1"

@@ -33,12 +33,13 @@ bad_geometries = {
         (np.full((2, 3, 4), 7), "single value 7"),
         (np.where(good == 5, np.nan, good), "slice 0 holds NaN"),
         (np.where(good == 20, -np.inf, good), "slice 1 holds NaN or infinity"),
+        (good * 1e40, "values up to 2.3e"),
         (good.astype(str), "integers or floats"),
         (good.astype(complex), "integers or floats"),
         (good > 3, "integers or floats"),
         (good.astype(object), "integers or floats"),
     ],
-    ids=["2D", "RGB", "empty", "constant", "NaN", "inf", "text", "complex", "bool", "object"],
+    ids=["2D", "RGB", "empty", "constant", "NaN", "inf", "too large", "text", "complex", "bool", "object"],
 )
 def test_unusable_voxels_are_refused_in_words(voxels: np.ndarray, words: str) -> None:
     with pytest.raises(VolumeError, match=words):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import npe2
 import pytest
+import torch
 from napari.components import ViewerModel
 from npe2 import PluginManager, PluginManifest
 
@@ -17,6 +18,8 @@ from napari_inr_volume.inr.config import SirenConfig
 from napari_inr_volume.inr.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
 from napari_inr_volume.inr.siren import Siren
 from napari_inr_volume.io.inr_file import write_inr
+from napari_inr_volume.superres.model_file import save_weights
+from napari_inr_volume.superres.srdensenet import SRDenseNet
 
 MANIFEST = Path(napari_inr_volume.__file__).parent / "napari.yaml"
 QUALITY = Quality(lr_psnr=41.24, hr_psnr=37.86, lanczos_psnr=36.5, rmse=52.0, p99=212.5, max_error=1500.0)
@@ -61,6 +64,20 @@ def inr_path(make_inr: MakeInr, tmp_path: Path) -> Path:
     """An `.inr` file."""
     path = tmp_path / "head.inr"
     write_inr(make_inr(), path)
+    return path
+
+
+@pytest.fixture
+def sr_inr_path(make_inr: MakeInr, tmp_path: Path) -> Path:
+    """An `.inr` file with its super-resolution model embedded: a network of random weights."""
+    network = SRDenseNet()
+    for parameter in network.parameters():  # fresh, it adds nothing to Lanczos
+        torch.nn.init.normal_(parameter, std=0.05, generator=torch.Generator().manual_seed(0))
+    weights = tmp_path / "weights.safetensors"
+    info = save_weights(weights, network, training="none: random weights of a test")
+    path = tmp_path / "sr.inr"
+    inr = make_inr(upscaler=UpscalerRef(name="srdensenet", sha256=info.sha256))
+    write_inr(inr, path, model=weights.read_bytes())
     return path
 
 

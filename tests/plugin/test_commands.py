@@ -10,13 +10,14 @@ from threading import current_thread, main_thread
 import numpy as np
 import pytest
 from napari import Viewer
+from napari._qt.dialogs.qt_notification import NapariQtNotification
 from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
-from napari.settings import get_settings
+from napari.settings import get_plugin_settings, get_settings
 from napari.utils import progress
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QAction
-from qtpy.QtWidgets import QFileDialog, QMenu
+from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_inr_volume import codec
 from napari_inr_volume.core.phantom import head_phantom
@@ -40,8 +41,9 @@ def entry(menu: QMenu, text: str) -> QAction:
 
 
 @pytest.fixture
-def viewer(make_napari_viewer, plugins, plugin_settings) -> Viewer:
+def viewer(make_napari_viewer, plugins, plugin_settings, monkeypatch) -> Viewer:
     """A viewer with a window, and with our menus in it."""
+    monkeypatch.setattr(get_settings().experimental, "async_", False)  # and so again after the test
     notification_manager.records.clear()
     return make_napari_viewer()
 
@@ -262,3 +264,19 @@ def test_asynchronous_rendering_decodes_off_the_ui_thread(
     viewer.dims.set_current_step(0, 11)
     qtbot.waitUntil(lambda: hr.loaded and hr._slice_input.world_slice.point[0] == viewer.dims.point[0])
     assert main_thread().name not in threads
+
+
+def test_slow_reconstruction_is_shown_once_the_person_agrees_to_render_asynchronously(
+    viewer, sr_inr_path, qtbot
+) -> None:
+    get_plugin_settings(PLUGIN).fit.device = "cpu"
+    viewer.window._qt_window.show()  # it takes a window to show the notification in
+    _, hr = viewer.open(str(sr_inr_path), plugin=PLUGIN)
+    assert not hr.visible
+    canvas = viewer.window._qt_viewer.canvas.native
+    (notification,) = canvas.findChildren(NapariQtNotification)
+    (button,) = (each for each in notification.findChildren(QPushButton) if each.text() == "Turn on and show")
+    button.click()
+    assert hr.visible
+    assert get_settings().experimental.async_
+    qtbot.waitUntil(lambda: hr.loaded)

@@ -6,6 +6,7 @@ import gc
 import time
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from threading import Event, Thread
@@ -25,7 +26,7 @@ from napari_inr_volume.inr import fit as fit_module
 from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
 from napari_inr_volume.inr.siren import Siren
 from napari_inr_volume.plugin import jobs
-from napari_inr_volume.plugin.jobs import Control, Done, FitOutcome, FitReport, Fitted, Job
+from napari_inr_volume.plugin.jobs import Cancelled, Control, Done, FitOutcome, FitReport, Fitted, Job
 
 SMALL = Settings(
     siren=SirenConfig(layers=2, hidden_features=16),
@@ -157,6 +158,15 @@ def test_worker_told_to_quit_drops_the_work_and_ends(qtbot, job: Job) -> None:
         job._worker.quit()  # as napari does when the window closes
 
 
+def test_work_ends_with_the_panel_that_started_it(qtbot) -> None:
+    job = Job()
+    job.start(lambda control: [control.check() for _ in iter(int, 1)])
+    worker = job._worker
+    job.deleteLater()
+    qtbot.waitUntil(lambda: job.control.drop.is_set())
+    qtbot.waitUntil(lambda: not worker.is_running)
+
+
 # Fits
 
 
@@ -189,7 +199,12 @@ def test_fit_reports_progress_then_the_network_then_the_measuring(volume: Volume
 def test_a_second_fit_is_refused_while_one_is_running(volume: Volume) -> None:
     first, started = Control(), Event()
     first.report = lambda record: started.set()
-    thread = Thread(target=lambda: pytest.raises(FitError, run_fit, volume, ENDLESS, first))
+
+    def run_until_dropped() -> None:
+        with suppress(FitError, Cancelled):
+            run_fit(volume, ENDLESS, first)
+
+    thread = Thread(target=run_until_dropped)
     thread.start()
     assert started.wait(20)
     with pytest.raises(FitError, match="another fit is running"):

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import gc
+import re
 import weakref
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from pathlib import Path
 from threading import Event
 
 import numpy as np
@@ -18,14 +17,11 @@ from napari.layers import Image
 from numpy.typing import NDArray
 
 from napari_inr_volume import codec
-from napari_inr_volume.core.errors import InrError, InrFileError
+from napari_inr_volume.core.errors import InrError
 from napari_inr_volume.inr.decode import LrDecoder
 from napari_inr_volume.inr.inr_volume import UpscalerRef
-from napari_inr_volume.io.inr_file import write_inr
 from napari_inr_volume.plugin.layers import add_layer, carried, hr_layer, lr_layer
-from napari_inr_volume.plugin.lazy import SliceCache, find_restorer, hr_array, lr_array, open_inr
-from napari_inr_volume.superres.model_file import save_weights
-from napari_inr_volume.superres.srdensenet import SRDenseNet
+from napari_inr_volume.plugin.lazy import SliceCache, find_restorer, hr_array, inr_layers, lr_array
 from napari_inr_volume.superres.upscale import LanczosUpscaler
 
 Plane = NDArray[np.int16]
@@ -225,64 +221,46 @@ def test_layer_that_is_gone_frees_what_was_decoded(make_inr) -> None:
     assert alive() is None
 
 
-# Opening a file
+# The layers
 
 
-def test_opened_file_gives_lr_and_reconstruction_with_their_psnr(inr_path: Path) -> None:
-    lr, hr = open_inr(inr_path, "head", "cpu", silent)
+def test_layers_of_an_inr_are_named_with_its_figures(make_inr) -> None:
+    lr, hr = inr_layers(LrDecoder(make_inr(), "cpu"), LanczosUpscaler((4, 4)), "head")
     assert [lr[1]["name"], hr[1]["name"]] == ["head [LR fit 41.2 dB]", "head [Lanczos 37.9 dB]"]
     assert [lr[0].shape, hr[0].shape] == [(9, 8, 10), (9, 30, 37)]
 
 
-def test_opened_file_without_figures_has_names_without_them(make_inr, tmp_path: Path) -> None:
-    path = tmp_path / "x.inr"
-    write_inr(make_inr(quality=None), path)
-    assert [layer[1]["name"] for layer in open_inr(path, "x", "cpu", silent)] == ["x [LR fit]", "x [Lanczos]"]
+def test_layers_of_an_inr_without_figures_have_names_without_them(make_inr) -> None:
+    layers = inr_layers(LrDecoder(make_inr(quality=None), "cpu"), LanczosUpscaler((4, 4)), "x")
+    assert [layer[1]["name"] for layer in layers] == ["x [LR fit]", "x [Lanczos]"]
 
 
-def test_opened_layers_carry_the_network_to_be_saved_again(make_inr, inr_path: Path) -> None:
-    viewer = ViewerModel()
-    held = [carried(add_layer(viewer, data)) for data in open_inr(inr_path, "head", "cpu", silent)]
-    assert [each.kind for each in held] == ["lr", "hr"]
-    assert all(each.inr == make_inr() for each in held)
+def test_layers_carry_the_network_to_be_saved_again(make_inr, viewer: ViewerModel) -> None:
+    inr = make_inr()
+    layers = inr_layers(LrDecoder(inr, "cpu"), LanczosUpscaler((4, 4)), "head")
+    held = [carried(add_layer(viewer, data)) for data in layers]
+    assert [(each.kind, each.inr) for each in held] == [("lr", inr), ("hr", inr)]
 
 
-def test_damaged_file_is_refused_before_anything_is_shown(inr_path: Path) -> None:
-    data = bytearray(inr_path.read_bytes())
-    data[-1] ^= 1
-    inr_path.write_bytes(data)
-    with pytest.raises(InrFileError, match="WGHT does not match its checksum"):
-        open_inr(inr_path, "head", "cpu", silent)
+# The upscaler
 
 
-def test_missing_super_resolution_model_falls_back_to_lanczos_in_words(make_inr, tmp_path: Path) -> None:
-    path = tmp_path / "x.inr"
-    write_inr(make_inr(upscaler=UpscalerRef(name="srdensenet", sha256="ab" * 32)), path)
+def test_upscaler_that_the_file_names_is_taken_without_a_word(make_inr) -> None:
+    assert find_restorer(make_inr(), "cpu", silent).name == "lanczos"
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        pytest.param(None, "SRDenseNet abababababab does not ship", id="not shipped"),
+        pytest.param(b"not weights", "SHA-256 .* is not abababababab", id="embedded, but another"),
+    ],
+)
+def test_missing_super_resolution_model_falls_back_to_lanczos_in_words(make_inr, model, words) -> None:
+    inr = make_inr(upscaler=UpscalerRef(name="srdensenet", sha256="ab" * 32))
     said: list[str] = []
-    _, hr = open_inr(path, "x", "cpu", said.append)
+    upscaler = find_restorer(inr, "cpu", said.append, model=model)
+    _, hr = inr_layers(LrDecoder(inr, "cpu"), upscaler, "x")
     assert hr[1]["name"] == "x [Lanczos 36.5 dB]"  # what the file says of Lanczos, not of SRDenseNet
-    (words,) = said
-    assert words.startswith("The reconstruction is restored by Lanczos, not by SRDenseNet")
-    assert "abababababab does not ship" in words
-
-
-def test_model_embedded_in_the_file_is_used(make_inr, tmp_path: Path) -> None:
-    network = SRDenseNet()
-    for parameter in network.parameters():  # fresh, it adds nothing to Lanczos
-        torch.nn.init.normal_(parameter, std=0.05, generator=torch.Generator().manual_seed(0))
-    weights = tmp_path / "weights.safetensors"
-    info = save_weights(weights, network, training="none: random weights of a test")
-    inr = make_inr(upscaler=UpscalerRef(name="srdensenet", sha256=info.sha256))
-    path = tmp_path / "x.inr"
-    write_inr(inr, path, model=weights.read_bytes())
-    _, hr = open_inr(path, "x", "cpu", silent)
-    assert hr[1]["name"] == "x [SRDenseNet 37.9 dB]"
-    plain = hr_array(LrDecoder(inr, "cpu"), LanczosUpscaler(inr.factor[1:]))
-    assert not np.array_equal(hr[0][4].compute(), plain[4].compute())
-
-
-def test_model_embedded_in_the_file_that_is_no_model_falls_back_in_words(make_inr) -> None:
-    inr = replace(make_inr(), upscaler=UpscalerRef(name="srdensenet", sha256="ab" * 32))
-    said: list[str] = []
-    assert find_restorer(inr, "cpu", said.append, model=b"not weights").name == "lanczos"
-    assert "SHA-256" in said[0]
+    assert len(said) == 1
+    assert re.match(f"The reconstruction is restored by Lanczos, not by SRDenseNet .*{words}", said[0])

@@ -8,12 +8,17 @@ import numpy as np
 import pydicom
 import pytest
 from napari.components import ViewerModel
+from napari.settings import get_plugin_settings, get_settings
+from napari.utils.notifications import notification_manager
 
+from napari_inr_volume import codec
 from napari_inr_volume.core.errors import InrFileError, SourceError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.inr.inr_volume import UpscalerRef
 from napari_inr_volume.io.dicom import list_series
 from napari_inr_volume.io.dicom_export import write_dicom_series
+from napari_inr_volume.io.inr_file import read_inr, write_inr
 from napari_inr_volume.plugin import dialogs
 from napari_inr_volume.plugin.layers import volume_of
 from napari_inr_volume.plugin.readers import (
@@ -24,6 +29,7 @@ from napari_inr_volume.plugin.readers import (
     read_dicom_layers,
     read_inr_layers,
 )
+from napari_inr_volume.superres.upscale import LanczosUpscaler
 
 PLUGIN = "napari-inr-volume"
 
@@ -90,6 +96,43 @@ def test_file_that_only_has_the_suffix_is_refused_in_words(tmp_path: Path) -> No
     assert reader is read_inr_layers
     with pytest.raises(InrFileError, match=r"x\.inr: it is not an \.inr file"):
         reader(str(path))
+
+
+def test_damaged_inr_is_refused_before_anything_is_shown(viewer: ViewerModel, inr_path: Path) -> None:
+    data = bytearray(inr_path.read_bytes())
+    data[-1] ^= 1
+    inr_path.write_bytes(data)
+    with pytest.raises(InrFileError, match=r"head\.inr: the section WGHT does not match its checksum"):
+        viewer.open(str(inr_path), plugin=PLUGIN)
+    assert len(viewer.layers) == 0
+
+
+def test_model_embedded_in_the_file_is_used(viewer: ViewerModel, sr_inr_path: Path) -> None:
+    _, hr = viewer.open(str(sr_inr_path), plugin=PLUGIN)
+    inr = read_inr(sr_inr_path)
+    plain = codec.decompress(inr, upscaler=LanczosUpscaler(inr.factor[1:]), device="cpu")
+    assert hr.name == "sr [SRDenseNet 37.9 dB]"
+    assert not np.array_equal(np.asarray(hr.data[4]), plain.voxels[4])
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_reconstruction_that_takes_seconds_a_slice_is_not_decoded_on_the_ui_thread(
+    viewer: ViewerModel, plugin_settings, sr_inr_path: Path, monkeypatch, asynchronous: bool
+) -> None:
+    get_plugin_settings(PLUGIN).fit.device = "cpu"
+    monkeypatch.setattr(get_settings().experimental, "async_", asynchronous)
+    lr, hr = viewer.open(str(sr_inr_path), plugin=PLUGIN)
+    assert (lr.visible, hr.visible) == (True, asynchronous)
+
+
+def test_missing_super_resolution_model_is_told(viewer: ViewerModel, make_inr, tmp_path: Path) -> None:
+    path = tmp_path / "x.inr"
+    write_inr(make_inr(upscaler=UpscalerRef(name="srdensenet", sha256="ab" * 32)), path)
+    notification_manager.records.clear()
+    _, hr = viewer.open(str(path), plugin=PLUGIN)
+    (told,) = notification_manager.records
+    assert told.message.startswith("The reconstruction is restored by Lanczos, not by SRDenseNet")
+    assert (hr.name, hr.visible) == ("x [Lanczos 36.5 dB]", True)
 
 
 # DICOM

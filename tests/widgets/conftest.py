@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 from napari import Viewer
+from napari.components import ViewerModel
+from napari.layers import Image
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManifest
 
 import napari_inr_volume
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.plugin.jobs import Job
 from napari_inr_volume.plugin.layers import add_layer, original_layer
 from napari_inr_volume.widgets.compress import CompressWidget
 
@@ -25,26 +28,55 @@ def volume() -> Volume:
 
 
 @pytest.fixture
-def viewer(make_napari_viewer, npe2pm, plugin_settings) -> Viewer:
+def settings(npe2pm, plugin_settings) -> None:
+    """napari knows the plugin and nothing else, and nothing is remembered."""
     npe2pm.register(PluginManifest.from_file(MANIFEST))
     notification_manager.records.clear()
-    return make_napari_viewer(show=True)
 
 
-@pytest.fixture
-def panel(qtbot, viewer: Viewer) -> Iterator[CompressWidget]:
-    """The panel as the Plugins menu opens it."""
-    _, panel = viewer.window.add_plugin_dock_widget("napari-inr-volume", "Compress (INR)")
-    jobs = [value for value in vars(panel).values() if isinstance(value, type(panel.fitting))]
-    yield panel
+def drop_jobs(qtbot, panel: CompressWidget) -> None:
+    """End what is running; a job whose window is closed already hears no more of its worker."""
+    jobs = [value for value in vars(panel).values() if isinstance(value, Job)]
+    workers = [job._worker for job in jobs if job.running]
     for job in jobs:
         job.drop()
-    qtbot.waitUntil(lambda: not any(job.running for job in jobs), timeout=20_000)
+    qtbot.waitUntil(lambda: not any(worker.is_running for worker in workers), timeout=20_000)
 
 
 @pytest.fixture
-def head(qtbot, panel: CompressWidget, volume: Volume):
+def panel(qtbot, settings) -> Iterator[CompressWidget]:
+    """The panel on a viewer without a window.
+
+    A window would crash in some of the tests: with Mesa's software rendering, napari 0.9.2 dies when of two
+    images the first is removed and the other drawn.
+    """
+    panel = CompressWidget(ViewerModel())
+    qtbot.addWidget(panel)
+    panel.resize(360, 900)
+    panel.show()
+    yield panel
+    drop_jobs(qtbot, panel)
+
+
+@pytest.fixture
+def head(qtbot, panel: CompressWidget, volume: Volume) -> Image:
     """The phantom's layer, chosen in the panel."""
     layer = add_layer(panel.viewer, original_layer(volume, "head"))
     qtbot.waitUntil(lambda: panel.volume is not None)
     return layer
+
+
+@pytest.fixture
+def window(make_napari_viewer, settings) -> Viewer:
+    """A viewer with a window."""
+    return make_napari_viewer(show=True)
+
+
+@pytest.fixture
+def docked(qtbot, window: Viewer, volume: Volume) -> Iterator[CompressWidget]:
+    """The panel in a window, as the Plugins menu opens it, with the phantom chosen."""
+    _, panel = window.window.add_plugin_dock_widget("napari-inr-volume", "Compress (INR)")
+    add_layer(window, original_layer(volume, "head"))
+    qtbot.waitUntil(lambda: panel.volume is not None)
+    yield panel
+    drop_jobs(qtbot, panel)

@@ -13,6 +13,8 @@ from .errors import VolumeError
 Units = Literal["HU", "raw"]
 Triple = tuple[float, float, float]
 
+LARGEST = 1e30  # value of a voxel: all that comes after computes in float32
+
 # Direction of an axial series with the patient supine: z towards the head, y to the back, x to the left.
 AXIAL: NDArray[np.float64] = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
 
@@ -163,6 +165,11 @@ def _intensity_range(voxels: NDArray[Any], padding: float | None) -> tuple[float
     if not low < high:
         found = "nothing but padding" if low > high else f"the single value {low:g}"
         raise VolumeError(f"the volume holds {found}; there is nothing to compress")
+    largest = max(abs(low), abs(high))
+    if largest > LARGEST:
+        raise VolumeError(
+            f"the volume holds values up to {largest:.3g}; at most {LARGEST:.0g} can be kept, so scale them"
+        )
     return low, high
 
 

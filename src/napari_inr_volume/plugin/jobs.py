@@ -62,8 +62,14 @@ class Control:
         self.drop = Event()  # end with nothing, and at once
         self.paused = Event()
         self.shown = Event()  # the last preview is in the viewer; no other is made before
-        self.shown.set()
         self.z = 0  # slice of the original that is in view
+        self.renew()
+
+    def renew(self) -> None:
+        """Make ready for other work, and let go of whom the last one reported to."""
+        for event in (self.stop, self.drop, self.paused):
+            event.clear()
+        self.shown.set()
         self.report: Callable[[object], None] = lambda record: None
         self._told = 0.0
 
@@ -100,6 +106,7 @@ class Job(QObject):
         super().__init__(parent)
         self.control = Control()
         self._worker: _JobWorker | None = None
+        self.destroyed.connect(self.control.drop.set)  # nobody is left to be told of the end
 
     @property
     def running(self) -> bool:
@@ -110,7 +117,7 @@ class Job(QObject):
         """Run `work(control, *args, **kwargs)` in a thread. Returns False if the job is busy."""
         if self._worker is not None:
             return False
-        self.control = Control()
+        self.control.renew()
         self._worker = create_worker(
             _run, work, self.control, args, kwargs, _worker_class=_JobWorker, _start_thread=False
         )
@@ -136,7 +143,7 @@ class Job(QObject):
     def _on_returned(self, outcome: _Outcome) -> None:
         dropped = self.control.drop.is_set()
         self._worker = None
-        self.control = Control()  # the old one's `report` holds the worker
+        self.control.renew()
         if outcome.error is not None:
             self.failed.emit(outcome.error)
         elif not (outcome.cancelled or dropped):

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Lock
 from typing import Any
 from uuid import uuid4
@@ -26,7 +25,6 @@ from ..inr.config import Device
 from ..inr.decode import LrDecoder
 from ..inr.device import find_device, out_of_memory
 from ..inr.inr_volume import InrVolume
-from ..io.inr_file import read_inr, read_model
 from ..superres.model_file import load_weights
 from ..superres.upscale import LanczosUpscaler, SrDenseNetUpscaler, Upscaler, find_upscaler
 from .layers import UPSCALERS, LayerData, hr_layer, layer_name, lr_layer
@@ -114,14 +112,9 @@ def hr_array(decoder: LrDecoder, upscaler: Upscaler, limit: int = CACHE_BYTES) -
     return as_dask(SliceCache(decode, limit), inr.geometry.shape, np.dtype(inr.dtype))
 
 
-def open_inr(path: Path, name: str, device: Device, warn: Callable[[str], object]) -> list[LayerData]:
-    """Return the LR layer of an `.inr` and the reconstruction over it, decoded as they are looked at.
-
-    Raises InrFileError on a file that is not a sound `.inr`; see `find_restorer` for `warn`.
-    """
-    inr = read_inr(path)
-    decoder = LrDecoder(inr, device)
-    upscaler = find_restorer(inr, device, warn, model=read_model(path))
+def inr_layers(decoder: LrDecoder, upscaler: Upscaler, name: str) -> list[LayerData]:
+    """Return the LR layer of an `.inr` and the reconstruction over it, decoded as they are looked at."""
+    inr = decoder.inr
     lr_psnr = hr_psnr = None
     if inr.quality is not None:
         lr_psnr = inr.quality.lr_psnr
@@ -131,6 +124,11 @@ def open_inr(path: Path, name: str, device: Device, warn: Callable[[str], object
         lr_layer(lr_array(decoder), layer_name(name, "LR fit", lr_psnr), inr),
         hr_layer(hr_array(decoder, upscaler), layer_name(name, UPSCALERS[upscaler.name], hr_psnr), inr),
     ]
+
+
+def takes_seconds(decoder: LrDecoder, upscaler: Upscaler) -> bool:
+    """Whether a slice of the reconstruction takes that long: a super-resolution network without a GPU."""
+    return upscaler.model_bytes > 0 and decoder.device.type == "cpu"
 
 
 def find_restorer(

@@ -18,6 +18,7 @@ from ..core.errors import SourceError
 
 if TYPE_CHECKING:
     from ..io.dicom import Listing, Series
+    from .layers import LayerData
 
 Paths = str | list[str]
 Reader = Callable[[Paths], list[Any]]
@@ -35,13 +36,53 @@ def get_inr_reader(path: Paths) -> Reader | None:
 
 def read_inr_layers(path: Paths) -> list[Any]:
     """Return the layers of an `.inr`: the LR fit, and over it the reconstruction, decoded when looked at."""
+    assert isinstance(path, str)
+    return open_inr(Path(path), Path(path).stem)
+
+
+def open_inr(path: Path, name: str) -> list[LayerData]:
+    """Return the layers of an `.inr`, telling the person what is not as the file asks for.
+
+    Raises InrFileError on a file that is not a sound `.inr`.
+    """
+    from napari.settings import get_settings
     from napari.utils.notifications import show_warning
 
-    from .lazy import open_inr
+    from ..inr.decode import LrDecoder
+    from ..io.inr_file import read_inr, read_model
+    from .lazy import find_restorer, inr_layers, takes_seconds
     from .settings import preferences
 
-    assert isinstance(path, str)
-    return open_inr(Path(path), Path(path).stem, preferences().device, show_warning)
+    inr, device = read_inr(path), preferences().device
+    decoder = LrDecoder(inr, device)
+    upscaler = find_restorer(inr, device, show_warning, model=read_model(path))
+    layers = inr_layers(decoder, upscaler, name)
+    if takes_seconds(decoder, upscaler) and not get_settings().experimental.async_:
+        _hide_until_asynchronous(layers[-1])
+    return layers
+
+
+def _hide_until_asynchronous(layer_data: LayerData) -> None:
+    """Hide a layer whose slices take seconds, and offer to let napari decode them off its UI thread."""
+    import napari
+    from napari.settings import get_settings
+    from napari.utils.notifications import Notification, notification_manager
+
+    data, arguments, _ = layer_data
+    arguments["visible"] = False
+
+    def show(dialog: object) -> None:
+        get_settings().experimental.async_ = True
+        viewer = napari.current_viewer()
+        for layer in viewer.layers if viewer is not None else ():
+            if layer.data is data:
+                layer.visible = True
+
+    words = (
+        "SRDenseNet takes seconds a slice on the CPU, and napari would stand still meanwhile, so the"
+        " reconstruction is hidden. Preferences > Experimental > Render Layers Asynchronously keeps it going."
+    )
+    notification_manager.dispatch(Notification(words, "info", [("Turn on and show", show)]))
 
 
 def get_dicom_reader(path: Paths) -> Reader | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .layers import LayerData, original_layer
+from .readers import open_inr
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "phantom.inr"
 NAME = "CT head phantom"
@@ -22,9 +23,4 @@ def head_phantom() -> list[LayerData]:
 
 def head_phantom_inr() -> list[LayerData]:
     """Return the layers of the phantom's `.inr`, as if the file had been opened."""
-    from napari.utils.notifications import show_warning
-
-    from .lazy import open_inr
-    from .settings import preferences
-
-    return open_inr(SAMPLE, NAME, preferences().device, show_warning)
+    return open_inr(SAMPLE, NAME)

@@ -1,0 +1,176 @@
+"""The part of the widget INR file that holds it against its original, slice by slice."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyqtgraph
+from napari.utils.theme import get_theme
+from numpy.typing import NDArray
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+from ..core.windows import Window
+from ..plugin.compare import of_slice, of_volume
+from ..plugin.contents import Errors
+from ..plugin.layers import UPSCALERS
+from .compare_section import FigureTable
+from .plot import COLOURS
+from .section import Section, text_line
+
+HEIGHT = 150  # pixels of the plot
+EMPTY = "Measure to see PSNR and error of each slice."
+
+
+class ErrorSection(Section):
+    """Chooses the original, and shows the error of each slice and of the one in view."""
+
+    measure_wanted = Signal()
+    original_chosen = Signal()
+
+    def __init__(self) -> None:
+        super().__init__("Error", "How far each slice is from the original, if that is in the viewer.")
+        self.originals = QComboBox()
+        self.originals.setToolTip(
+            "The layer that the .inr was made of, to measure it against; of as many voxels along z, y, x."
+        )
+        self.originals.setMinimumContentsLength(8)
+        self.originals.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.measure = QPushButton("&Measure")
+        self.measure.setToolTip(
+            "Decode the reconstruction and compare it with the original: PSNR in dB and error in HU of each"
+            " slice, in the background."
+        )
+        label = QLabel("Ori&ginal")
+        label.setBuddy(self.originals)
+        row = QHBoxLayout()
+        row.addWidget(label)
+        row.addWidget(self.originals, 1)
+        row.addWidget(self.measure)
+        self.body.addLayout(row)
+        self.words = text_line()
+        self.body.addWidget(self.words)
+        self.plot = SlicePlot()
+        self.body.addWidget(self.plot)
+        self.table = FigureTable()
+        self.body.addWidget(self.table)
+        self.originals.currentIndexChanged.connect(lambda _: self.original_chosen.emit())
+        self.measure.clicked.connect(self.measure_wanted)
+        self._errors: Errors | None = None
+        self.show_nothing("")
+
+    @property
+    def measured(self) -> bool:
+        """Whether there are figures."""
+        return self._errors is not None
+
+    def show_nothing(self, words: str) -> None:
+        """Show why there are no figures."""
+        self._errors = None
+        self.words.setText(words)
+        self.words.setVisible(bool(words))
+        self.plot.hide()
+        self.table.hide()
+
+    def show_errors(self, errors: Errors, window: Window, unit: str) -> None:
+        """Show what was measured; the 8-bit PSNR was through `window`."""
+        self._errors = errors
+        black, white = window.limits
+        words = f"8 bit: grey levels from {black:.0f} to {white:.0f}{unit}, as the original was shown."
+        self.words.setText(" ".join([*errors.notes, words]))
+        self.words.show()
+        curves = [(UPSCALERS[errors.upscaler], errors.reconstruction.slices.psnr)]
+        if errors.upscaler != "lanczos":
+            curves.append((UPSCALERS["lanczos"], errors.lanczos.slices.psnr))
+        self.plot.show_curves(curves)
+        header = self.table.horizontalHeaderItem(2)
+        assert header is not None
+        header.setToolTip(f"PSNR in dB; peak 255, on grey levels from {black:.0f} to {white:.0f}{unit}.")
+        self.plot.show()
+        self.table.show()
+
+    def show_slice(self, z: int, lr_z: int) -> None:
+        """Show the figures of a slice, by its number in the reconstruction and in the LR."""
+        errors = self._errors
+        if errors is None:
+            return
+        lines = [
+            ("LR fit", of_slice(errors.lr, lr_z), of_volume(errors.lr)),
+            ("Lanczos", of_slice(errors.lanczos, z), of_volume(errors.lanczos)),
+        ]
+        if errors.upscaler != "lanczos":
+            found = errors.reconstruction
+            lines.append((UPSCALERS[errors.upscaler], of_slice(found, z), of_volume(found)))
+        self.table.show_figures(f"Slice {z}", [*lines])
+        self.plot.show_slice(z)
+
+
+class SlicePlot(QWidget):
+    """PSNR of each slice, and a line at the one in view."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setToolTip(
+            "PSNR of each slice of the reconstruction in dB (peak: the intensity range of the original)."
+            " The line is at the slice in view."
+        )
+        self._plot = pyqtgraph.PlotWidget(parent=self)
+        self._plot.setMenuEnabled(False)
+        self._plot.setMouseEnabled(x=False, y=False)
+        self._plot.hideButtons()
+        self._plot.setFixedHeight(HEIGHT)
+        self._plot.setMinimumWidth(0)
+        self._plot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._plot)
+        item = self._plot.getPlotItem()
+        self._axes = {name: item.getAxis(name) for name in ("left", "bottom")}
+        for axis in self._axes.values():
+            axis.enableAutoSIPrefix(False)
+        self._axes["bottom"].setHeight(40)
+        self._axes["left"].setWidth(44)
+        self.curves = [item.plot(), item.plot()]
+        self.marker = pyqtgraph.InfiniteLine(angle=90)
+        item.addItem(self.marker)
+        self.legend = QLabel()
+        layout.addWidget(self.legend, 0, Qt.AlignmentFlag.AlignHCenter)
+        self._names: list[str] = []
+        self.set_theme("dark")
+
+    def set_theme(self, name: str) -> None:
+        """Take the colours of a napari theme."""
+        theme = get_theme(name)
+        self._colours = COLOURS["light" if theme.type == "light" else "dark"]
+        self._plot.setBackground(theme.background.as_hex())
+        text = theme.text.as_hex()
+        for axis in self._axes.values():
+            axis.setPen(theme.secondary.as_hex())
+            axis.setTextPen(text)
+        self._axes["bottom"].setLabel("slice", color=text)
+        self._axes["left"].setLabel("PSNR, dB", color=text)
+        for curve, colour in zip(self.curves, self._colours, strict=True):
+            curve.setPen(colour, width=2)
+        self.marker.setPen(text, style=Qt.PenStyle.DashLine)
+        self._show_legend()
+
+    def show_curves(self, curves: list[tuple[str, NDArray[np.float64]]]) -> None:
+        """Show one or two curves by their names, dB (z,); what is not finite is left out."""
+        self._names = [name for name, _ in curves]
+        for index, curve in enumerate(self.curves):
+            values = curves[index][1] if index < len(curves) else np.array([])
+            shown = np.where(np.isfinite(values), values, math.nan)
+            curve.setData(np.arange(len(shown)), shown, connect="finite")
+        self._show_legend()
+
+    def show_slice(self, z: int) -> None:
+        """Put the line at a slice."""
+        self.marker.setValue(z)
+
+    def _show_legend(self) -> None:
+        words = (
+            f'<span style="color: {colour}">{name}</span>'
+            for name, colour in zip(self._names, self._colours, strict=False)
+        )
+        self.legend.setText("&nbsp;&nbsp;".join(words))
