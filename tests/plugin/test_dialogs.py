@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QApplication, QComboBox, QDialog, QFileDialog, QInput
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.io.dicom import list_series
 from napari_inr_volume.io.dicom_export import write_dicom_series
-from napari_inr_volume.plugin.dialogs import ask_folder, ask_series, ask_where_to_save
+from napari_inr_volume.plugin.dialogs import ask_file, ask_folder, ask_series, ask_where_to_save
 
 pytestmark = pytest.mark.gui
 
@@ -86,6 +86,12 @@ def test_folder_is_chosen(tmp_path: Path) -> None:
 def test_cancelled_folder_gives_no_path() -> None:
     answer(lambda dialog: dialog.reject())
     assert ask_folder("Open") is None
+
+
+def test_file_to_open_is_chosen(tmp_path: Path) -> None:
+    (tmp_path / "head.inr").touch()
+    answer(typed("head.inr"))
+    assert ask_file("Open", ["Fitted network (*.inr)"]) == tmp_path / "head.inr"
 
 
 def test_series_is_chosen_from_a_list_that_describes_them(tmp_path: Path) -> None:

@@ -181,6 +181,7 @@ def test_real_ct_folder_opens(viewer: ViewerModel, shared_data: Path) -> None:
     assert (layer.ndim, layer.data.shape[0]) == (3, 3)
 
 
+@pytest.mark.gui
 def test_person_chooses_among_several_series(
     viewer: ViewerModel, two_series: Path, qtbot, monkeypatch
 ) -> None:
@@ -198,6 +199,7 @@ def test_person_chooses_among_several_series(
     assert layer.data.shape[0] == chosen.slices
 
 
+@pytest.mark.gui
 def test_person_who_chooses_no_series_gets_no_layer_and_no_error(
     viewer: ViewerModel, two_series: Path, qtbot, monkeypatch
 ) -> None:

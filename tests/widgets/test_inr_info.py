@@ -180,7 +180,8 @@ def test_irregular_slices_and_unknown_sections_are_told(inr: InrVolume) -> None:
 
 
 def test_banner_is_for_ratios_beyond_those_of_diagnosis(qtbot, widget, inr: InrVolume) -> None:
-    inr = replace(inr, source_bytes=15 * len(to_bytes(inr)))
+    size = len(to_bytes(replace(inr, source_bytes=10_000)))  # of as many digits as below
+    inr = replace(inr, source_bytes=15 * size)
     widget.viewer.add_image(**arguments(inr))
     settle(qtbot, widget)
     assert lines(widget.contents.tree)["File / Ratio"] == "15:1"
@@ -419,7 +420,7 @@ def test_every_control_has_a_tooltip_and_is_reached_by_keyboard(opened: InrFileW
         control
         for kind in (QAbstractButton, QComboBox, QTreeWidget)
         for control in opened.findChildren(kind)
-        if control.objectName() != "qt_toolbar_ext_button"
+        if type(control) is not QAbstractButton  # the corner of a table, never seen
     ]
     assert len(controls) >= 10
     for control in controls:

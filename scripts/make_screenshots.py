@@ -1,0 +1,143 @@
+"""Draw the pictures of docs/images: the plugin at work on the CT head phantom.
+
+Run it as `xvfb-run -a -s "-screen 0 1600x1000x24" python scripts/make_screenshots.py`; it takes one or two
+minutes on two CPU cores. Everything is done as a person does it, with the buttons of the panels. The fit is
+the preset `fast`. `--size` and `--theme` are for checking how the panels look elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+os.environ.setdefault("NAPARI_CONFIG", "")  # the settings of whoever runs this stay as they are
+
+import napari
+import numpy as np
+from PIL import Image
+from qtpy.QtWidgets import QApplication, QScrollArea, QWidget
+
+from napari_inr_volume.plugin.jobs import Job
+
+PLUGIN = "napari-inr-volume"
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+PATIENCE = 600  # seconds that anything may take
+
+
+def main() -> None:
+    """Draw the four pictures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=IMAGES, help="folder of the pictures")
+    parser.add_argument("--size", default="1600x1000", help="of the window in pixels")
+    parser.add_argument("--theme", choices=("dark", "light"), default="dark")
+    given = parser.parse_args()
+    width, height = (int(length) for length in given.size.split("x"))
+    given.out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "phantom.inr"
+        draw_compress(_viewer(width, height, given.theme), given.out, path)
+        draw_inr_file(_viewer(width, height, given.theme), given.out, path)
+
+
+def draw_compress(viewer: napari.Viewer, out: Path, path: Path) -> None:
+    """Draw the panel Compress (INR) during a fit, then the comparison and the difference; save the fit."""
+    (head,) = viewer.open_sample(PLUGIN, "head_phantom")
+    _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Compress (INR)")
+    _wait(lambda: panel.volume is not None)
+    windows = panel.source.windows
+    windows.setCurrentIndex(windows.findData("brain"))
+    windows.textActivated.emit(windows.currentText())
+    panel.settings.preset.setCurrentText("fast")
+    panel.settings.preset.textActivated.emit("fast")
+    _wait(lambda: "about" in panel.settings.prediction.text())  # the speed is known
+
+    panel.fit.fit.click()
+    _wait(lambda: len(panel.fit.plot.steps) > 0 and panel.fit.plot.steps[-1] > 1_500)
+    _scroll_to(panel, panel.fit.plot)
+    _draw(viewer, out / "fit.png", seconds=0.3)
+
+    _wait_for(panel)
+    panel.reconstruct.apply.click()
+    _wait_for(panel)
+    panel.compare.button("side by side").click()
+    _scroll_to(panel, panel.compare.save)
+    _draw(viewer, out / "side-by-side.png")
+    panel.compare.button("difference").click()
+    _wait_for(panel)
+    _draw(viewer, out / "difference.png")
+    viewer.layers.save(str(path), selected=False, plugin=PLUGIN) if False else None
+    lr = next(layer for layer in viewer.layers if "LR fit" in layer.name)
+    lr.save(str(path), plugin=PLUGIN)
+    viewer.close()
+    assert head is not None
+
+
+def draw_inr_file(viewer: napari.Viewer, out: Path, path: Path) -> None:
+    """Draw the widget INR file with an opened `.inr` and its error."""
+    viewer.open_sample(PLUGIN, "head_phantom")
+    viewer.open(str(path), plugin=PLUGIN)
+    for layer in viewer.layers:
+        layer.contrast_limits = (0, 80)  # the brain window
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "INR file")
+    _wait_for(widget)
+    widget.errors.measure.click()
+    _wait_for(widget)
+    _scroll_to(widget, widget.errors.table)
+    viewer.fit_to_view()
+    _draw(viewer, out / "inr-file.png")
+    viewer.close()
+
+
+def _viewer(width: int, height: int, theme: str) -> napari.Viewer:
+    viewer = napari.Viewer(show=True)
+    viewer.theme = theme
+    viewer.window.resize(width, height)
+    _pump(0.8)
+    return viewer
+
+
+def _wait_for(panel: QWidget) -> None:
+    """Wait until nothing is under way in a panel."""
+    jobs = [value for value in vars(panel).values() if isinstance(value, Job)]
+    _pump(0.2)
+    _wait(lambda: not any(job.running for job in jobs))
+
+
+def _wait(is_so: Callable[[], bool]) -> None:
+    started = time.monotonic()
+    while not is_so():
+        if time.monotonic() - started > PATIENCE:
+            raise SystemExit("make_screenshots.py: gave up waiting; is the computer busy with something else?")
+        _pump(0.05)
+
+
+def _pump(seconds: float) -> None:
+    """Let Qt do what there is to do for a while."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        QApplication.processEvents()
+        time.sleep(0.005)
+
+
+def _scroll_to(panel: QWidget, what: QWidget) -> None:
+    _pump(0.3)
+    panel.findChild(QScrollArea).ensureWidgetVisible(what)
+
+
+def _draw(viewer: napari.Viewer, path: Path, seconds: float = 1.0) -> None:
+    """Save the whole window as a small PNG."""
+    _pump(seconds)
+    pixels: np.ndarray = viewer.screenshot(canvas_only=False, flash=False)
+    picture = Image.fromarray(pixels[..., :3])
+    picture.save(path, optimize=True)
+    if path.stat().st_size > 300_000:  # colours that nobody can tell apart take most of it
+        picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(f"{path.name}: {picture.width} x {picture.height}, {path.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
