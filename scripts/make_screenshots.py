@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 os.environ.setdefault("NAPARI_CONFIG", "")  # the settings of whoever runs this stay as they are
 
@@ -22,10 +21,11 @@ from PIL import Image
 from qtpy.QtWidgets import QApplication, QScrollArea, QWidget
 
 from napari_inr_volume.plugin.jobs import Job
+from napari_inr_volume.plugin.samples import SAMPLE
 
 PLUGIN = "napari-inr-volume"
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
-PATIENCE = 600  # seconds that anything may take
+PATIENCE = 400  # seconds that anything may take
 
 
 def main() -> None:
@@ -37,20 +37,15 @@ def main() -> None:
     given = parser.parse_args()
     width, height = (int(length) for length in given.size.split("x"))
     given.out.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "phantom.inr"
-        draw_compress(_viewer(width, height, given.theme), given.out, path)
-        draw_inr_file(_viewer(width, height, given.theme), given.out, path)
+    draw_compress(_viewer(width, height, given.theme), given.out)
+    draw_inr_file(_viewer(width, height, given.theme), given.out)
 
 
-def draw_compress(viewer: napari.Viewer, out: Path, path: Path) -> None:
-    """Draw the panel Compress (INR) during a fit, then the comparison and the difference; save the fit."""
-    (head,) = viewer.open_sample(PLUGIN, "head_phantom")
+def draw_compress(viewer: napari.Viewer, out: Path) -> None:
+    """Draw the panel Compress (INR) during a fit, then the comparison and the difference."""
+    viewer.open_sample(PLUGIN, "head_phantom")
     _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Compress (INR)")
     _wait(lambda: panel.volume is not None)
-    windows = panel.source.windows
-    windows.setCurrentIndex(windows.findData("brain"))
-    windows.textActivated.emit(windows.currentText())
     panel.settings.preset.setCurrentText("fast")
     panel.settings.preset.textActivated.emit("fast")
     _wait(lambda: "about" in panel.settings.prediction.text())  # the speed is known
@@ -64,24 +59,19 @@ def draw_compress(viewer: napari.Viewer, out: Path, path: Path) -> None:
     panel.reconstruct.apply.click()
     _wait_for(panel)
     panel.compare.button("side by side").click()
+    viewer.scene.camera.zoom *= 1.35  # the head, and less of the air around it
     _scroll_to(panel, panel.compare.save)
     _draw(viewer, out / "side-by-side.png")
     panel.compare.button("difference").click()
     _wait_for(panel)
     _draw(viewer, out / "difference.png")
-    viewer.layers.save(str(path), selected=False, plugin=PLUGIN) if False else None
-    lr = next(layer for layer in viewer.layers if "LR fit" in layer.name)
-    lr.save(str(path), plugin=PLUGIN)
     viewer.close()
-    assert head is not None
 
 
-def draw_inr_file(viewer: napari.Viewer, out: Path, path: Path) -> None:
-    """Draw the widget INR file with an opened `.inr` and its error."""
+def draw_inr_file(viewer: napari.Viewer, out: Path) -> None:
+    """Draw the widget INR file with the sample `.inr`, opened as a file, and its error."""
     viewer.open_sample(PLUGIN, "head_phantom")
-    viewer.open(str(path), plugin=PLUGIN)
-    for layer in viewer.layers:
-        layer.contrast_limits = (0, 80)  # the brain window
+    viewer.open(str(SAMPLE), plugin=PLUGIN)
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "INR file")
     _wait_for(widget)
     widget.errors.measure.click()
@@ -111,7 +101,9 @@ def _wait(is_so: Callable[[], bool]) -> None:
     started = time.monotonic()
     while not is_so():
         if time.monotonic() - started > PATIENCE:
-            raise SystemExit("make_screenshots.py: gave up waiting; is the computer busy with something else?")
+            raise SystemExit(
+                "make_screenshots.py: gave up waiting; is the computer busy with something else?"
+            )
         _pump(0.05)
 
 

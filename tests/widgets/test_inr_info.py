@@ -112,7 +112,7 @@ def test_opened_file_is_described(opened: InrFileWidget, inr: InrVolume, path: P
     assert inr.quality is not None
     assert found["File / Name"] == "head.inr"
     assert found["File / Size"] == f"{size} B"
-    assert found["File / Ratio"] == f"{inr.source_bytes / size:,.0f}:1"
+    assert found["File / Ratio"] == f"{inr.source_bytes / size:.0f}:1"
     assert found["Original / Voxels (z, y, x)"] == "16 × 64 × 64"
     assert found["Original / Spacing (z, y, x)"] == "12.00 × 3.91 × 3.91 mm"
     assert found["LR grid / Voxels (z, y, x)"] == "8 × 16 × 16"
@@ -165,6 +165,9 @@ def test_ratio_is_given_with_the_model_that_every_reader_needs(inr: InrVolume) -
     inr = replace(inr, source_bytes=100_000)
     shipped = contents_of(inr, model_bytes=9_000)
     assert ("Ratio with model", "10:1") in [line[:2] for line in groups_of(shipped)[0][1]]
+    assert ("Ratio with model", "1.1:1") in [
+        line[:2] for line in groups_of(contents_of(inr, model_bytes=89_999))[0][1]
+    ]
     assert contents_of(inr).ratio_with_model is None
     assert contents_of(inr, model_bytes=9_000, embedded=True).ratio_with_model is None
 

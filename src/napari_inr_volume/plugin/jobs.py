@@ -151,7 +151,7 @@ class Job(QObject):
         self.ended.emit()
 
 
-class _JobWorker(GeneratorWorker):  # type: ignore[misc]
+class _JobWorker(GeneratorWorker):
     """A worker that ends its generator when it is to quit, as when the window closes."""
 
     control: Control
@@ -207,9 +207,10 @@ def _forget_frames(error: BaseException | None) -> None:
 
 
 def _free_gpu() -> None:
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    # Absent too while another thread imports torch.
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    if cuda is not None and cuda.is_initialized():
+        cuda.empty_cache()
 
 
 def _leave_a_core() -> None:
@@ -311,7 +312,7 @@ def fit(
     window: Window,
     seconds_per_preview: float = SECONDS_PER_PREVIEW,
 ) -> FitOutcome:
-    """Fit a network and measure it; reports FitReport, then Fitted, then Done.
+    """Fit a network and measure it; reports FitReport, Done while it decodes, Fitted, Done.
 
     Raises FitError, as `codec.compress` does, and while another panel's fit is running.
     """
@@ -356,7 +357,7 @@ def _fit(
     decoder = LrDecoder(inr, device)
     lr = np.empty(inr.lr_shape, dtype=np.float32)
     for z in range(len(lr)):
-        control.check()
+        control.on_progress(z, len(lr))
         lr[z] = decoder.fitted(slice(z, z + 1))[0]
     control.report(Fitted(inr=inr, lr=lr, stopped=result.stopped))
     measured = codec.measure(

@@ -79,7 +79,7 @@ class SliceCache:
 def as_dask(slices: SliceCache, shape: tuple[int, int, int], dtype: Any) -> dask.array.Array:
     """Return an array (z, y, x) of one chunk a slice."""
     depth, height, width = shape
-    array: dask.array.Array = dask.array.map_blocks(  # type: ignore[no-untyped-call]
+    array: dask.array.Array = dask.array.map_blocks(
         lambda block_id: slices(block_id[0])[np.newaxis],
         chunks=((1,) * depth, (height,), (width,)),
         dtype=dtype,

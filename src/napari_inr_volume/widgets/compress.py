@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from ..plugin.predict import Speed
 
 TITLE = "Compress (INR)"
-WIDTH = 340  # pixels that the panel needs at least
+WIDTH = 360  # pixels that the panel needs at least
 EDIT_DELAY_MS = 500  # after the last edit, before the speed is tried and the settings are remembered
 SCROLL_DELAY_MS = 80  # while scrolling, the figures follow this often
 REFRESH_DELAY_MS = 250  # while a reconstruction fills, its layer is drawn this often

@@ -16,7 +16,7 @@ from ..plugin.compare import of_slice, of_volume
 from ..plugin.contents import Errors
 from ..plugin.layers import UPSCALERS
 from .compare_section import FigureTable
-from .plot import COLOURS
+from .plot import COLOURS, still_plot
 from .section import Section, text_line
 
 HEIGHT = 150  # pixels of the plot
@@ -115,17 +115,12 @@ class SlicePlot(QWidget):
             "PSNR of each slice of the reconstruction in dB (peak: the intensity range of the original)."
             " The line is at the slice in view."
         )
-        self._plot = pyqtgraph.PlotWidget(parent=self)
-        self._plot.setMenuEnabled(False)
-        self._plot.setMouseEnabled(x=False, y=False)
-        self._plot.hideButtons()
-        self._plot.setFixedHeight(HEIGHT)
-        self._plot.setMinimumWidth(0)
-        self._plot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._plot = still_plot(self, HEIGHT)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._plot)
         item = self._plot.getPlotItem()
+        item.layout.setContentsMargins(0, 6, 0, 4)  # else the outermost labels are cut off
         self._axes = {name: item.getAxis(name) for name in ("left", "bottom")}
         for axis in self._axes.values():
             axis.enableAutoSIPrefix(False)

@@ -88,7 +88,7 @@ class FitSection(Section):
         self.fit.setEnabled(False)
         self.pause.setEnabled(False)
         self.bar.setValue(BAR * done // max(total, 1))
-        self.words.setText(f"Measuring the reconstruction: {100 * done // max(total, 1)} %")
+        self.words.setText(f"Decoding and measuring: {100 * done // max(total, 1)} %")
 
     def _clicked(self) -> None:
         if self._running:

@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QFrame, QScrollArea, QVB
 
 from .section import Section
 
-WIDTH = 340  # pixels that a panel needs at least
+WIDTH = 360  # pixels that a panel needs at least
 
 
 class Panel(QWidget):

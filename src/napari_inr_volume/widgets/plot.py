@@ -9,13 +9,29 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
-HEIGHT = 180  # pixels
+HEIGHT = 190  # pixels
 MOST_POINTS = 2_000  # of a curve; beyond them every other one is left out
 REDRAW_MS = 300
 COLOURS = {  # PSNR and loss: told apart by everybody, readable on the theme's background
     "dark": ("#56b4e9", "#e69f00"),
     "light": ("#0072b2", "#b35900"),
 }
+
+
+def still_plot(parent: QWidget, height: int) -> pyqtgraph.PlotWidget:
+    """Return an empty plot, as wide as its parent, that answers neither mouse nor menu."""
+    plot = pyqtgraph.PlotWidget(parent=parent)
+    plot.setMenuEnabled(False)
+    plot.setMouseEnabled(x=False, y=False)
+    plot.hideButtons()
+    # pyqtgraph asks for 640 x 480, and would widen the panel.
+    plot.setFixedHeight(height)
+    plot.setMinimumWidth(0)
+    plot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    # The menu that nobody sees is a window of its own, and would stay when the panel is gone.
+    menu = plot.getPlotItem().ctrlMenu
+    menu.setParent(plot, menu.windowFlags())
+    return plot
 
 
 class FitPlot(QWidget):
@@ -26,20 +42,14 @@ class FitPlot(QWidget):
         self.steps: list[int] = []
         self.psnr: list[float] = []
         self.loss: list[float] = []
-        self._plot = pyqtgraph.PlotWidget(parent=self)
-        self._plot.setMenuEnabled(False)
-        self._plot.setMouseEnabled(x=False, y=False)
-        self._plot.hideButtons()
-        # pyqtgraph asks for 640 x 480, and would widen the panel.
-        self._plot.setFixedHeight(HEIGHT)
-        self._plot.setMinimumWidth(0)
-        self._plot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._plot = still_plot(self, HEIGHT)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._plot)
         self.setToolTip("Left: PSNR of the LR in dB (peak: the intensity range). Right: loss, logarithmic.")
 
         item = self._plot.getPlotItem()
+        item.layout.setContentsMargins(0, 6, 0, 8)  # else the outermost labels are cut off
         self._loss_view = pyqtgraph.ViewBox(enableMenu=False)
         self._loss_view.setMouseEnabled(x=False, y=False)
         item.showAxis("right")
@@ -47,7 +57,6 @@ class FitPlot(QWidget):
         self._axes = {name: item.getAxis(name) for name in ("left", "right", "bottom")}
         self._axes["right"].linkToView(self._loss_view)
         self._axes["right"].setLogMode(True)
-        self._axes["right"].setStyle(maxTickLevel=0)  # decades only: between them there is no room
         for axis in self._axes.values():
             axis.enableAutoSIPrefix(False)
         self._axes["bottom"].setHeight(40)
@@ -102,10 +111,12 @@ class FitPlot(QWidget):
         """Draw what was added."""
         self._psnr_curve.setData(self.steps, self.psnr, connect="finite")
         self._loss_curve.setData(self.steps, self.loss)
-        # From decade to decade, so that there are two labels at least.
-        low, high = (math.log10(limit(self.loss, default=1e-3)) for limit in (min, max))
-        low, high = math.floor(low), math.ceil(high)
-        self._loss_view.setYRange(low, max(high, low + 1), padding=0.02)
+        loss = self.loss or [1e-4, 1.0]
+        low, high = math.floor(math.log10(min(loss))), math.ceil(math.log10(max(loss)))
+        high = max(high, low + 1)
+        self._loss_view.setYRange(low, high, padding=0.02)
+        # Decades only: pyqtgraph would label what lies between them too, one over the other.
+        self._axes["right"].setTicks([[(decade, f"1e{decade}") for decade in range(low, high + 1)]])
 
     def _fit_loss_view(self) -> None:
         self._loss_view.setGeometry(self._plot.getPlotItem().vb.sceneBoundingRect())

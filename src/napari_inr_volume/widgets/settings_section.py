@@ -265,5 +265,5 @@ def _decimal(low: float, high: float, decimals: int, step: float) -> QDoubleSpin
 
 def _let_shrink(box: QAbstractSpinBox) -> None:
     """Let a box be narrower than its largest number, so that all of them fit in the panel."""
-    box.setStyleSheet("min-width: 40px;")  # napari's style says 70
+    box.setStyleSheet("min-width: 24px;")  # napari's style says 70
     box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
