@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from napari_inr_volume.core.errors import InrError
 from napari_inr_volume.core.atomic import atomic_write
+from napari_inr_volume.core.errors import InrError
 
 
 def test_the_file_is_written_and_nothing_is_left_beside_it(tmp_path: Path) -> None:

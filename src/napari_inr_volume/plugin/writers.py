@@ -47,8 +47,8 @@ def find_inr(layers: Iterable[tuple[str, dict[str, Any]]]) -> InrVolume:
     if not found:
         which = f"{', '.join(names)} carries" if len(names) == 1 else "these layers carry"
         raise InrFileError(
-            f"{which} no fitted network, so there is nothing to save as {SUFFIX}; open Plugins > Compress"
-            " (INR), press Fit, and save the LR fit or the reconstruction that it makes"
+            f"{which} no fitted network, so there is nothing to save as {SUFFIX}; open Plugins > INR"
+            " Volume > Compress (INR), press Fit, and save the LR fit or the reconstruction that it makes"
         )
     if len(found) > 1:
         raise InrFileError(

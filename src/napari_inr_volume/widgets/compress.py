@@ -12,15 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils import progress
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import (
-    QAbstractSpinBox,
-    QComboBox,
     QDockWidget,
-    QFrame,
-    QScrollArea,
-    QVBoxLayout,
-    QWidget,
 )
 
 from ..core.errors import InrError
@@ -37,8 +31,9 @@ from ..plugin.settings import load_last_used, preferences, remember
 from ..plugin.writers import save_inr
 from .compare_section import CompareSection
 from .fit_section import FitSection
+from .panel import Panel
 from .reconstruct_section import ReconstructSection
-from .section import in_bytes, in_time
+from .section import in_bytes, in_ratio, in_time
 from .settings_section import SettingsSection, from_fields, to_fields
 from .source_section import EMPTY, SourceSection
 
@@ -53,13 +48,12 @@ if TYPE_CHECKING:
     from ..plugin.predict import Speed
 
 TITLE = "Compress (INR)"
-WIDTH = 360  # pixels that the panel needs at least
 EDIT_DELAY_MS = 500  # after the last edit, before the speed is tried and the settings are remembered
 SCROLL_DELAY_MS = 80  # while scrolling, the figures follow this often
 REFRESH_DELAY_MS = 250  # while a reconstruction fills, its layer is drawn this often
 
 
-class CompressWidget(QWidget):
+class CompressWidget(Panel):
     """Compress a volume, watch it, compare it, save it."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
@@ -72,7 +66,7 @@ class CompressWidget(QWidget):
         self.fit = FitSection()
         self.reconstruct = ReconstructSection()
         self.compare = CompareSection()
-        self._lay_out()
+        self.show_sections(self.source, self.settings, self.fit, self.reconstruct, self.compare)
 
         self.volume: Volume | None = None  # of the chosen layer
         self.session: Session | None = None  # the last fit
@@ -96,36 +90,6 @@ class CompressWidget(QWidget):
         models.finished.connect(self.reconstruct.offer_weights)
         models.start(jobs.weights_ship)
         self.reset_choices()
-
-    def _lay_out(self) -> None:
-        content = QWidget()
-        column = QVBoxLayout(content)
-        column.setContentsMargins(6, 6, 6, 6)
-        column.setSpacing(6)
-        for section in (self.source, self.settings, self.fit, self.reconstruct, self.compare):
-            column.addWidget(section)
-        column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(content)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll)
-        self.setMinimumWidth(WIDTH)
-        for kind in (QAbstractSpinBox, QComboBox):
-            for box in content.findChildren(kind):
-                box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-                box.installEventFilter(self)
-
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
-        """Let the wheel scroll the panel, not change a number that the mouse happens to be over."""
-        assert event is not None
-        if event.type() == QEvent.Type.Wheel and isinstance(watched, QWidget) and not watched.hasFocus():
-            event.ignore()
-            return True
-        return bool(super().eventFilter(watched, event))
 
     def _connect(self) -> None:
         self.source.layer_chosen.connect(self._describe)
@@ -301,7 +265,7 @@ class CompressWidget(QWidget):
         work = predicted_steps(self.volume, settings)
         seconds = "measuring the speed..." if speed is None else f"about {in_time(work / speed)}"
         ratio = self.volume.source_bytes / size
-        self.settings.prediction.setText(f"Expected: {in_bytes(size)}, {ratio:,.0f}:1, {seconds}")
+        self.settings.prediction.setText(f"Expected: {in_bytes(size)}, {in_ratio(ratio)}, {seconds}")
 
     def _probe(self) -> None:
         """Try how fast these settings are fitted, unless it is known or the computer is busy with a fit."""
@@ -592,13 +556,13 @@ def _size_words(inr: InrVolume) -> str:
     from ..io.inr_file import to_bytes
 
     size = len(to_bytes(inr))
-    words = f".inr {in_bytes(size)}, {inr.source_bytes / size:,.0f}:1"
+    words = f".inr {in_bytes(size)}, {in_ratio(inr.source_bytes / size)}"
     if inr.upscaler.sha256 is None:
         return words
     from ..superres.model_file import available_models
 
     model = sum(path.stat().st_size for path in available_models().values())
-    return f"{words} (with the model {inr.source_bytes / (size + model):,.0f}:1)"
+    return f"{words} (with the model {in_ratio(inr.source_bytes / (size + model))})"
 
 
 def _timer(parent: QObject, delay: int, slot: Callable[[], None]) -> QTimer:

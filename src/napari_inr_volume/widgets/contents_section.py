@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QHeaderView, QSizePolicy, QTreeWidget, QTreeWidgetIte
 from ..inr.inr_volume import InrVolume
 from ..plugin.contents import Contents
 from ..plugin.layers import UPSCALERS
-from .section import Section, in_bytes, in_decibels, in_hu, text_line
+from .section import Section, in_bytes, in_decibels, in_hu, in_ratio, text_line
 
 DIAGNOSTIC = 15  # the highest ratio that is accepted for diagnosis
 PEAK = "Peak: the intensity range of the original."
@@ -126,11 +126,11 @@ def _file(contents: Contents) -> list[Line]:
         if path is None
         else ("Name", path.name, str(path)),
         ("Size", in_bytes(size), f"{size:,} bytes{', once it is saved' if path is None else ''}."),
-        ("Ratio", _ratio(contents.ratio), "Stored pixels of the source against the bytes of the file."),
+        ("Ratio", in_ratio(contents.ratio), "Stored pixels of the source against the bytes of the file."),
     ]
     if contents.ratio_with_model is not None:
         words = "The same with the bytes of the super-resolution model counted, which every reader needs."
-        lines.append(("Ratio with model", _ratio(contents.ratio_with_model), words))
+        lines.append(("Ratio with model", in_ratio(contents.ratio_with_model), words))
     lines.append(("Format", contents.version, "Version of the .inr format."))
     for section in contents.sections:
         words = f"A part of the file; its checksum (CRC-32 {section.crc32}) holds."
@@ -251,10 +251,6 @@ def _upscaler(contents: Contents) -> list[Line]:
 
 def _unit(inr: InrVolume) -> str:
     return " HU" if inr.units == "HU" else ""
-
-
-def _ratio(value: float) -> str:
-    return f"{value:,.0f}:1" if value >= 10 else f"{value:.1f}:1"
 
 
 def _listed(numbers: Iterable[float]) -> str:

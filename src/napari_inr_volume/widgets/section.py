@@ -60,6 +60,11 @@ def in_bytes(count: float) -> str:
     return f"{count:.0f} B"
 
 
+def in_ratio(ratio: float) -> str:
+    """Return a compression ratio, below ten with one decimal."""
+    return f"{ratio:,.0f}:1" if ratio >= 10 else f"{ratio:.1f}:1"
+
+
 def in_time(seconds: float) -> str:
     """Return a span of time in words, no finer than it is known."""
     minutes, rest = divmod(max(1, round(seconds)), 60)
