@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
+import types
 import weakref
 from collections.abc import Iterator
 from contextlib import suppress
@@ -364,3 +366,13 @@ def test_nothing_of_a_fit_is_kept_by_its_job(qtbot, volume: Volume, monkeypatch,
         return all(reference() is None for reference in [*networks, *samples, kept])
 
     qtbot.waitUntil(all_gone)
+
+
+def test_job_ends_while_another_thread_is_still_importing_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then `torch` is there and `torch.cuda` is not; the error would leave the job running for ever."""
+    monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
+    steps = jobs._run(lambda control: "done", jobs.Control(), (), {})
+    next(steps)
+    with pytest.raises(StopIteration) as end:
+        next(steps)
+    assert end.value.value.result == "done"
