@@ -134,9 +134,9 @@ def _ours(preset: str, steps: int) -> Settings:
 
 
 PRESETS: dict[str, Settings] = {
-    "fast": _ours("fast", 2_500),
-    "default": _ours("default", 10_000),
-    "quality": _ours("quality", 40_000),
+    "fast": _ours("fast", 2_000),
+    "default": _ours("default", 7_000),
+    "quality": _ours("quality", 30_000),
     "paper-2": _paper(2),
     "paper-3": _paper(3),
     "paper-4": _paper(4),
