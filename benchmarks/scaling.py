@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -60,9 +61,12 @@ def main() -> None:
 
 
 def run_alone(series: Path) -> dict[str, float]:
-    """Measure one size in a process of its own, so that its peak memory is its own."""
+    """Measure one size in a process of its own, with its own peak memory, on one thread."""
     command = [sys.executable, __file__, "--series", str(series)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+    return json.loads(
+        subprocess.run(command, check=True, capture_output=True, text=True, env=one_thread).stdout
+    )
 
 
 def measure(series: Path) -> dict[str, float]:
@@ -112,8 +116,8 @@ def as_text(figures: list[dict[str, float]]) -> str:
     ]
     header = ["volume", "voxels, ratio", "read DICOM", "Lanczos x4 in plane", "decode, Lanczos", "memory"]
     return (
-        f"Head phantom; medians of {REPEATS}; in brackets the ratio to the smallest size. Memory is what the"
-        f" process grew by at its peak. {machine()}.\n\n{table(header, rows)}"
+        f"Head phantom; one thread; medians of {REPEATS}; in brackets the ratio to the smallest size. Memory"
+        f" is what the process grew by at its peak. {machine()}.\n\n{table(header, rows)}"
     )
 
 

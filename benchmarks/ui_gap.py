@@ -43,6 +43,9 @@ def main() -> None:
     QTest.mouseClick(panel.fit.fit, Qt.MouseButton.LeftButton)
     QTest.qWait(2_000)  # until the LR layer is there and the network is being fitted
     figures["fitting"] = gaps(arguments.seconds)
+    panel.fitting.drop()
+    while panel.fitting.running:
+        QTest.qWait(10)
     viewer.close()
     rows = [
         [name, *(f"{value:.0f} ms" for value in (gap["median"], gap["p99"], gap["largest"]))]
