@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .io.files import load, save
 
 # Read when torch is loaded, so it is set before. Threads that spin while they wait take the core from those
-# they wait for once anything else runs: a step of the fit took six times as long beside one busy process.
+# they wait for once anything else runs, and a step of the fit takes several times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __all__ = ["InrError", "InrVolume", "Volume", "compress", "decompress", "load", "save"]
