@@ -29,13 +29,13 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def write_section(name: str, text: str) -> None:
-    """Put `text` between the section's two markers in docs/benchmarks.md."""
+def write_section(name: str, text: str, path: Path = DOCUMENT) -> None:
+    """Put `text` between the section's two markers in a document, docs/benchmarks.md by default."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    document = DOCUMENT.read_text()
+    document = path.read_text()
     before, rest = document.split(begin)
     after = rest.split(end)[1]
-    DOCUMENT.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
 def write_json(path: Path | None, figures: Any) -> None:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from napari_inr_volume.superres.model_file import ModelInfo
+    from napari_inr_volume.superres.network import Network
 
 # Before anything imports torch: for networks as small as the tests' threads cost more than they give.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,3 +25,46 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"real CT data are not here: no folder {SHARED_DATA.name} beside the project")
     return SHARED_DATA
+
+
+def random_network(architecture: str = "span", seed: int = 0) -> Network:
+    """Return a network of random weights that adds something to Lanczos, as a fresh one does not."""
+    import torch
+
+    from napari_inr_volume.superres.model_file import NETWORKS
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = NETWORKS[architecture]()
+        for parameter in network.parameters():
+            if parameter.ndim > 1 and not parameter.any():  # the last layer
+                torch.nn.init.normal_(parameter, std=0.1)
+    return network.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def make_network() -> Callable[..., Network]:
+    """Make a network, given its architecture and a seed, whose last layer is random too."""
+    return random_network
+
+
+@pytest.fixture(scope="session")
+def make_weights() -> Callable[..., ModelInfo]:
+    """Write a weights file of random weights, given its path, architecture and a seed."""
+    from napari_inr_volume.superres.model_file import save_weights
+
+    def make(path: Path, architecture: str = "span", seed: int = 0) -> ModelInfo:
+        words = f"nothing: random weights of a test, seed {seed}"
+        return save_weights(path, random_network(architecture, seed), training=words)
+
+    return make
+
+
+@pytest.fixture
+def shipped(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package without weights, to which a test may add some; returns their folder."""
+    from napari_inr_volume.superres import model_file
+
+    folder = tmp_path_factory.mktemp("shipped")
+    monkeypatch.setattr(model_file, "SHIPPED", folder)
+    return folder

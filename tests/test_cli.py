@@ -7,19 +7,24 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from napari_inr_volume import cli
 from napari_inr_volume.core.phantom import head_phantom
-from napari_inr_volume.inr.inr_volume import UpscalerRef
-from napari_inr_volume.io.inr_file import read_inr, write_inr
+from napari_inr_volume.io.inr_file import read_inr
+from napari_inr_volume.superres.model_file import ModelInfo
+from napari_inr_volume.superres.upscale import LanczosUpscaler, Upscaler, find_upscaler
 
 QUICK = ["--layers", "2", "--hidden", "16", "--steps", "30", "--batch", "512", "--device", "cpu"]
+
+MakeWeights = Callable[..., ModelInfo]
 
 
 @pytest.fixture
@@ -47,7 +52,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def compressed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("inr") / "head.inr"
     command = [sys.executable, "-c", "from napari_inr_volume.cli import main; main()"]
-    subprocess.run([*command, "compress", source, path, *QUICK], check=True, capture_output=True)
+    options = [*QUICK, "--upscaler", "lanczos"]
+    subprocess.run([*command, "compress", source, path, *options], check=True, capture_output=True)
     return path
 
 
@@ -90,7 +96,7 @@ def test_compare_reports_every_figure_and_draws_the_picture(run: Any, source: Pa
     )
     assert set(promised.split()) <= set(report)
     assert report["hr_psnr"] == pytest.approx(read_inr(compressed).quality.hr_psnr)
-    assert report["hr_psnr"] == report["lanczos_psnr"]  # no SR weights ship yet
+    assert report["hr_psnr"] == report["lanczos_psnr"]  # as it names Lanczos
     assert Path(report["figure"]).read_bytes().startswith(b"\x89PNG")
 
 
@@ -149,7 +155,12 @@ def test_series_lists_what_can_be_chosen(run: Any, tmp_path: Path) -> None:
         (["compress", "SOURCE", "x.inr", "--steps", "many"], "Invalid value for '--steps'"),
         (["compress", "SOURCE", "x.inr", "--factor", "1,4"], "three for z,y,x"),
         (["compress", "SOURCE", "x.inr", "--factor", "0.5"], "factor along z"),
-        (["compress", "SOURCE", "x.inr", "--upscaler", "srdensenet"], "use the upscaler lanczos"),
+        (["compress", "SOURCE", "x.inr", "--upscaler", "bicubic"], "or a .safetensors file"),
+        (["compress", "SOURCE", "x.inr", "--upscaler", "no.safetensors"], "cannot read the weights file"),
+        (["compress", "SOURCE", "x.inr", "--upscaler", "BAD"], "bad.safetensors is damaged or not a weights"),
+        (["compress", "SOURCE", "x.inr", "--upscaler", "span", "--factor", "2"], "use the upscaler lanczos"),
+        (["decompress", "INR", "x.npy", "--upscaler", "BAD"], "bad.safetensors is damaged or not a weights"),
+        (["compare", "SOURCE", "INR", "--upscaler", "BAD"], "bad.safetensors is damaged or not a weights"),
         (["compress", "INR", "x.inr"], "compressed already"),
         (["decompress", "INR", "x.dcm"], "must end in .nii"),
         (["decompress", "SOURCE", "x.nii"], "not an .inr file"),
@@ -165,12 +176,15 @@ def test_bad_input_ends_in_one_line_and_code_2(
     source: Path,
     compressed: Path,
     tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
     words: str,
 ) -> None:
+    bad = tmp_path_factory.mktemp("bad") / "bad.safetensors"
+    bad.write_bytes(b"hello")
     monkeypatch.chdir(tmp_path)
-    places = {"SOURCE": str(source), "INR": str(compressed)}
+    places = {"SOURCE": str(source), "INR": str(compressed), "BAD": str(bad)}
     code, out, err = run(*(places.get(argument, argument) for argument in arguments))
     assert code == 2
     assert out == ""
@@ -217,13 +231,181 @@ def test_demo_goes_the_whole_way(run: Any, tmp_path: Path) -> None:
     assert (tmp_path / "demo" / "phantom-compare.png").is_file()
 
 
-def test_file_whose_model_is_missing_says_what_to_do_and_decodes_by_lanczos(
-    run: Any, compressed: Path, tmp_path: Path
+# The upscaler
+
+
+@pytest.fixture(scope="session")
+def own(make_weights: MakeWeights, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a person's own, as `train-sr` makes them."""
+    path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
+    make_weights(path, "span", seed=1)
+    return path
+
+
+@pytest.fixture(scope="session")
+def other(make_weights: MakeWeights, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Other weights, of another network."""
+    path = tmp_path_factory.mktemp("weights") / "other.safetensors"
+    make_weights(path, "srdensenet", seed=2)
+    return path
+
+
+@pytest.fixture(scope="session")
+def by_own(source: Path, own: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An .inr whose upscaler has the own weights."""
+    path = tmp_path_factory.mktemp("inr") / "own.inr"
+    command = [sys.executable, "-c", "from napari_inr_volume.cli import main; main()"]
+    options = [*QUICK, "--upscaler", own]
+    subprocess.run([*command, "compress", source, path, *options], check=True, capture_output=True)
+    return path
+
+
+def voxels_by(upscaler: Upscaler, inr_path: Path) -> NDArray[Any]:
+    """Return what an .inr decodes to."""
+    from napari_inr_volume import decompress
+
+    return decompress(read_inr(inr_path), upscaler=upscaler, device="cpu").voxels
+
+
+@pytest.fixture
+def voxels_by_own(own: Path, by_own: Path) -> NDArray[Any]:
+    return voxels_by(find_upscaler(own, (4, 4), device="cpu"), by_own)
+
+
+@pytest.fixture
+def voxels_by_lanczos(by_own: Path) -> NDArray[Any]:
+    return voxels_by(LanczosUpscaler((4, 4)), by_own)
+
+
+def decompressed(run: Any, *arguments: str | Path, to: Path) -> tuple[dict[str, Any], str, NDArray[Any]]:
+    """Run decompress to an .npy; returns its report, standard error and the voxels."""
+    code, out, err = run("decompress", *arguments, to, "--device", "cpu", "--json")
+    assert code == 0, err
+    return json.loads(out), err, np.load(to)
+
+
+def test_own_weights_are_recorded_by_name_and_hash(run: Any, own: Path, by_own: Path) -> None:
+    declared = json.loads(run("info", by_own, "--json")[1])
+    assert declared["upscaler"] == {"name": "span", "sha256": sha256(own.read_bytes()).hexdigest()}
+    assert "srmd" not in [section["tag"] for section in declared["sections"]]
+    assert declared["quality"]["hr_psnr"] != declared["quality"]["lanczos_psnr"]
+
+
+def test_own_weights_given_again_restore_what_was_saved(
+    run: Any, own: Path, by_own: Path, voxels_by_own: NDArray[Any], tmp_path: Path
 ) -> None:
-    named = replace(read_inr(compressed), upscaler=UpscalerRef(name="srdensenet", sha256="ab" * 32))
-    write_inr(named, tmp_path / "sr.inr")
-    code, _, err = run("decompress", tmp_path / "sr.inr", tmp_path / "x.npy")
-    assert code == 2
-    assert "SRDenseNet abababababab does not ship" in err
-    assert "use the upscaler lanczos" in err
-    assert run("decompress", tmp_path / "sr.inr", tmp_path / "x.npy", "--upscaler", "lanczos")[0] == 0
+    report, err, voxels = decompressed(run, by_own, "--upscaler", own, to=tmp_path / "x.npy")
+    assert (report["upscaler"], report["upscaler_sha256"]) == ("span", read_inr(by_own).upscaler.sha256)
+    assert err == ""
+    np.testing.assert_array_equal(voxels, voxels_by_own)
+
+
+@pytest.mark.parametrize("given", ["nothing", "other weights"])
+def test_missing_or_other_weights_are_told_and_lanczos_takes_their_place(
+    run: Any, other: Path, by_own: Path, voxels_by_lanczos: NDArray[Any], tmp_path: Path, given: str
+) -> None:
+    options = ["--upscaler", other] if given == "other weights" else []
+    report, err, voxels = decompressed(run, by_own, *options, to=tmp_path / "x.npy")
+    assert (report["upscaler"], report["upscaler_sha256"]) == ("lanczos", None)
+    assert "restored by Lanczos, not by SPAN as the file asks for" in err
+    assert read_inr(by_own).upscaler.sha256[:12] in err
+    assert ("other.safetensors: SHA-256" in err) == bool(options)
+    assert len(err.splitlines()) == 1
+    np.testing.assert_array_equal(voxels, voxels_by_lanczos)
+
+
+def test_decompress_says_in_words_what_restored(run: Any, own: Path, by_own: Path, tmp_path: Path) -> None:
+    _, out, _ = run("decompress", by_own, tmp_path / "x.npy", "--upscaler", own, "--device", "cpu")
+    assert "restored by span" in out
+    code, out, err = run("decompress", by_own, tmp_path / "x.npy", "--device", "cpu")
+    assert code == 0
+    assert "restored by lanczos" in out
+    assert "give the weights file" in err
+
+
+def test_embedded_weights_need_no_file(
+    run: Any, source: Path, own: Path, other: Path, voxels_by_own: NDArray[Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "x.inr"
+    options = ["--upscaler", own, "--embed-model", "--json"]
+    report = json.loads(run("compress", source, path, *QUICK, *options)[1])
+    assert report["file_bytes"] == path.stat().st_size > own.stat().st_size
+    assert report["ratio_with_model"] == report["ratio"]  # it counts already
+    found, err, voxels = decompressed(run, path, to=tmp_path / "x.npy")
+    assert (found["upscaler_sha256"], err) == (report["upscaler_sha256"], "")
+    np.testing.assert_array_equal(voxels, voxels_by_own)
+    figures = json.loads(run("compare", source, path, "--device", "cpu", "--json")[1])
+    assert (figures["upscaler"], figures["ratio_with_model"]) == ("span", figures["ratio"])
+
+
+def test_embedding_without_weights_changes_nothing(run: Any, source: Path, tmp_path: Path) -> None:
+    options = [*QUICK, "--upscaler", "lanczos"]
+    run("compress", source, tmp_path / "a.inr", *options)
+    run("compress", source, tmp_path / "b.inr", *options, "--embed-model")
+    assert (tmp_path / "a.inr").read_bytes() == (tmp_path / "b.inr").read_bytes()
+
+
+def test_ratio_counts_the_model_that_is_used_and_no_other(
+    run: Any, source: Path, own: Path, tmp_path: Path
+) -> None:
+    _, out, _ = run("compress", source, tmp_path / "x.inr", *QUICK, "--upscaler", own, "--json")
+    report = json.loads(out)
+    with_model = report["file_bytes"] + own.stat().st_size
+    assert report["ratio_with_model"] == pytest.approx(report["source_bytes"] / with_model)
+    assert (
+        "with the SR model's bytes"
+        in run("compress", source, tmp_path / "y.inr", *QUICK, "--upscaler", own)[1]
+    )
+
+
+def test_compare_measures_any_weights_file(
+    run: Any, source: Path, compressed: Path, by_own: Path, own: Path, other: Path
+) -> None:
+    figures = {}
+    for inr_path in (compressed, by_own):  # one names Lanczos, one other weights
+        _, out, err = run("compare", source, inr_path, "--upscaler", other, "--device", "cpu", "--json")
+        figures = json.loads(out)
+        assert err == ""
+        assert (figures["upscaler"], figures["upscaler_sha256"]) == (
+            "srdensenet",
+            sha256(other.read_bytes()).hexdigest(),
+        )
+    _, out, _ = run("compare", source, by_own, "--upscaler", own, "--device", "cpu", "--json")
+    assert json.loads(out)["hr_psnr"] != figures["hr_psnr"]
+    assert json.loads(out)["hr_psnr"] == pytest.approx(read_inr(by_own).quality.hr_psnr)
+
+
+def test_compare_without_the_named_weights_shows_figures_of_lanczos_only(
+    run: Any, source: Path, by_own: Path
+) -> None:
+    _, out, err = run("compare", source, by_own, "--device", "cpu", "--json")
+    figures = json.loads(out)
+    assert "restored by Lanczos, not by SPAN" in err
+    assert (figures["upscaler"], figures["hr_psnr"]) == ("lanczos", figures["lanczos_psnr"])
+    assert figures["hr_psnr"] == pytest.approx(read_inr(by_own).quality.lanczos_psnr)
+
+
+def test_another_upscaler_by_name_needs_no_weights_of_the_file(
+    run: Any, by_own: Path, voxels_by_lanczos: NDArray[Any], tmp_path: Path
+) -> None:
+    _, err, voxels = decompressed(run, by_own, "--upscaler", "lanczos", to=tmp_path / "x.npy")
+    assert err == ""
+    np.testing.assert_array_equal(voxels, voxels_by_lanczos)
+
+
+def test_weights_of_ones_own_restore_an_inr_that_names_none(
+    run: Any, compressed: Path, own: Path, tmp_path: Path
+) -> None:
+    report, err, voxels = decompressed(run, compressed, "--upscaler", own, to=tmp_path / "x.npy")
+    assert (report["upscaler"], err) == ("span", "")
+    np.testing.assert_array_equal(voxels, voxels_by(find_upscaler(own, (4, 4), device="cpu"), compressed))
+
+
+def test_auto_takes_the_network_that_ships_for_this_device(
+    run: Any, source: Path, shipped: Path, make_weights: MakeWeights, tmp_path: Path
+) -> None:
+    info = make_weights(shipped / "span.safetensors")
+    _, out, _ = run("compress", source, tmp_path / "x.inr", *QUICK, "--json")
+    assert json.loads(out)["upscaler_sha256"] == info.sha256
+    report, err, _ = decompressed(run, tmp_path / "x.inr", to=tmp_path / "x.npy")
+    assert (report["upscaler"], err) == ("span", "")

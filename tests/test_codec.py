@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from threading import Event
 
@@ -16,8 +18,9 @@ from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Geometry, Volume
 from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
 from napari_inr_volume.inr.decode import LrDecoder
-from napari_inr_volume.inr.inr_volume import InrVolume
-from napari_inr_volume.io.inr_file import to_bytes
+from napari_inr_volume.inr.inr_volume import InrVolume, UpscalerRef
+from napari_inr_volume.io.inr_file import read_model, to_bytes
+from napari_inr_volume.superres.model_file import ModelInfo
 from napari_inr_volume.superres.upscale import LanczosUpscaler
 
 quick = Settings(
@@ -167,9 +170,67 @@ def test_fit_stopped_before_it_began_is_refused_in_words(phantom: Volume) -> Non
         compress(phantom, quick, device="cpu", stop=stop)
 
 
+@pytest.mark.usefixtures("shipped")
 def test_untrained_network_is_never_applied_silently(phantom: Volume) -> None:
     with pytest.raises(ModelError, match="lanczos"):
         compress(phantom, quick, device="cpu", upscaler="srdensenet")
+
+
+# A super-resolution network of one's own
+
+
+@pytest.fixture(scope="module")
+def own(make_weights: Callable[..., ModelInfo], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
+    make_weights(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def by_own(phantom: Volume, own: Path) -> InrVolume:
+    return compress(phantom, replace(quick, fit=replace(quick.fit, steps=20)), device="cpu", upscaler=own)
+
+
+def test_own_weights_are_recorded_by_their_hash_and_measured(own: Path, by_own: InrVolume) -> None:
+    assert by_own.upscaler == UpscalerRef(name="span", sha256=sha256(own.read_bytes()).hexdigest())
+    assert by_own.quality is not None
+    assert by_own.quality.hr_psnr != by_own.quality.lanczos_psnr
+
+
+def test_own_weights_decode_to_what_was_measured(phantom: Volume, own: Path, by_own: InrVolume) -> None:
+    again = decompress(by_own, weights=[own], device="cpu")
+    error = (again.voxels - phantom.voxels.astype(float))[phantom.measured()]
+    assert by_own.quality is not None
+    assert np.sqrt(np.mean(error**2)) == pytest.approx(by_own.quality.rmse)
+
+
+def test_without_the_named_weights_lanczos_decodes_and_a_warning_says_so(by_own: InrVolume) -> None:
+    lanczos = decompress(by_own, upscaler=LanczosUpscaler((4, 4)), device="cpu").voxels
+    with pytest.warns(UserWarning, match="restored by Lanczos, not by SPAN as the file asks for"):
+        np.testing.assert_array_equal(decompress(by_own, device="cpu").voxels, lanczos)
+    said: list[str] = []
+    np.testing.assert_array_equal(decompress(by_own, device="cpu", warn=said.append).voxels, lanczos)
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_embedded_weights_need_no_file_beside_them(
+    own: Path, by_own: InrVolume, as_bytes: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.inr"
+    save(by_own, path, model=own.read_bytes() if as_bytes else own)
+    again = decompress(load(path), weights=[read_model(path)], device="cpu")
+    expected = decompress(by_own, weights=[own], device="cpu")
+    np.testing.assert_array_equal(again.voxels, expected.voxels)
+
+
+def test_another_model_than_the_named_is_not_embedded(by_own: InrVolume, tmp_path: Path) -> None:
+    (tmp_path / "other.safetensors").write_bytes(b"another")
+    with pytest.raises(InrFileError, match="the embedded model is not the upscaler 'span'"):
+        save(by_own, tmp_path / "x.inr", model=tmp_path / "other.safetensors")
+    with pytest.raises(ModelError, match=r"cannot read the weights file .*gone\.safetensors"):
+        save(by_own, tmp_path / "x.inr", model=tmp_path / "gone.safetensors")
+    assert not (tmp_path / "x.inr").exists()
 
 
 def test_measuring_against_another_volume_is_refused(fitted: InrVolume) -> None:

@@ -19,9 +19,8 @@ from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.core.windows import WINDOWS
 from napari_inr_volume.figure import comparison_figure, draw_comparison
 from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
-from napari_inr_volume.superres.model_file import ModelInfo
-from napari_inr_volume.superres.srdensenet import SRDenseNet
-from napari_inr_volume.superres.upscale import LanczosUpscaler, SrDenseNetUpscaler, Upscaler
+from napari_inr_volume.superres.span import Span
+from napari_inr_volume.superres.upscale import LanczosUpscaler, NetworkUpscaler, Upscaler
 
 FACTOR = (4.0, 4.0)
 
@@ -140,14 +139,13 @@ def tiny_settings() -> Settings:
     return Settings(siren=SirenConfig(layers=2, hidden_features=8), fit=FitConfig(steps=3, batch=64))
 
 
-@pytest.mark.parametrize("name", ["lanczos", "srdensenet"])
+@pytest.mark.parametrize("name", ["lanczos", "span"])
 def test_a_compressed_volume_is_drawn_to_a_png(name: str, tmp_path: Path) -> None:
     volume, path = ball(padding=-2000), tmp_path / "compare.png"
     inr = compress(volume, tiny_settings(), device="cpu", upscaler="lanczos")
     upscaler: Upscaler = LanczosUpscaler(FACTOR)
-    if name == "srdensenet":
-        info = ModelInfo(architecture=name, factor=4, training="", sha256="0" * 64, size=1)
-        upscaler = SrDenseNetUpscaler(SRDenseNet(), info, torch.device("cpu"))
+    if name == "span":
+        upscaler = NetworkUpscaler(Span(), torch.device("cpu"))
     measured = measure(volume, inr, upscaler, device="cpu")
     draw_comparison(path, volume, inr, upscaler, measured, z=1, window=WINDOWS["bone"], device="cpu")
     picture = imread(path)

@@ -1,4 +1,4 @@
-"""The command `inr-volume`: compress, decompress, info, compare, series, demo.
+"""The command `inr-volume`: compress, decompress, info, compare, series, train-sr, demo.
 
 Results go to standard output, progress and errors to standard error. Exit codes: 0 done, 2 bad
 input or usage, 130 interrupted.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,10 +37,15 @@ from .core.windows import WindowName, find_window
 from .inr.config import PRESETS, Device, Settings, find_preset
 
 if TYPE_CHECKING:
+    from threading import Event
+
+    from rich.progress import Progress, TaskID
+
     from .codec import Measured
     from .core.volume import Triple, Volume
     from .inr.fit import FitResult
     from .inr.inr_volume import InrVolume
+    from .superres.pairs import Pair
     from .superres.upscale import Upscaler
 
 app = typer.Typer(
@@ -59,10 +65,18 @@ SeriesOption = Annotated[
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU where there is one.")]
 UpscalerOption = Annotated[
-    str, typer.Option(help="What restores the in-plane resolution: auto, lanczos or srdensenet.")
+    str,
+    typer.Option(
+        help="What restores the in-plane resolution: auto, lanczos, srdensenet, span, or a weights file"
+        " of your own (.safetensors)."
+    ),
 ]
 OtherUpscalerOption = Annotated[
-    str | None, typer.Option(help="Another upscaler than the file's: auto, lanczos or srdensenet.")
+    str | None,
+    typer.Option(
+        help="Another upscaler than the file's: auto, lanczos, srdensenet, span, or a weights file"
+        " (.safetensors); decompress takes a weights file only if it is the one that the .inr names."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
@@ -102,6 +116,9 @@ def compress(
     device: DeviceOption = "auto",
     seed: Annotated[int | None, typer.Option(help="Same seed, same file.")] = None,
     upscaler: UpscalerOption = "auto",
+    embed_model: Annotated[
+        bool, typer.Option("--embed-model", help="Put the upscaler's weights into the .inr, if it has any.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fit a network to a CT volume and save it as an .inr."""
@@ -122,9 +139,10 @@ def compress(
         raise typer.Exit(130)
     with slices_bar("measuring") as on_slices:
         inr = codec.pack(volume, settings, result, restore, device=device, on_slices=on_slices)
-    save(inr, output)
+    save(inr, output, model=restore.weights if embed_model and restore.weights else None)
     assert inr.quality is not None
     file_bytes = output.stat().st_size
+    ratios = _ratios(inr, file_bytes, 0 if embed_model else len(restore.weights))
     report = {
         "output": str(output),
         "preset": settings.preset,
@@ -138,16 +156,17 @@ def compress(
         "hr_psnr": inr.quality.hr_psnr,
         "lanczos_psnr": inr.quality.lanczos_psnr,
         "upscaler": inr.upscaler.name,
+        "upscaler_sha256": inr.upscaler.sha256,
         "file_bytes": file_bytes,
         "source_bytes": inr.source_bytes,
-        "ratio": inr.source_bytes / file_bytes,
+        **ratios,
     }
     if as_json:
         print_json(report)
     else:
         peak = _peak(inr)
         out.print(
-            f"{output}: {size(file_bytes)}, {ratio(inr.source_bytes / file_bytes)},"
+            f"{output}: {size(file_bytes)}, {_in_words(ratios)},"
             f" LR {inr.quality.lr_psnr:.2f} dB, reconstruction ({inr.upscaler.name})"
             f" {inr.quality.hr_psnr:.2f} dB ({peak}), {result.steps:,} steps in {result.seconds:.0f} s"
             f" on {where.type}",
@@ -167,13 +186,18 @@ def decompress(
 ) -> None:
     """Reconstruct the volume of an .inr at its full resolution."""
     from . import codec
-    from .io.inr_file import read_inr
+    from .io.inr_file import read_inr, read_model
     from .io.volumes import check_output, write_volume
+    from .superres.upscale import UPSCALERS
 
     started = time.perf_counter()
     check_output(output)
     inr = read_inr(src)
-    restore = _upscaler(inr, upscaler, device)
+    model = read_model(src)
+    restore = _upscaler(inr, model, upscaler, device)
+    own = upscaler is not None and upscaler not in UPSCALERS
+    if own and inr.upscaler.sha256 not in (None, restore.sha256):
+        restore = _named_upscaler(inr, [model, upscaler], device)
     with slices_bar("decoding") as on_slices:
         volume = codec.decompress(inr, upscaler=restore, device=device, on_slices=on_slices)
     with spinner(f"writing {output.name}"):
@@ -184,6 +208,7 @@ def decompress(
         "dtype": volume.voxels.dtype.name,
         "units": volume.units,
         "upscaler": restore.name,
+        "upscaler_sha256": restore.sha256,
         "seconds": time.perf_counter() - started,
     }
     if as_json:
@@ -258,6 +283,107 @@ def series(src: Source, as_json: JsonOption = False) -> None:
     out.print(table, highlight=False)
     skipped = ", ".join(f"{count} {reason}" for reason, count in listing.skipped_by_reason.items())
     out.print(f"skipped: {skipped or 'nothing'}", highlight=False)
+
+
+@app.command("train-sr")
+def train_sr(
+    volumes: Annotated[
+        list[Path], typer.Argument(metavar="SRC...", help="CT volumes to learn from: sources as of compress.")
+    ],
+    output: Annotated[Path, typer.Option(help="The weights file to write, .safetensors.")],
+    validate: Annotated[
+        list[Path], typer.Option(help="A volume to judge by, never learnt from. Give it once or more often.")
+    ],
+    network: Annotated[
+        str, typer.Option(help="srdensenet (the paper's), or span (small, for processors).")
+    ] = "span",
+    steps: Annotated[int, typer.Option(help="Steps of training.")] = 20_000,
+    batch: Annotated[int, typer.Option(help="Patches a step.")] = 16,
+    patch: Annotated[int, typer.Option(help="Length of a patch, in LR voxels.")] = 32,
+    decoded_share: Annotated[
+        float, typer.Option(help="How much of it is LR decoded from fitted SIRENs, 0 to 1.")
+    ] = 0.3,
+    lr: Annotated[float, typer.Option(help="Learning rate at its highest.")] = 1e-3,
+    seed: Annotated[int, typer.Option(help="Where the random numbers start.")] = 0,
+    words: Annotated[
+        str | None, typer.Option(help="What it was trained on, for the weights file; no names by default.")
+    ] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Train a super-resolution network (x4 in the plane) on CT volumes of your own.
+
+    Beside the output a folder of its name (.train) keeps a checkpoint, a log and a plot. Interrupted at any
+    moment, the same command goes on where it was.
+    """
+    from .core.atomic import checked_folder
+    from .inr.device import find_device
+    from .io.volumes import check_output
+    from .superres.model_file import save_weights
+    from .superres.pairs import PatchConfig
+    from .superres.train import TrainConfig, train
+    from .superres.upscale import SUFFIX
+    from .training import write_log
+
+    check_output(output, [SUFFIX])
+    patches = PatchConfig(batch=batch, patch=patch, decoded_share=decoded_share)
+    config = TrainConfig(network=network, steps=steps, learning_rate=lr, patches=patches, seed=seed)
+    folder = checked_folder(output.with_suffix(".train"))
+    with interruptible() as stop:
+        pairs, judged = _training_data(volumes, validate, folder, seed, device, stop)
+        where = find_device(device)
+        with progress_bar(TextColumn("{task.fields[gain]}")) as progress:
+            task = progress.add_task(f"training {network}", total=steps, gain="")
+            training = train(pairs, judged, config, folder / "checkpoint.pt", where, stop=stop)
+            shown = 0
+            while True:
+                try:
+                    record = next(training)
+                except StopIteration as end:
+                    result = end.value
+                    break
+                latest = record.history[-1]
+                gains = ", ".join(f"{score.volume} {score.kind} {score.gain:+.2f}" for score in latest.scores)
+                progress.update(task, completed=record.step, gain=f"loss {record.loss:.3g}")
+                if len(record.history) > shown:
+                    shown = len(record.history)
+                    write_log(folder, record.history)
+                    err.print(f"step {latest.step:,}: dB above Lanczos: {gains}", highlight=False)
+    write_log(folder, result.history)
+    if result.stopped:
+        err.print(
+            f"stopped at step {result.step:,} of {steps:,}; the same command goes on from there",
+            highlight=False,
+        )
+        raise typer.Exit(130)
+    saved = save_weights(
+        output, result.network, training=words or f"{len(volumes)} volumes, {steps:,} steps, seed {seed}"
+    )
+    scores = result.history[-1].scores
+    report = {
+        "output": str(output),
+        "network": network,
+        "sha256": saved.sha256,
+        "file_bytes": saved.size,
+        "steps": result.step,
+        "seconds": result.seconds,
+        "validation": [asdict(score) for score in scores],
+        "log": str(folder / "log.csv"),
+    }
+    if as_json:
+        print_json(report)
+        return
+    out.print(
+        f"{output}: {network}, {size(saved.size)}, {result.step:,} steps in {result.seconds / 60:.1f} min",
+        highlight=False,
+    )
+    print_rows(
+        (
+            f"{score.volume}, {score.kind} LR",
+            f"PSNR {decibels(score.psnr)} (range), Lanczos {decibels(score.lanczos_psnr)}",
+        )
+        for score in scores
+    )
 
 
 @app.command()
@@ -382,6 +508,29 @@ def _keep_partial(result: FitResult, output: Path) -> bool:
     return typer.confirm(f"{reached}; save it to {output}?", default=True, err=True)
 
 
+def _training_data(
+    volumes: list[Path], validate: list[Path], folder: Path, seed: int, device: Device, stop: Event
+) -> tuple[list[Pair], list[Pair]]:
+    """Read the volumes and prepare what a network learns from, and what it is judged by."""
+    from .training import training_pairs, validation_pairs, volume_names
+
+    names = iter(volume_names([*volumes, *validate]))
+    pairs: list[Pair] = []
+    judged: list[Pair] = []
+    for paths, prepare, kept in ((volumes, training_pairs, pairs), (validate, validation_pairs, judged)):
+        for path, name in zip(paths, names, strict=False):
+            volume = _read(path, None)
+            with progress_bar() as progress:
+                task = progress.add_task(name, total=None)
+                tell = partial(_describe, progress, task)
+                kept += prepare(name, volume, folder, seed, device=device, stop=stop, tell=tell)
+    return pairs, judged
+
+
+def _describe(progress: Progress, task: TaskID, words: str) -> None:
+    progress.update(task, description=words)
+
+
 def _compare(
     volume: Volume,
     inr: InrVolume,
@@ -395,17 +544,21 @@ def _compare(
     """Measure an .inr against its original, write the picture, and return the figures."""
     from .codec import measure
     from .figure import draw_comparison
+    from .io.inr_file import read_model
 
     started = time.perf_counter()
     z = volume.shape[0] // 2 if z is None else z
     if not 0 <= z < volume.shape[0]:
         raise InrError(f"--slice must be from 0 to {volume.shape[0] - 1}, got {z}")
-    restore = _upscaler(inr, upscaler, device)
+    model = read_model(inr_path)
+    restore = _upscaler(inr, model, upscaler, device)
     shown = find_window(window, volume)
     with slices_bar("decoding and comparing") as on_slices:
         measured = measure(volume, inr, restore, device=device, window=shown, on_slices=on_slices)
     draw_comparison(figure, volume, inr, restore, measured, z=z, window=shown, device=device)
-    return _figures(measured, inr, inr_path.stat().st_size, restore.model_bytes) | {
+    more = 0 if restore.weights == model else len(restore.weights)
+    return _figures(measured, inr, inr_path.stat().st_size, more) | {
+        "upscaler_sha256": restore.sha256,
         "window": str(measured.reconstruction.window),
         "units": inr.units,
         "peak": inr.intensity_range[1] - inr.intensity_range[0],
@@ -414,13 +567,38 @@ def _compare(
     }
 
 
-def _upscaler(inr: InrVolume, name: str | None, device: Device) -> Upscaler:
-    """Return the upscaler of this name, or the one that the file names, with the very weights it names."""
+def _upscaler(inr: InrVolume, model: bytes | None, chosen: str | None, device: Device) -> Upscaler:
+    """Return the upscaler that is chosen, or else the one that the .inr names, with the weights it embeds."""
     from .superres.upscale import find_upscaler
 
-    if name is not None:
-        return find_upscaler(name, inr.factor[1:], device=device)
-    return find_upscaler(inr.upscaler.name, inr.factor[1:], sha256=inr.upscaler.sha256, device=device)
+    if chosen is not None:
+        return find_upscaler(chosen, inr.factor[1:], device=device)
+    return _named_upscaler(inr, [model], device)
+
+
+def _named_upscaler(inr: InrVolume, weights: list[bytes | str | None], device: Device) -> Upscaler:
+    """Return the upscaler that the .inr names; if it cannot be had, Lanczos, and a word on standard error."""
+    from .superres.upscale import find_restorer
+
+    def warn(words: str) -> None:
+        err.print(f"inr-volume: {words}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+    return find_restorer(inr, warn, weights=weights, device=device)
+
+
+def _ratios(inr: InrVolume, file_bytes: int, model_bytes: int) -> dict[str, float]:
+    """Return stored pixels over bytes of the file; and with the model that it needs and does not embed."""
+    return {
+        "ratio": inr.source_bytes / file_bytes,
+        "ratio_with_model": inr.source_bytes / (file_bytes + model_bytes),
+    }
+
+
+def _in_words(ratios: dict[str, Any]) -> str:
+    words = ratio(ratios["ratio"])
+    if ratios["ratio_with_model"] != ratios["ratio"]:
+        words += f" ({ratio(ratios['ratio_with_model'])} with the SR model's bytes)"
+    return words
 
 
 def _figures(measured: Measured, inr: InrVolume, file_bytes: int, model_bytes: int) -> dict[str, Any]:
@@ -428,8 +606,7 @@ def _figures(measured: Measured, inr: InrVolume, file_bytes: int, model_bytes: i
     return {
         "file_bytes": file_bytes,
         "source_bytes": inr.source_bytes,
-        "ratio": inr.source_bytes / file_bytes,
-        "ratio_with_model": inr.source_bytes / (file_bytes + model_bytes),
+        **_ratios(inr, file_bytes, model_bytes),
         "lr_psnr": measured.lr_psnr,
         "hr_psnr": hr.psnr,
         "lanczos_psnr": lanczos.psnr,
@@ -449,15 +626,9 @@ def _print_comparison(report: dict[str, Any], as_json: bool) -> None:
         print_json(report)
         return
     peak, units = f"range, peak {report['peak']:,.0f} {report['units']}", report["units"]
-    ratios = ratio(report["ratio"])
-    if report["ratio_with_model"] != report["ratio"]:
-        ratios += f" ({ratio(report['ratio_with_model'])} with the SR model's bytes)"
     rows = [
         ("file", f"{size(report['file_bytes'])} for {size(report['source_bytes'])} of stored pixels"),
-        (
-            "ratio",
-            ratios,
-        ),
+        ("ratio", _in_words(report)),
         ("LR fit", f"PSNR {decibels(report['lr_psnr'])} ({peak})"),
         ("Lanczos alone", f"PSNR {decibels(report['lanczos_psnr'])} ({peak})"),
         ("reconstruction", f"PSNR {decibels(report['hr_psnr'])} ({peak}), by {report['upscaler']}"),

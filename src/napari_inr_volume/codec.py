@@ -6,8 +6,10 @@ network is fitted, `pack` makes the `InrVolume`, `measure` says how good it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
+from os import PathLike
 from threading import Event
 from typing import Any
 
@@ -26,7 +28,7 @@ from .inr.decode import LrDecoder
 from .inr.device import find_device
 from .inr.fit import FitProgress, FitResult, LrSamples, errors_in_words, fit
 from .inr.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
-from .superres.upscale import LanczosUpscaler, Upscaler, find_upscaler
+from .superres.upscale import LanczosUpscaler, Upscaler, find_restorer, find_upscaler
 
 CODING = "fp16"  # of the weights, see `coding.weights`
 SLICES_AT_ONCE = 8  # slices decoded together: enough work for a GPU, little memory
@@ -61,7 +63,7 @@ def compress(
     settings: Settings | str = "default",
     *,
     device: Device = "auto",
-    upscaler: str = "auto",
+    upscaler: str | PathLike[str] = "auto",
     on_progress: Callable[[FitProgress], None] | None = None,
     stop: Event | None = None,
 ) -> InrVolume:
@@ -76,7 +78,8 @@ def compress(
     device
         Where to fit; `auto` takes a GPU where there is one.
     upscaler
-        What restores the in-plane resolution: `auto`, `lanczos` or `srdensenet`.
+        What restores the in-plane resolution: `auto`, `lanczos`, `srdensenet`, `span`, or the path of a
+        weights file of your own (.safetensors).
     on_progress
         Called about ten times a second while fitting.
     stop
@@ -103,18 +106,20 @@ def decompress(
     inr: InrVolume,
     *,
     upscaler: Upscaler | None = None,
+    weights: Iterable[str | PathLike[str] | bytes | None] = (),
     device: Device = "auto",
     on_slices: OnSlices | None = None,
+    warn: Callable[[str], object] = warnings.warn,
 ) -> Volume:
     """Reconstruct the volume: voxels (z, y, x) in the original's units and dtype, at its full resolution.
 
-    `upscaler` replaces the one the `InrVolume` names. Where the original had padding, the reconstruction
-    has its lowest intensity. Raises InrFileError on damaged weights, ModelError if the super-resolution
-    network that it names cannot be had.
+    The super-resolution network that the `InrVolume` names is taken with the weights of that SHA-256: from
+    `weights`, which are weights files of your own, or what `io.inr_file.read_model` found embedded in the
+    `.inr`; or from those that ship. Without them Lanczos restores, and `warn` is told so. `upscaler`
+    replaces what the `InrVolume` names. Where the original had padding, the reconstruction has its lowest
+    intensity. Raises InrFileError on damaged weights of the fit.
     """
-    restore = upscaler or find_upscaler(
-        inr.upscaler.name, inr.factor[1:], sha256=inr.upscaler.sha256, device=device
-    )
+    restore = upscaler or find_restorer(inr, warn, weights=weights, device=device)
     voxels = np.empty(inr.geometry.shape, dtype=inr.dtype)
     for z, _, hr in decode_slices(inr, restore, device=device):
         voxels[z] = hr

@@ -21,12 +21,14 @@ from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_inr_volume import codec
 from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.inr.inr_volume import UpscalerRef
 from napari_inr_volume.io.dicom_export import write_dicom_series
 from napari_inr_volume.io.inr_file import read_inr, write_inr
 from napari_inr_volume.io.volumes import read_volume
 from napari_inr_volume.plugin import commands, dialogs, lazy
 from napari_inr_volume.plugin.layers import volume_of
 from napari_inr_volume.plugin.lazy import SliceCache
+from napari_inr_volume.plugin.settings import OWN_WEIGHTS, remember
 
 pytestmark = pytest.mark.gui
 
@@ -202,6 +204,27 @@ def test_viewer_closed_while_loading_leaves_nothing_running(
     choose("Open CT folder...")
     viewer.close()
     finished()
+
+
+@pytest.mark.parametrize("place", ["embedded", "chosen last", "nowhere"])
+def test_export_uses_the_weights_that_the_file_names_or_says_that_it_has_none(
+    viewer, choose, finished, make_inr, make_weights, tmp_path, monkeypatch, place: str
+) -> None:
+    weights, path, output = tmp_path / "mine.safetensors", tmp_path / "own.inr", tmp_path / "own.npy"
+    info = make_weights(weights)
+    inr = make_inr(upscaler=UpscalerRef(name="span", sha256=info.sha256))
+    write_inr(inr, path, model=info.data if place == "embedded" else None)
+    if place == "chosen last":
+        remember({OWN_WEIGHTS: str(weights)})
+    viewer.open(str(path), plugin=PLUGIN)
+    notification_manager.records.clear()
+    monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: output)
+    choose("Export reconstruction...")
+    finished()
+    told = [record.message for record in notification_manager.records if record.severity.name == "WARNING"]
+    assert len(told) == (1 if place == "nowhere" else 0)
+    restored = codec.decompress(inr, weights=[] if told else [weights], device="cpu", warn=lambda _: None)
+    np.testing.assert_allclose(np.load(output), restored.voxels, atol=1)
 
 
 # Saving and opening in a window

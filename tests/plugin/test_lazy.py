@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import gc
-import re
 import weakref
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -21,8 +20,9 @@ from napari_inr_volume.core.errors import InrError
 from napari_inr_volume.inr.decode import LrDecoder
 from napari_inr_volume.inr.inr_volume import UpscalerRef
 from napari_inr_volume.plugin.layers import add_layer, carried, hr_layer, lr_layer
-from napari_inr_volume.plugin.lazy import SliceCache, find_restorer, hr_array, inr_layers, lr_array
-from napari_inr_volume.superres.upscale import LanczosUpscaler
+from napari_inr_volume.plugin.lazy import SliceCache, hr_array, inr_layers, lr_array, stutters
+from napari_inr_volume.superres.model_file import NETWORKS, ModelInfo
+from napari_inr_volume.superres.upscale import LanczosUpscaler, NetworkUpscaler
 
 Plane = NDArray[np.int16]
 
@@ -32,10 +32,6 @@ def plane_of(z: int) -> Plane:
 
 
 PLANE_BYTES = plane_of(0).nbytes
-
-
-def silent(words: str) -> None:
-    pytest.fail(f"nothing was to be said, but: {words}")
 
 
 class Counting(LanczosUpscaler):
@@ -245,22 +241,33 @@ def test_layers_carry_the_network_to_be_saved_again(make_inr, viewer: ViewerMode
 # The upscaler
 
 
-def test_upscaler_that_the_file_names_is_taken_without_a_word(make_inr) -> None:
-    assert find_restorer(make_inr(), "cpu", silent).name == "lanczos"
+def network(info: ModelInfo, make_network) -> NetworkUpscaler:
+    return NetworkUpscaler(make_network(info.architecture), torch.device("cpu"), info)
 
 
-@pytest.mark.parametrize(
-    ("model", "words"),
-    [
-        pytest.param(None, "SRDenseNet abababababab does not ship", id="not shipped"),
-        pytest.param(b"not weights", "SHA-256 .* is not abababababab", id="embedded, but another"),
-    ],
-)
-def test_missing_super_resolution_model_falls_back_to_lanczos_in_words(make_inr, model, words) -> None:
+@pytest.mark.parametrize("architecture", NETWORKS)
+def test_layer_names_the_network_that_restores_it(
+    make_inr, make_weights, make_network, architecture, tmp_path
+):
+    info = make_weights(tmp_path / "mine.safetensors", architecture)
+    inr = make_inr(upscaler=UpscalerRef(name=architecture, sha256=info.sha256))
+    _, hr = inr_layers(LrDecoder(inr, "cpu"), network(info, make_network), "x")
+    assert hr[1]["name"] == f"x [{NETWORKS[architecture].title} 37.9 dB]"
+
+
+def test_layer_restored_by_lanczos_instead_has_the_figure_of_lanczos(make_inr) -> None:
     inr = make_inr(upscaler=UpscalerRef(name="srdensenet", sha256="ab" * 32))
-    said: list[str] = []
-    upscaler = find_restorer(inr, "cpu", said.append, model=model)
-    _, hr = inr_layers(LrDecoder(inr, "cpu"), upscaler, "x")
+    _, hr = inr_layers(LrDecoder(inr, "cpu"), LanczosUpscaler((4, 4)), "x")
     assert hr[1]["name"] == "x [Lanczos 36.5 dB]"  # what the file says of Lanczos, not of SRDenseNet
-    assert len(said) == 1
-    assert re.match(f"The reconstruction is restored by Lanczos, not by SRDenseNet .*{words}", said[0])
+
+
+def test_scrolling_waits_for_srdensenet_on_a_cpu_and_for_nothing_else(
+    make_inr, make_weights, make_network, tmp_path
+) -> None:
+    decoder = LrDecoder(make_inr(), "cpu")
+    slow = {
+        name: stutters(decoder, network(make_weights(tmp_path / "w.safetensors", name), make_network))
+        for name in NETWORKS
+    }
+    assert slow == {"srdensenet": True, "span": False}
+    assert not stutters(decoder, LanczosUpscaler((4, 4)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,12 +16,17 @@ from napari_inr_volume.plugin import predict
 
 
 @pytest.mark.parametrize("hidden", [8, 64])
-def test_predicted_size_is_that_of_the_file_to_within_2_percent(hidden: int) -> None:
+@pytest.mark.parametrize("upscaler", ["lanczos", "span"])
+def test_predicted_size_is_that_of_the_file_to_within_2_percent(
+    hidden: int, upscaler: str, shipped: Path, make_weights
+) -> None:
+    make_weights(shipped / "span.safetensors")
     volume = head_phantom((8, 32, 32))
     short = replace(find_preset("default").fit, steps=5)
     settings = Settings(siren=SirenConfig(layers=3, hidden_features=hidden), fit=short)
-    file = to_bytes(codec.compress(volume, settings, device="cpu"))
-    assert predict.predicted_bytes(volume, settings) == pytest.approx(len(file), rel=0.02, abs=60)
+    file = to_bytes(codec.compress(volume, settings, device="cpu", upscaler=upscaler))
+    predicted = predict.predicted_bytes(volume, settings, upscaler)
+    assert predicted == pytest.approx(len(file), rel=0.02, abs=40)
 
 
 def test_speed_depends_on_network_batch_and_device_not_on_steps_or_seed() -> None:

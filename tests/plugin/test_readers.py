@@ -29,6 +29,7 @@ from napari_inr_volume.plugin.readers import (
     read_dicom_layers,
     read_inr_layers,
 )
+from napari_inr_volume.plugin.settings import OWN_WEIGHTS, remember
 from napari_inr_volume.superres.upscale import LanczosUpscaler
 
 PLUGIN = "napari-inr-volume"
@@ -116,7 +117,7 @@ def test_model_embedded_in_the_file_is_used(viewer: ViewerModel, sr_inr_path: Pa
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_reconstruction_that_takes_seconds_a_slice_is_not_decoded_on_the_ui_thread(
+def test_reconstruction_that_makes_scrolling_wait_is_not_decoded_on_the_ui_thread(
     viewer: ViewerModel, plugin_settings, sr_inr_path: Path, monkeypatch, asynchronous: bool
 ) -> None:
     get_plugin_settings(PLUGIN).fit.device = "cpu"
@@ -133,6 +134,50 @@ def test_missing_super_resolution_model_is_told(viewer: ViewerModel, make_inr, t
     (told,) = notification_manager.records
     assert told.message.startswith("The reconstruction is restored by Lanczos, not by SRDenseNet")
     assert (hr.name, hr.visible) == ("x [Lanczos 36.5 dB]", True)
+
+
+@pytest.fixture
+def own_inr_path(make_inr, make_weights, tmp_path: Path) -> Path:
+    """An `.inr` that names the weights in mine.safetensors; other.safetensors holds others."""
+    info = make_weights(tmp_path / "mine.safetensors", "span", seed=1)
+    make_weights(tmp_path / "other.safetensors", "span", seed=2)
+    write_inr(make_inr(upscaler=UpscalerRef(name="span", sha256=info.sha256)), tmp_path / "own.inr")
+    return tmp_path / "own.inr"
+
+
+def test_own_weights_chosen_last_restore_a_file_that_names_them(
+    viewer: ViewerModel, plugin_settings, own_inr_path: Path
+) -> None:
+    own = own_inr_path.with_name("mine.safetensors")
+    remember({OWN_WEIGHTS: str(own)})
+    notification_manager.records.clear()
+    _, hr = viewer.open(str(own_inr_path), plugin=PLUGIN)
+    assert notification_manager.records == []
+    assert (hr.name, hr.visible) == ("own [SPAN 37.9 dB]", True)
+    expected = codec.decompress(read_inr(own_inr_path), weights=[own], device="cpu")
+    np.testing.assert_allclose(np.asarray(hr.data[4]), expected.voxels[4], atol=1)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ("", "give the weights file it was made with."),
+        ("other.safetensors", "other.safetensors: SHA-256 "),
+        ("gone.safetensors", "gone.safetensors: No such file"),
+    ],
+    ids=["none chosen", "another chosen", "chosen and gone"],
+)
+def test_file_whose_own_weights_are_not_at_hand_is_shown_by_lanczos_and_it_is_said(
+    viewer: ViewerModel, plugin_settings, own_inr_path: Path, chosen: str, said: str
+) -> None:
+    remember({OWN_WEIGHTS: str(own_inr_path.with_name(chosen)) if chosen else ""})
+    notification_manager.records.clear()
+    _, hr = viewer.open(str(own_inr_path), plugin=PLUGIN)
+    (told,) = notification_manager.records
+    assert told.severity.name == "WARNING"
+    assert told.message.startswith("The reconstruction is restored by Lanczos, not by SPAN")
+    assert said in told.message
+    assert hr.name == "own [Lanczos 36.5 dB]"
 
 
 # DICOM

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -8,9 +9,11 @@ from npe2 import PluginManifest
 
 from napari_inr_volume.inr.config import PRESETS, Device
 from napari_inr_volume.plugin.settings import (
+    OWN_WEIGHTS,
     PLUGIN,
     Preferences,
     load_last_used,
+    own_weights,
     preferences,
     remember,
 )
@@ -49,6 +52,15 @@ def test_last_used_settings_are_remembered_in_napari_s_file(stored) -> None:
     remember(used)
     assert load_last_used() == used
     assert "last_used" in stored.config_path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("used", "path"),
+    [({}, None), ({OWN_WEIGHTS: ""}, None), ({OWN_WEIGHTS: 3}, None), ({OWN_WEIGHTS: "a/b"}, Path("a/b"))],
+)
+def test_own_weights_are_remembered_as_a_path(stored, used: dict[str, object], path: Path | None) -> None:
+    remember(used)
+    assert own_weights() == path
 
 
 def test_nothing_was_used_before(stored) -> None:

@@ -101,7 +101,9 @@ def test_the_expected_hash_is_accepted_and_another_refused(file: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        pytest.param({"architecture": "span"}, "is for span x4", id="other architecture"),
+        pytest.param(
+            {"architecture": "edsr"}, "is for edsr x4; only srdensenet and span", id="other architecture"
+        ),
         pytest.param({"factor": 2}, "is for srdensenet x2", id="other factor"),
         pytest.param({"factor": None}, "damaged or not a weights file", id="no factor"),
     ],
@@ -210,7 +212,8 @@ def test_shipped_models_are_named_after_their_files(tmp_path: Path, monkeypatch:
     assert available_models() == {"a": tmp_path / "a.safetensors", "b": tmp_path / "b.safetensors"}
 
 
-@pytest.mark.parametrize("name", available_models())
+@pytest.mark.parametrize("name", available_models())  # none until they were trained
 def test_a_shipped_model_loads_and_says_what_it_was_trained_on(name: str) -> None:
-    _, info = load_weights(available_models()[name])
+    network, info = load_weights(available_models()[name])
+    assert network.architecture == name
     assert info.training

@@ -1,7 +1,8 @@
-"""Upscalers: where voxels come to lie, what tiles may change, and which upscaler is chosen."""
+"""Upscalers: where voxels come to lie, what happens without memory, and which upscaler is chosen."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,38 +13,25 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_inr_volume.coding.weights import encode_weights
 from napari_inr_volume.core.errors import ModelError
-from napari_inr_volume.core.resample import resample_plane
-from napari_inr_volume.superres import model_file
-from napari_inr_volume.superres.model_file import ModelInfo, load_weights, save_weights
+from napari_inr_volume.core.volume import Geometry
+from napari_inr_volume.inr.config import SirenConfig
+from napari_inr_volume.inr.inr_volume import FitRecord, InrVolume, UpscalerRef
+from napari_inr_volume.inr.siren import Siren
+from napari_inr_volume.superres import upscale
+from napari_inr_volume.superres.model_file import NETWORKS, ModelInfo
 from napari_inr_volume.superres.srdensenet import SRDenseNet
-from napari_inr_volume.superres.upscale import LanczosUpscaler, SrDenseNetUpscaler, find_upscaler
+from napari_inr_volume.superres.upscale import (
+    LanczosUpscaler,
+    NetworkUpscaler,
+    find_restorer,
+    find_upscaler,
+)
 
 CPU = torch.device("cpu")
-INFO = ModelInfo(architecture="srdensenet", factor=4, training="none", sha256="f" * 64, size=5)
-TILE_TOLERANCE = 1e-5  # of the intensity range, as SrDenseNetUpscaler states it
 
-
-def random_network(seed: int = 0) -> SRDenseNet:
-    """A network that adds something, of the size of the intensities."""
-    torch.manual_seed(seed)
-    network = SRDenseNet()
-    torch.nn.init.normal_(network.reconstruction.weight, std=0.02)
-    return network
-
-
-@pytest.fixture(scope="module")
-def network() -> SRDenseNet:
-    return random_network()
-
-
-@pytest.fixture
-def no_shipped_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A package without weights, to which a test may add some; returns their folder."""
-    folder = tmp_path / "shipped"
-    folder.mkdir()
-    monkeypatch.setattr(model_file, "SHIPPED", folder)
-    return folder
+MakeWeights = Callable[..., ModelInfo]
 
 
 def random_lr(*shape: int) -> NDArray[np.float32]:
@@ -81,136 +69,230 @@ def test_an_lr_that_hangs_over_the_end_is_cropped_there() -> None:
     np.testing.assert_array_equal(LanczosUpscaler((4.0, 4.0))(lr, (18, 17)), whole[:, :18, :17])
 
 
-# SRDenseNet
-
-
-def test_a_fresh_network_gives_exactly_lanczos() -> None:
-    lr = random_lr(2, 6, 7)
-    hr = SrDenseNetUpscaler(SRDenseNet(), INFO, CPU)(lr, (23, 28))
-    np.testing.assert_array_equal(hr, LanczosUpscaler((4.0, 4.0))(lr, (23, 28)))
-
-
-def test_a_network_adds_its_output_to_lanczos(network: SRDenseNet) -> None:
-    lr = random_lr(2, 6, 7)
-    hr = SrDenseNetUpscaler(network, INFO, CPU)(lr, (22, 27))
-    with torch.inference_mode():
-        added = network(torch.from_numpy(lr)[:, None])[:, 0, :22, :27].numpy()
-    lanczos = np.stack([resample_plane(plane, (22, 27), (0.25, 0.25)) for plane in lr])
-    assert np.abs(added).max() > 0.1
-    np.testing.assert_allclose(hr, lanczos + added, atol=TILE_TOLERANCE)
-
-
-@pytest.mark.parametrize("shape", [(3, 150), (150, 3)], ids=["wide", "high"])
-def test_tile_size_moves_no_voxel_beyond_the_tolerance(network: SRDenseNet, shape: tuple[int, int]) -> None:
-    lr, hr_shape = random_lr(1, *shape), (4 * shape[0] - 1, 4 * shape[1] - 3)
-    whole = SrDenseNetUpscaler(network, INFO, CPU, tile=150)(lr, hr_shape)
-    for tile in (64, 37):
-        tiled = SrDenseNetUpscaler(network, INFO, CPU, tile=tile)(lr, hr_shape)
-        np.testing.assert_allclose(tiled, whole, rtol=0, atol=TILE_TOLERANCE)
-
-
-def test_tiles_meet_on_both_axes(network: SRDenseNet) -> None:
-    lr = random_lr(1, 10, 11)
-    whole = SrDenseNetUpscaler(network, INFO, CPU)(lr, (40, 44))
-    tiled = SrDenseNetUpscaler(network, INFO, CPU, tile=6)(lr, (40, 44))
-    np.testing.assert_allclose(tiled, whole, rtol=0, atol=TILE_TOLERANCE)
+# Memory
 
 
 class HungryNetwork(SRDenseNet):
     """Runs out of memory on more than so many voxels, as a small GPU would."""
 
-    def __init__(self, most: int, message: str = "CUDA out of memory. Tried to allocate 2 GiB") -> None:
+    def __init__(
+        self,
+        most: int,
+        message: str = "CUDA out of memory. Tried to allocate 2 GiB",
+        seen: Callable[[int], None] = lambda width: None,
+    ) -> None:
         super().__init__()
-        self.most, self.message = most, message
-        self.sizes: list[tuple[int, ...]] = []
+        self.most, self.message, self.seen = most, message, seen
 
     def restore(self, features: Tensor) -> Tensor:
-        self.sizes.append(tuple(features.shape[2:]))
+        self.seen(features.shape[3])
         if features.shape[2] * features.shape[3] > self.most:
             raise RuntimeError(self.message)
         return super().restore(features)
 
 
 def test_tiles_shrink_until_memory_suffices_and_stay_so() -> None:
-    network = HungryNetwork(most=4 * 40)
+    sizes: list[int] = []  # told by a function: the upscaler keeps a copy of the network
+    network = HungryNetwork(most=4 * 40, seen=sizes.append)
     lr = random_lr(2, 4, 70)
-    upscaler = SrDenseNetUpscaler(network, INFO, CPU, tile=128)
+    upscaler = NetworkUpscaler(network, CPU, tile=128)
     hr = upscaler(lr, (16, 280))
     np.testing.assert_array_equal(hr, LanczosUpscaler((4.0, 4.0))(lr, (16, 280)))
     assert upscaler.tile == 32
-    assert [width for _, width in network.sizes] == [70, 65] + 2 * [33, 34, 7]
+    assert sizes == [70, 65] + 2 * [33, 34, 7]
 
 
 def test_too_little_memory_for_any_tile_is_an_error_of_ours() -> None:
-    upscaler = SrDenseNetUpscaler(HungryNetwork(most=1), INFO, CPU, tile=64)
+    upscaler = NetworkUpscaler(HungryNetwork(most=1), CPU, tile=64)
     with pytest.raises(ModelError, match="ran out of memory at tiles of 32 voxels; choose the CPU or"):
         upscaler(random_lr(1, 4, 4), (16, 16))
 
 
 def test_another_failure_of_the_device_is_an_error_of_ours() -> None:
-    upscaler = SrDenseNetUpscaler(HungryNetwork(most=1, message="device lost\nmore"), INFO, CPU)
-    with pytest.raises(ModelError, match=r"SRDenseNet failed on cpu: device lost$"):
+    upscaler = NetworkUpscaler(HungryNetwork(most=1, message="device lost\nmore"), CPU)
+    with pytest.raises(ModelError, match=r"srdensenet failed on cpu: device lost$"):
         upscaler(random_lr(1, 4, 4), (16, 16))
 
 
 # The choice
 
 
-@pytest.mark.usefixtures("no_shipped_models")
-def test_auto_is_lanczos_as_long_as_no_weights_ship() -> None:
+def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the choice be made as where there is a GPU; meta is a device of torch that computes nothing."""
+    monkeypatch.setattr(upscale, "find_device", lambda name: torch.device("meta"))
+
+
+def test_auto_is_span_on_a_cpu_and_srdensenet_on_a_gpu(
+    shipped: Path, make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    infos = {name: make_weights(shipped / f"{name}.safetensors", name) for name in NETWORKS}
+    upscaler = find_upscaler("auto", (4.0, 4.0), device="cpu")
+    assert (upscaler.name, upscaler.sha256) == ("span", infos["span"].sha256)
+    on_a_gpu(monkeypatch)
     upscaler = find_upscaler("auto", (4.0, 4.0))
-    assert (upscaler.name, upscaler.sha256, upscaler.model_bytes) == ("lanczos", None, 0)
+    assert (upscaler.name, upscaler.sha256) == ("srdensenet", infos["srdensenet"].sha256)
 
 
-@pytest.mark.usefixtures("no_shipped_models")
-def test_srdensenet_without_weights_is_refused_in_words() -> None:
-    with pytest.raises(ModelError, match="no trained SRDenseNet weights ship with this version; use the"):
-        find_upscaler("srdensenet", (4.0, 4.0))
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_is_had_by_its_name_with_the_weights_that_ship(
+    name: str, shipped: Path, make_weights: MakeWeights
+) -> None:
+    info = make_weights(shipped / f"{name}.safetensors", name)
+    upscaler = find_upscaler(name, (4.0, 4.0), device="cpu")
+    assert (upscaler.name, upscaler.sha256, upscaler.weights) == (name, info.sha256, info.data)
 
 
-def test_auto_is_srdensenet_once_weights_ship(no_shipped_models: Path, network: SRDenseNet) -> None:
-    info = save_weights(no_shipped_models / "ct.safetensors", network, training="chests")
-    for name in ("auto", "srdensenet"):
+@pytest.mark.usefixtures("shipped")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_whose_weights_are_missing_is_refused_and_auto_is_lanczos(name: str) -> None:
+    with pytest.raises(ModelError, match=f"weights of {NETWORKS[name].title} are missing .* lanczos"):
+        find_upscaler(name, (4.0, 4.0), device="cpu")
+    upscaler = find_upscaler("auto", (4.0, 4.0), device="cpu")
+    assert (upscaler.name, upscaler.sha256, upscaler.weights) == ("lanczos", None, b"")
+
+
+@pytest.mark.usefixtures("shipped")
+@pytest.mark.parametrize("suffix", [".safetensors", ".SafeTensors"])
+def test_a_weights_file_is_applied_by_its_path(
+    suffix: str, make_weights: MakeWeights, tmp_path: Path
+) -> None:
+    path = tmp_path / f"mine{suffix}"
+    info = make_weights(path, "span")
+    for name in (path, str(path)):
         upscaler = find_upscaler(name, (4.0, 4.0), device="cpu")
-        assert (upscaler.name, upscaler.sha256, upscaler.model_bytes) == (
-            "srdensenet",
-            info.sha256,
-            info.size,
-        )
-
-
-def test_shipped_weights_are_found_by_their_hash(no_shipped_models: Path, network: SRDenseNet) -> None:
-    save_weights(no_shipped_models / "a.safetensors", network, training="chests")
-    second = save_weights(no_shipped_models / "b.safetensors", network, training="heads")
-    assert find_upscaler("srdensenet", (4.0, 4.0), sha256=second.sha256).sha256 == second.sha256
-    for name in ("auto", "srdensenet"):
-        with pytest.raises(ModelError, match="SRDenseNet 000000000000 does not ship with this version"):
-            find_upscaler(name, (4.0, 4.0), sha256="0" * 64)
-
-
-@pytest.mark.usefixtures("no_shipped_models")
-def test_a_weights_file_is_applied_and_its_hash_checked(network: SRDenseNet, tmp_path: Path) -> None:
-    path = tmp_path / "mine.safetensors"
-    info = save_weights(path, network, training="mine")
+        assert (upscaler.name, upscaler.sha256, upscaler.weights) == ("span", info.sha256, info.data)
     lr = random_lr(1, 5, 5)
-    upscaler = find_upscaler("auto", (4.0, 4.0), model_path=path, device="cpu")
-    assert upscaler.sha256 == info.sha256
-    expected = SrDenseNetUpscaler(load_weights(path)[0], info, CPU)(lr, (20, 20))
-    np.testing.assert_array_equal(upscaler(lr, (20, 20)), expected)
-    with pytest.raises(ModelError, match="the one asked for"):
-        find_upscaler("srdensenet", (4.0, 4.0), model_path=path, sha256="0" * 64)
+    assert np.abs(upscaler(lr, (20, 20)) - LanczosUpscaler((4, 4))(lr, (20, 20))).max() > 0.05
+
+
+def test_a_weights_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    with pytest.raises(ModelError, match=r"cannot read the weights file .*mine\.safetensors: No such file"):
+        find_upscaler(path, (4.0, 4.0))
+    path.write_bytes(b"hello")
+    with pytest.raises(ModelError, match=r"mine\.safetensors is damaged or not a weights file"):
+        find_upscaler(path, (4.0, 4.0))
 
 
 @pytest.mark.parametrize("factor", [(2.0, 2.0), (4.0, 3.0), (1.0, 1.0)])
-def test_srdensenet_is_refused_and_auto_is_lanczos_for_other_factors(
-    factor: tuple[float, float], no_shipped_models: Path, network: SRDenseNet
+def test_networks_are_refused_and_auto_is_lanczos_for_other_factors(
+    factor: tuple[float, float], shipped: Path, make_weights: MakeWeights
 ) -> None:
-    save_weights(no_shipped_models / "ct.safetensors", network, training="chests")
+    path = shipped / "span.safetensors"
+    make_weights(path)
     assert find_upscaler("auto", factor).name == "lanczos"
-    with pytest.raises(ModelError, match="restores a factor of 4 x 4 in the plane, not"):
-        find_upscaler("srdensenet", factor)
+    for name in ("span", path):
+        with pytest.raises(ModelError, match=r"^span.* restores a factor of 4 x 4 in the plane, not"):
+            find_upscaler(name, factor)
 
 
-def test_an_unknown_upscaler_is_refused_with_the_names_there_are() -> None:
-    with pytest.raises(ModelError, match="no upscaler 'bicubic'; choose one of auto, lanczos, srdensenet"):
+def test_an_unknown_upscaler_is_refused_with_what_there_is() -> None:
+    allowed = "choose one of auto, lanczos, srdensenet, span, or a .safetensors file"
+    with pytest.raises(ModelError, match=f"no upscaler 'bicubic'; {allowed}"):
         find_upscaler("bicubic", (4.0, 4.0))
+
+
+# The upscaler that an .inr names
+
+
+def inr_of(info: ModelInfo | None, factor: tuple[float, float, float] = (1.0, 4.0, 4.0)) -> InrVolume:
+    """Return an `.inr` whose upscaler has these weights."""
+    siren = SirenConfig(layers=1, hidden_features=2)
+    return InrVolume(
+        siren=siren,
+        coding="fp16",
+        payload=encode_weights(Siren(siren, 0).weights(), siren.shapes, "fp16"),
+        geometry=Geometry(shape=(2, 8, 8), spacing=(1.0, 1.0, 1.0)),
+        factor=factor,
+        intensity_range=(0.0, 1.0),
+        units="raw",
+        dtype="float32",
+        padding=None,
+        source_bytes=512,
+        upscaler=UpscalerRef() if info is None else UpscalerRef(name=info.architecture, sha256=info.sha256),
+        fit=FitRecord(preset="default", steps=1, seed=0),
+        quality=None,
+        software="a test",
+    )
+
+
+def silent(words: str) -> None:
+    raise AssertionError(words)
+
+
+@pytest.fixture
+def info(make_weights: MakeWeights, tmp_path: Path) -> ModelInfo:
+    """Weights of a person's own, in mine.safetensors."""
+    return make_weights(tmp_path / "mine.safetensors", "span", seed=1)
+
+
+@pytest.mark.parametrize("place", ["embedded", "shipped", "own"])
+def test_the_named_weights_are_found_wherever_they_are(
+    place: str, info: ModelInfo, shipped: Path, make_weights: MakeWeights, tmp_path: Path
+) -> None:
+    make_weights(shipped / "span.safetensors", "span", seed=2)
+    make_weights(tmp_path / "other.safetensors", "srdensenet", seed=3)
+    weights: list[str | Path | bytes | None] = [None, tmp_path / "other.safetensors", tmp_path / "gone"]
+    if place == "embedded":
+        weights[0] = info.data
+    elif place == "shipped":  # whatever the name of the file is
+        (shipped / "a.safetensors").write_bytes(info.data)
+    else:
+        weights.append(str(tmp_path / "mine.safetensors"))
+    restorer = find_restorer(inr_of(info), silent, weights=weights, device="cpu")
+    assert (restorer.name, restorer.sha256, restorer.weights) == ("span", info.sha256, info.data)
+
+
+def test_lanczos_is_taken_without_a_word_where_the_file_names_it(info: ModelInfo) -> None:
+    assert find_restorer(inr_of(None), silent, weights=[info.data], device="cpu").name == "lanczos"
+
+
+def heard(inr: InrVolume, **where: list[Path | bytes]) -> str:
+    """Return the sentence that is said where Lanczos takes the place of what an `.inr` names."""
+    said: list[str] = []
+    restorer = find_restorer(inr, said.append, device="cpu", **where)
+    assert (restorer.name, restorer.sha256) == ("lanczos", None)
+    (sentence,) = said
+    return sentence
+
+
+def test_missing_weights_fall_back_to_lanczos_in_a_sentence(
+    info: ModelInfo, shipped: Path, make_weights: MakeWeights
+) -> None:
+    make_weights(shipped / "span.safetensors", "span", seed=2)
+    assert heard(inr_of(info)) == (
+        "The reconstruction is restored by Lanczos, not by SPAN as the file asks for: no weights with the"
+        f" SHA-256 {info.sha256[:12]} are here; give the weights file it was made with."
+    )
+
+
+def test_other_weights_are_as_bad_as_none_and_the_sentence_says_which_they_are(
+    info: ModelInfo, make_weights: MakeWeights, tmp_path: Path
+) -> None:
+    other = make_weights(tmp_path / "other.safetensors", "span", seed=3)
+    sentence = heard(inr_of(info), weights=[tmp_path / "other.safetensors"])
+    assert f"no weights with the SHA-256 {info.sha256[:12]} are here" in sentence
+    assert f"other.safetensors: SHA-256 {other.sha256[:12]} is not {info.sha256[:12]}" in sentence
+
+
+def test_a_file_that_is_gone_or_damaged_is_said_to_be(info: ModelInfo, tmp_path: Path) -> None:
+    (tmp_path / "mine.safetensors").write_bytes(info.data[:-1])
+    sentence = heard(inr_of(info), weights=[tmp_path / "gone.safetensors", tmp_path / "mine.safetensors"])
+    assert "gone.safetensors: No such file" in sentence
+    assert "the file is damaged or another model" in sentence
+
+
+def test_a_network_of_another_version_falls_back_in_words() -> None:
+    unknown = ModelInfo(architecture="edsr", factor=4, training="", sha256="ab" * 32, data=b"")
+    assert "not by edsr as the file asks for" in heard(inr_of(unknown))
+
+
+def test_a_network_on_a_factor_that_it_does_not_restore_falls_back_in_words(info: ModelInfo) -> None:
+    sentence = heard(inr_of(info, (1.0, 2.0, 2.0)), weights=[info.data])
+    assert sentence.endswith(": networks restore a factor of 4 x 4 in the plane, not 2 x 2.")
+
+
+def test_a_name_in_a_file_is_never_taken_for_a_path(info: ModelInfo, tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    named = ModelInfo(architecture=str(path), factor=4, training="", sha256=info.sha256, data=b"")
+    assert str(path) in heard(inr_of(named))

@@ -23,7 +23,7 @@ from napari_inr_volume.inr.siren import Siren
 from napari_inr_volume.io.dicom_export import write_dicom_series
 from napari_inr_volume.io.inr_file import read_inr, to_bytes
 from napari_inr_volume.plugin import dialogs
-from napari_inr_volume.plugin.layers import add_layer, carried, original_layer
+from napari_inr_volume.plugin.layers import UPSCALERS, add_layer, carried, original_layer
 from napari_inr_volume.plugin.settings import load_last_used
 from napari_inr_volume.widgets.compress import CompressWidget
 
@@ -280,7 +280,8 @@ def test_reconstruction_is_the_one_that_the_file_decodes_to(qtbot, panel, head) 
     session = panel.session
     np.testing.assert_array_equal(session.hr.data, codec.decompress(session.inr, device="cpu").voxels)
     np.testing.assert_allclose(session.hr.data_to_world((1, 2, 3)), head.data_to_world((1, 2, 3)))
-    assert session.hr.name == f"head [Lanczos {session.inr.quality.hr_psnr:.1f} dB]"
+    title = UPSCALERS[session.inr.upscaler.name]
+    assert session.hr.name == f"head [{title} {session.inr.quality.hr_psnr:.1f} dB]"
     assert carried(session.hr).inr is carried(session.lr).inr
     apply_it(qtbot, panel)
     assert len(panel.viewer.layers) == 3

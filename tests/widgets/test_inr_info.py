@@ -46,7 +46,7 @@ def inr(volume: Volume) -> InrVolume:
         siren=SirenConfig(layers=1, hidden_features=8),
         fit=FitConfig(steps=10, batch=256, learning_rate=1e-3),
     )
-    return codec.compress(volume, quick, device="cpu")
+    return codec.compress(volume, quick, device="cpu", upscaler="lanczos")
 
 
 @pytest.fixture

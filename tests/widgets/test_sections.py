@@ -16,6 +16,7 @@ from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.inr.config import PRESETS, Settings, find_preset
 from napari_inr_volume.plugin.compare import Figures
 from napari_inr_volume.plugin.jobs import FitReport
+from napari_inr_volume.superres import upscale
 from napari_inr_volume.widgets.compare_section import CompareSection
 from napari_inr_volume.widgets.fit_section import FitSection
 from napari_inr_volume.widgets.reconstruct_section import ReconstructSection
@@ -226,12 +227,69 @@ def test_plot_of_a_long_fit_does_not_grow_for_ever(qtbot) -> None:
 # Reconstruct and compare
 
 
-def test_upscaler_without_weights_cannot_be_chosen_and_it_is_said(qtbot) -> None:
+def offered(section: ReconstructSection) -> list[str]:
+    return [section.upscalers.itemText(index) for index in range(section.upscalers.count())]
+
+
+def test_upscalers_are_those_that_can_be_found_and_a_way_to_own_ones(qtbot) -> None:
     widget = shown(qtbot, ReconstructSection)
-    widget.offer_weights(False)
-    assert "No trained SRDenseNet weights ship" in widget.words.text()
-    assert not widget.upscalers.model().item(1).isEnabled()
+    names = [widget.upscalers.itemData(index) for index in range(widget.upscalers.count())]
+    assert offered(widget) == ["auto", "SRDenseNet", "SPAN (small)", "Lanczos", "Own weights..."]
+    assert sorted(names[:-1]) == sorted(upscale.UPSCALERS)
     assert widget.upscaler == "auto"
+    assert not widget.words.isVisible()
+
+
+def test_upscaler_whose_weights_are_missing_cannot_be_chosen_and_it_is_said(qtbot) -> None:
+    widget = shown(qtbot, ReconstructSection)
+    widget.show_missing([])
+    assert not widget.words.isVisible()
+    widget.show_missing(["span"])
+    assert "The weights of SPAN are missing from this installation" in widget.words.text()
+    assert offered(widget)[2] == "SPAN (no weights)"
+    assert [widget.upscalers.model().item(index).isEnabled() for index in (1, 2)] == [True, False]
+
+
+def test_asking_for_own_weights_leaves_the_choice_until_there_are_some(qtbot) -> None:
+    widget = shown(qtbot, ReconstructSection)
+    widget.show_upscaler("lanczos")
+    with qtbot.waitSignal(widget.own_wanted):
+        choose(widget, "Own weights...")
+    assert (widget.upscaler, widget.upscalers.currentText()) == ("lanczos", "Lanczos")
+
+
+def test_own_weights_stand_in_the_list_by_the_name_of_their_file(qtbot, tmp_path) -> None:
+    widget = shown(qtbot, ReconstructSection)
+    first, second = tmp_path / "first.safetensors", tmp_path / f"{'long' * 30}.safetensors"
+    widget.show_own(first, "first tooltip")
+    assert (widget.own, widget.upscaler) == (first, "auto")
+    with qtbot.waitSignal(widget.upscaler_chosen):
+        choose(widget, first.name)
+    assert widget.upscaler == str(first)
+    assert "first tooltip" in widget.upscalers.toolTip()
+    widget.show_own(first, "better tooltip")
+    assert widget.upscaler == str(first)
+    assert "better tooltip" in widget.upscalers.toolTip()
+    widget.show_own(second, "second")
+    assert offered(widget)[-3:] == ["Lanczos", second.name, "Own weights..."]
+    assert widget.minimumSizeHint().width() <= 340
+
+
+def test_own_weights_that_go_leave_auto_only_if_they_were_chosen(qtbot, tmp_path) -> None:
+    widget = shown(qtbot, ReconstructSection)
+    path = tmp_path / "mine.safetensors"
+    for name, left in ((str(path), "auto"), ("span", "span")):
+        widget.show_own(path, "")
+        widget.show_upscaler(name)
+        widget.drop_own()
+        assert (widget.own, widget.upscaler, len(offered(widget))) == (None, left, 5)
+
+
+def choose(section: ReconstructSection, text: str) -> None:
+    """Choose an entry of the list as a person does."""
+    index = section.upscalers.findText(text)
+    section.upscalers.setCurrentIndex(index)
+    section.upscalers.activated.emit(index)
 
 
 def cells(section: CompareSection) -> list[list[str]]:

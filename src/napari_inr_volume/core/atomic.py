@@ -37,3 +37,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise InrError(f"cannot save {path}: {reason}; choose another folder or free some space") from error
+
+
+def checked_folder(path: Path) -> Path:
+    """Return the folder, made if it was not there. Raises InrError if it cannot be."""
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InrError(f"cannot make the folder {path}: {error.strerror}; choose another place") from error
+    return path

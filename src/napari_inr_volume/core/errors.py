@@ -26,3 +26,7 @@ class FitError(InrError):
 
 class ModelError(InrError):
     """The weights of a super-resolution network are missing, damaged or not those asked for."""
+
+
+class TrainingError(InrError):
+    """A super-resolution network cannot be trained like this: too little to learn from, or bad settings."""

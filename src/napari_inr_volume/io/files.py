@@ -27,16 +27,27 @@ def load(path: str | PathLike[str], *, series: str | None = None) -> Volume | In
     return read_source(path, series=series)
 
 
-def save(content: Volume | InrVolume, path: str | PathLike[str]) -> None:
+def save(
+    content: Volume | InrVolume,
+    path: str | PathLike[str],
+    *,
+    model: str | PathLike[str] | bytes | None = None,
+) -> None:
     """Write an `InrVolume` to an `.inr`, or a `Volume` to NIfTI, TIFF or `.npy` by the suffix.
 
-    The file is whole or not there: an interrupted save leaves an old one as it was.
+    `model`, a weights file or its bytes, is embedded in the `.inr`, so that whoever opens that needs no such
+    file; it must be that of the upscaler which the `InrVolume` names. The file is whole or not there: an
+    interrupted save leaves an old one as it was.
     """
     path = Path(path)
     if isinstance(content, Volume):
         write_volume(content, path)
     elif path.suffix.lower() == SUFFIX:
-        write_inr(content, path)
+        if model is not None and not isinstance(model, bytes):
+            from ..superres.model_file import read_weights
+
+            model = read_weights(Path(model))
+        write_inr(content, path, model=model)
     else:
         raise InrFileError(
             f"a fitted network is saved as {SUFFIX}, not {path.name}; decompress it for other formats"

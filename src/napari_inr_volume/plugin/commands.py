@@ -78,8 +78,8 @@ def save_as_inr(viewer: napari.viewer.Viewer) -> None:
 
     from . import dialogs
 
-    inr, name = _inr_in(viewer)
-    path = dialogs.ask_where_to_save(f"Save as {SUFFIX}", name, [f"Fitted network (*{SUFFIX})"])
+    inr, layer = _inr_in(viewer)
+    path = dialogs.ask_where_to_save(f"Save as {SUFFIX}", _name_of(layer), [f"Fitted network (*{SUFFIX})"])
     if path is not None:
         path = save_inr(inr, path)
         show_info(f"Saved {path.name}: {path.stat().st_size / 1000:,.0f} kB.")
@@ -92,41 +92,52 @@ def export_reconstruction(viewer: napari.viewer.Viewer) -> None:
 
     from ..io.volumes import check_output
     from . import dialogs
-    from .settings import preferences
+    from .contents import path_of
+    from .settings import own_weights, preferences
 
-    inr, name = _inr_in(viewer)
-    path = dialogs.ask_where_to_save("Export the reconstruction", name, EXPORTS)
+    inr, layer = _inr_in(viewer)
+    path = dialogs.ask_where_to_save("Export the reconstruction", _name_of(layer), EXPORTS)
     if path is None:
         return
     check_output(path)
 
-    def tell(notes: list[str]) -> None:
+    def tell(notes: tuple[str, ...]) -> None:
         for note in notes:
             show_warning(note)
         show_info(f"Exported the reconstruction to {path.name}.")
 
-    _in_background(f"Exporting {path.name}", tell, decode_and_write, inr, path, preferences().device)
+    where = path_of(layer), own_weights(), preferences().device
+    _in_background(f"Exporting {path.name}", tell, decode_and_write, path, inr, *where)
 
 
-def decode_and_write(control: Control, inr: InrVolume, path: Path, device: Device) -> list[str]:
-    """Decode the whole reconstruction and write it; returns what the person should know of it."""
+def decode_and_write(
+    control: Control, output: Path, inr: InrVolume, path: Path | None, own: Path | None, device: Device
+) -> tuple[str, ...]:
+    """Decode the whole reconstruction and write it; returns what the person should know of it.
+
+    `path` and `own` are where its super-resolution weights may be, as in `contents.restorer`.
+    """
     from .. import codec
     from ..io.volumes import write_volume
-    from .lazy import find_restorer
+    from .contents import restorer
 
-    notes: list[str] = []
-    upscaler = find_restorer(inr, device, notes.append)
+    upscaler, notes = restorer(inr, path, own, device)
     volume = codec.decompress(inr, upscaler=upscaler, device=device, on_slices=control.on_progress)
-    write_volume(volume, path)
+    write_volume(volume, output)
     return notes
 
 
-def _inr_in(viewer: napari.viewer.Viewer) -> tuple[InrVolume, str]:
-    """Return the network that the selected layers carry, or else all layers, and a name for its file."""
+def _inr_in(viewer: napari.viewer.Viewer) -> tuple[InrVolume, Layer]:
+    """Return the network that the selected layers carry, or else all layers, and a layer that carries it."""
     selected, every = list(viewer.layers.selection), list(viewer.layers)
     chosen = _carriers(selected) or _carriers(every) or every
     inr = find_inr((layer.name, layer.metadata) for layer in chosen)
-    return inr, chosen[0].name.split(" [")[0]
+    return inr, chosen[0]
+
+
+def _name_of(layer: Layer) -> str:
+    """Return a name for the file of what a layer shows."""
+    return layer.name.split(" [")[0]
 
 
 def _carriers(layers: list[Layer]) -> list[Layer]:

@@ -15,9 +15,10 @@ from ..inr.config import Device
 from ..inr.inr_volume import InrVolume
 from .jobs import Control
 from .layers import volume_of
+from .writers import SUFFIX
 
 if TYPE_CHECKING:
-    from napari.layers import Image
+    from napari.layers import Image, Layer
 
     from ..superres.upscale import Upscaler
 
@@ -82,14 +83,14 @@ class Errors:
 # Work for a `Job`
 
 
-def look(control: Control, inr: InrVolume, path: Path | None, device: Device) -> Contents:
-    """Return what an `.inr` holds; `path` is where it was opened, if it was."""
+def look(control: Control, inr: InrVolume, path: Path | None, own: Path | None, device: Device) -> Contents:
+    """Return what an `.inr` holds; `path` is where it was opened, if it was, `own` as in `restorer`."""
     from ..io.inr_file import MODEL, VERSION, describe, read_inr, to_bytes
 
     if path is not None and read_inr(path) != inr:  # replaced since it was opened
         path = None
     declared: dict[str, Any] = {} if path is None else describe(path)
-    upscaler, notes = _restorer(inr, path, device)
+    upscaler, notes = restorer(inr, path, own, device)
     sections = tuple(
         Section(tag=entry["tag"], size=entry["bytes"], crc32=entry["crc32"], known=entry["known"])
         for entry in declared.get("sections", [])
@@ -102,13 +103,18 @@ def look(control: Control, inr: InrVolume, path: Path | None, device: Device) ->
         sections=sections,
         embedded=any(section.tag == MODEL for section in sections),
         upscaler=upscaler.name,
-        model_bytes=upscaler.model_bytes,
+        model_bytes=len(upscaler.weights),
         notes=notes,
     )
 
 
 def decode(
-    control: Control, inr: InrVolume, kind: Literal["lr", "hr"], path: Path | None, device: Device
+    control: Control,
+    inr: InrVolume,
+    kind: Literal["lr", "hr"],
+    path: Path | None,
+    own: Path | None,
+    device: Device,
 ) -> Decoded:
     """Decode the LR, or the reconstruction, whole and into memory; reports Done."""
     from .. import codec
@@ -121,7 +127,7 @@ def decode(
             voxels[z] = decoder.fitted(slice(z, z + 1))[0]
             control.on_progress(z + 1, len(voxels))
         return Decoded(voxels=voxels, upscaler=inr.upscaler.name, notes=())
-    upscaler, notes = _restorer(inr, path, device)
+    upscaler, notes = restorer(inr, path, own, device)
     voxels = np.empty(inr.geometry.shape, dtype=inr.dtype)
     for z in range(len(voxels)):
         voxels[z] = codec.restore_slices(decoder.slices([z]), upscaler, inr)[0]
@@ -130,7 +136,13 @@ def decode(
 
 
 def measure(
-    control: Control, original: Image, inr: InrVolume, path: Path | None, device: Device, window: Window
+    control: Control,
+    original: Image,
+    inr: InrVolume,
+    path: Path | None,
+    own: Path | None,
+    device: Device,
+    window: Window,
 ) -> Errors:
     """Decode the `.inr` and compare it with its original, slice by slice; reports Done.
 
@@ -140,8 +152,8 @@ def measure(
     from .compare import compare_lr
 
     volume = volume_of(original)
-    upscaler, notes = _restorer(inr, path, device)
-    lr = decode(Control(), inr, "lr", path, device).voxels
+    upscaler, notes = restorer(inr, path, own, device)
+    lr = decode(Control(), inr, "lr", path, own, device).voxels
     control.check()
     measured = codec.measure(
         volume, inr, upscaler, device=device, window=window, lr=lr, on_slices=control.on_progress
@@ -155,11 +167,22 @@ def measure(
     )
 
 
-def _restorer(inr: InrVolume, path: Path | None, device: Device) -> tuple[Upscaler, tuple[str, ...]]:
-    """Return the upscaler that an `.inr` names, or what takes its place and a sentence that says so."""
+def restorer(
+    inr: InrVolume, path: Path | None, own: Path | None, device: Device
+) -> tuple[Upscaler, tuple[str, ...]]:
+    """Return the upscaler that an `.inr` names, or what takes its place and a sentence that says so.
+
+    `path` is the `.inr` itself, which may embed the weights, `own` a weights file of the person's own.
+    """
     from ..io.inr_file import read_model
-    from .lazy import find_restorer
+    from ..superres.upscale import find_restorer
 
     notes: list[str] = []
     model = None if path is None else read_model(path)
-    return find_restorer(inr, device, notes.append, model=model), tuple(notes)
+    return find_restorer(inr, notes.append, weights=[model, own], device=device), tuple(notes)
+
+
+def path_of(layer: Layer) -> Path | None:
+    """Return the `.inr` that a layer was opened from, if it is still there."""
+    path = Path(layer.source.path or "")
+    return path if path.suffix.lower() == SUFFIX and path.is_file() else None

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ..inr.inr_volume import InrVolume
     from ..inr.siren import Siren
     from ..io.dicom import Listing
+    from ..superres.model_file import ModelInfo
 
 SECONDS_PER_REPORT = 0.1  # of loading, decoding and measuring
 SECONDS_PER_PREVIEW = 0.5  # unless the settings say otherwise
@@ -258,6 +259,7 @@ class Fitted:
 
     inr: InrVolume
     lr: NDArray[np.float32]  # (z, y, x), decoded from the coded weights
+    model_bytes: int  # of the upscaler's weights
     stopped: bool
 
 
@@ -276,6 +278,7 @@ class Reconstruction:
 
     inr: InrVolume  # naming the upscaler that made it, with its quality
     comparison: Comparison
+    model_bytes: int  # of the upscaler's weights
 
 
 # Work
@@ -359,7 +362,7 @@ def _fit(
     for z in range(len(lr)):
         control.on_progress(z, len(lr))
         lr[z] = decoder.fitted(slice(z, z + 1))[0]
-    control.report(Fitted(inr=inr, lr=lr, stopped=result.stopped))
+    control.report(Fitted(inr=inr, lr=lr, model_bytes=len(restore.weights), stopped=result.stopped))
     measured = codec.measure(
         volume, inr, restore, device=device, window=window, lr=lr, on_slices=control.on_progress
     )
@@ -407,14 +410,23 @@ def reconstruct(
         window,
         lambda done, total: control.on_progress(total + done, 2 * total),
     )
-    return Reconstruction(inr=with_upscaler(inr, restore, comparison), comparison=comparison)
+    return Reconstruction(
+        inr=with_upscaler(inr, restore, comparison), comparison=comparison, model_bytes=len(restore.weights)
+    )
 
 
-def weights_ship(control: Control) -> bool:
-    """Return whether there are trained weights of SRDenseNet. Imports torch, off the UI thread."""
-    from ..superres.model_file import available_models
+def missing_weights(control: Control) -> list[str]:
+    """Return the networks whose weights are missing from this installation. Imports torch."""
+    from ..superres.model_file import NETWORKS, available_models
 
-    return bool(available_models())
+    return [name for name in NETWORKS if name not in available_models()]
+
+
+def check_weights(control: Control, path: Path) -> ModelInfo:
+    """Read a weights file and return what it says of itself. Raises ModelError if it cannot be used."""
+    from ..superres.model_file import load_weights
+
+    return load_weights(path)[1]
 
 
 def probe(control: Control, settings: Settings, shape: tuple[int, int, int], device: Device) -> float:

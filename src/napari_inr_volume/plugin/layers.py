@@ -36,7 +36,8 @@ LARGEST = 2**32  # bytes of voxels that are taken into memory from a layer that 
 LayerData = tuple[Any, dict[str, Any], str]  # data, arguments of the layer, "image"
 Kind = Literal["original", "lr", "hr"]
 
-UPSCALERS = {"lanczos": "Lanczos", "srdensenet": "SRDenseNet"}  # as a person reads their names
+# As a person reads their names; those of the networks are their titles, without importing torch for them.
+UPSCALERS = {"lanczos": "Lanczos", "srdensenet": "SRDenseNet", "span": "SPAN"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -20,13 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import codec
-from ..core.errors import InrError, ModelError
-from ..inr.config import Device
+from ..core.errors import InrError
 from ..inr.decode import LrDecoder
-from ..inr.device import find_device, out_of_memory
-from ..inr.inr_volume import InrVolume
-from ..superres.model_file import load_weights
-from ..superres.upscale import LanczosUpscaler, SrDenseNetUpscaler, Upscaler, find_upscaler
+from ..inr.device import out_of_memory
+from ..superres.upscale import ON_GPU, Upscaler
 from .layers import UPSCALERS, LayerData, hr_layer, layer_name, lr_layer
 
 CACHE_BYTES = 2**29  # of decoded slices that a layer keeps: 1024 of 512 x 512 in int16
@@ -118,7 +115,7 @@ def inr_layers(decoder: LrDecoder, upscaler: Upscaler, name: str) -> list[LayerD
     lr_psnr = hr_psnr = None
     if inr.quality is not None:
         lr_psnr = inr.quality.lr_psnr
-        as_named = upscaler.name == inr.upscaler.name
+        as_named = upscaler.sha256 == inr.upscaler.sha256
         hr_psnr = inr.quality.hr_psnr if as_named else inr.quality.lanczos_psnr
     return [
         lr_layer(lr_array(decoder), layer_name(name, "LR fit", lr_psnr), inr),
@@ -126,28 +123,12 @@ def inr_layers(decoder: LrDecoder, upscaler: Upscaler, name: str) -> list[LayerD
     ]
 
 
-def takes_seconds(decoder: LrDecoder, upscaler: Upscaler) -> bool:
-    """Whether a slice of the reconstruction takes that long: a super-resolution network without a GPU."""
-    return upscaler.model_bytes > 0 and decoder.device.type == "cpu"
+def stutters(decoder: LrDecoder, upscaler: Upscaler) -> bool:
+    """Whether scrolling would wait for each slice: SRDenseNet needs about half a second on a CPU.
 
-
-def find_restorer(
-    inr: InrVolume, device: Device, warn: Callable[[str], object], *, model: bytes | None = None
-) -> Upscaler:
-    """Return the upscaler that an `InrVolume` names, of the weights embedded in its file if given.
-
-    If it cannot be had, Lanczos takes its place, and `warn` is told so in a sentence.
+    SPAN needs a twentieth of a second there, Lanczos less.
     """
-    wanted = inr.upscaler
-    try:
-        if model is not None:
-            network, info = load_weights(model, wanted.sha256)
-            return SrDenseNetUpscaler(network, info, find_device(device))
-        return find_upscaler(wanted.name, inr.factor[1:], sha256=wanted.sha256, device=device)
-    except ModelError as error:
-        named = UPSCALERS.get(wanted.name, wanted.name)
-        warn(f"The reconstruction is restored by Lanczos, not by {named} as the file asks for: {error}.")
-        return LanczosUpscaler(inr.factor[1:])
+    return upscaler.name == ON_GPU and decoder.device.type == "cpu"
 
 
 @contextmanager

@@ -50,20 +50,22 @@ def open_inr(path: Path, name: str) -> list[LayerData]:
 
     from ..inr.decode import LrDecoder
     from ..io.inr_file import read_inr, read_model
-    from .lazy import find_restorer, inr_layers, takes_seconds
-    from .settings import preferences
+    from ..superres.upscale import find_restorer
+    from .lazy import inr_layers, stutters
+    from .settings import own_weights, preferences
 
     inr, device = read_inr(path), preferences().device
     decoder = LrDecoder(inr, device)
-    upscaler = find_restorer(inr, device, show_warning, model=read_model(path))
+    weights = [read_model(path), own_weights()]
+    upscaler = find_restorer(inr, show_warning, weights=weights, device=device)
     layers = inr_layers(decoder, upscaler, name)
-    if takes_seconds(decoder, upscaler) and not get_settings().experimental.async_:
+    if stutters(decoder, upscaler) and not get_settings().experimental.async_:
         _hide_until_asynchronous(layers[-1])
     return layers
 
 
 def _hide_until_asynchronous(layer_data: LayerData) -> None:
-    """Hide a layer whose slices take seconds, and offer to let napari decode them off its UI thread."""
+    """Hide a layer whose slices take long, and offer to let napari decode them off its UI thread."""
     import napari
     from napari.settings import get_settings
     from napari.utils.notifications import Notification, notification_manager
@@ -79,8 +81,9 @@ def _hide_until_asynchronous(layer_data: LayerData) -> None:
                 layer.visible = True
 
     words = (
-        "SRDenseNet takes seconds a slice on the CPU, and napari would stand still meanwhile, so the"
-        " reconstruction is hidden. Preferences > Experimental > Render Layers Asynchronously keeps it going."
+        "SRDenseNet takes half a second or more a slice on the CPU, and napari would stand still meanwhile,"
+        " so the reconstruction is hidden. Preferences > Experimental > Render Layers Asynchronously keeps it"
+        " going."
     )
     notification_manager.dispatch(Notification(words, "info", [("Turn on and show", show)]))
 

@@ -12,7 +12,7 @@ from ..core.volume import Volume
 from ..inr.config import Settings
 from ..inr.inr_volume import InrVolume
 from .compare import Figures, difference_layer, link, of_slice, of_volume
-from .jobs import Fitted, Preview
+from .jobs import Fitted, Preview, Reconstruction
 from .layers import (
     METADATA,
     UPSCALERS,
@@ -49,6 +49,7 @@ class Session:
         self.hr: Image | None = None
         self.error: Image | None = None  # the difference
         self.upscaler: str | None = None  # that made `hr`
+        self.model_bytes = 0  # of the weights of the upscaler that `inr` names
         self.comparisons: dict[str, Comparison] = {}  # by FIT or the upscaler's name; absent: not measured
 
     # What is in the viewer
@@ -102,7 +103,7 @@ class Session:
 
     def show_fitted(self, fitted: Fitted) -> None:
         """Show the LR as it decodes from the coded weights; from now on it can be saved."""
-        self.inr = fitted.inr
+        self.inr, self.model_bytes = fitted.inr, fitted.model_bytes
         if self._present(self.lr):
             assert self.lr is not None
             self.lr.data = fitted.lr
@@ -149,11 +150,11 @@ class Session:
                 self.viewer.layers.remove(layer)
         self.hr = self.error = self.upscaler = None
 
-    def set_reconstruction(self, inr: InrVolume, comparison: Comparison) -> None:
+    def set_reconstruction(self, made: Reconstruction) -> None:
         """Name the reconstruction, and keep its figures."""
-        self.upscaler = inr.upscaler.name
-        self.comparisons[self.upscaler] = comparison
-        self.set_inr(inr)
+        self.upscaler, self.model_bytes = made.inr.upscaler.name, made.model_bytes
+        self.comparisons[self.upscaler] = made.comparison
+        self.set_inr(made.inr)
         if self.hr is not None:
             self.hr.refresh()
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..inr.config import Device
 
 PLUGIN = "napari-inr-volume"
+OWN_WEIGHTS = "own_weights"  # key of what was last used: the path of a weights file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,12 @@ def remember(used: dict[str, Any]) -> None:
     stored = _stored()
     if stored is not None:
         stored.panel.last_used = json.dumps(used)
+
+
+def own_weights() -> Path | None:
+    """Return the weights file of the person's own that was chosen last, if one was; it may be gone."""
+    path = load_last_used().get(OWN_WEIGHTS)
+    return Path(path) if isinstance(path, str) and path else None
 
 
 def _stored() -> Any:

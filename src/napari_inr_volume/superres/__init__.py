@@ -1,1 +1,1 @@
-"""From the LR grid back to the full in-plane resolution: Lanczos or SRDenseNet."""
+"""From the LR grid back to the full in-plane resolution: Lanczos, SRDenseNet or SPAN."""

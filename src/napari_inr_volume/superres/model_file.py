@@ -1,15 +1,15 @@
 """The weights file of a super-resolution network: safetensors, known by the SHA-256 of its bytes.
 
-Beside the tensors (fp16 or fp32, named and shaped as in `SRDenseNet`) it holds one metadata entry, `model`:
-a JSON object with `architecture`, `factor` and `training` (what the network was trained on, in words).
-One entry, because safetensors writes several in an order that changes from run to run.
+Beside the tensors (fp16 or fp32, named and shaped as in the network's class) it holds one metadata entry,
+`model`: a JSON object with `architecture`, `factor` and `training` (what the network was trained on, in
+words). One entry, because safetensors writes several in an order that changes from run to run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -18,9 +18,11 @@ from safetensors.torch import load, save
 
 from ..core.atomic import atomic_write
 from ..core.errors import ModelError
-from .srdensenet import FACTOR, SRDenseNet
+from .network import FACTOR, Network
+from .span import Span
+from .srdensenet import SRDenseNet
 
-ARCHITECTURE = "srdensenet"
+NETWORKS: dict[str, type[Network]] = {kind.architecture: kind for kind in (SRDenseNet, Span)}
 MAX_BYTES = 64 * 2**20  # six times SRDenseNet in fp32
 SHIPPED = Path(__file__).parent / "weights"
 
@@ -33,22 +35,37 @@ class ModelInfo:
     factor: int  # HR voxels per LR voxel along y and x
     training: str  # what the network was trained on, in words
     sha256: str  # of the file's bytes
-    size: int  # bytes of the file
+    data: bytes = field(repr=False)  # the file, whole
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return len(self.data)
 
 
 def available_models() -> dict[str, Path]:
-    """Return the weights files that ship with the package, by name, the preferred one first."""
+    """Return the weights files that ship with the package, by architecture."""
     return {path.stem: path for path in sorted(SHIPPED.glob("*.safetensors"))}
 
 
-def load_weights(source: Path | bytes, expected_sha256: str | None = None) -> tuple[SRDenseNet, ModelInfo]:
+def read_weights(path: Path) -> bytes:
+    """Return the bytes of a weights file, one more than allowed at most. Raises ModelError."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ModelError(f"cannot read the weights file {path}: {error.strerror}") from error
+
+
+def load_weights(source: Path | bytes, expected_sha256: str | None = None) -> tuple[Network, ModelInfo]:
     """Return the network of a weights file, in fp32 on the CPU, and what the file says of itself.
 
-    `source` is the file's path or its bytes. Raises ModelError if it cannot be read, is larger than 64 MiB,
-    damaged, of another architecture, holds NaN, or has another SHA-256 than expected.
+    `source` is the file's path, or its bytes as an `.inr` embeds them. Raises ModelError if it cannot be
+    read, is larger than 64 MiB, damaged, of another architecture, holds NaN, or has another SHA-256 than
+    expected.
     """
-    data = source if isinstance(source, bytes) else _read(source)
-    name = "these weights" if isinstance(source, bytes) else source.name
+    data = source if isinstance(source, bytes) else read_weights(source)
+    name = "the embedded model" if isinstance(source, bytes) else source.name
     if len(data) > MAX_BYTES:
         raise ModelError(f"{name}: {len(data):,} bytes are too many for weights, {MAX_BYTES:,} are allowed")
     sha256 = hashlib.sha256(data).hexdigest()
@@ -64,14 +81,16 @@ def load_weights(source: Path | bytes, expected_sha256: str | None = None) -> tu
         found, training = (str(model["architecture"]), int(model["factor"])), str(model["training"])
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelError(f"{name} is damaged or not a weights file of this software") from error
-    if found != (ARCHITECTURE, FACTOR):
-        raise ModelError(f"{name} is for {found[0]} x{found[1]}; only {ARCHITECTURE} x{FACTOR} can be used")
-    return _build(tensors, name), ModelInfo(
-        architecture=found[0], factor=found[1], training=training, sha256=sha256, size=len(data)
+    if found[0] not in NETWORKS or found[1] != FACTOR:
+        raise ModelError(
+            f"{name} is for {found[0]} x{found[1]}; only {' and '.join(NETWORKS)}, x{FACTOR}, can be used"
+        )
+    return _build(NETWORKS[found[0]], tensors, name), ModelInfo(
+        architecture=found[0], factor=found[1], training=training, sha256=sha256, data=data
     )
 
 
-def save_weights(path: Path, network: SRDenseNet, *, training: str, half: bool = True) -> ModelInfo:
+def save_weights(path: Path, network: Network, *, training: str, half: bool = True) -> ModelInfo:
     """Write the network to a weights file, in fp16 or fp32, and return what the file says of itself.
 
     The same weights and words give the same bytes; an interrupted save leaves an old file whole. Raises
@@ -81,26 +100,28 @@ def save_weights(path: Path, network: SRDenseNet, *, training: str, half: bool =
     tensors = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in network.state_dict().items()}
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise ModelError(f"the network's weights hold NaN, infinity or numbers too large for {dtype}")
-    model = {"architecture": ARCHITECTURE, "factor": FACTOR, "training": training}
+    model = {"architecture": network.architecture, "factor": FACTOR, "training": training}
     data = save(tensors, metadata={"model": json.dumps(model, sort_keys=True)})
     with atomic_write(path) as temporary:
         temporary.write_bytes(data)
     return ModelInfo(
-        architecture=ARCHITECTURE,
+        architecture=network.architecture,
         factor=FACTOR,
         training=training,
         sha256=hashlib.sha256(data).hexdigest(),
-        size=len(data),
+        data=data,
     )
 
 
-def _build(tensors: dict[str, torch.Tensor], name: str) -> SRDenseNet:
+def _build(kind: type[Network], tensors: dict[str, torch.Tensor], name: str) -> Network:
     """Return the network with these weights. No random numbers are drawn for the ones it starts with."""
     with torch.device("meta"):
-        network = SRDenseNet()
+        network = kind()
     shapes = {key: tensor.shape for key, tensor in network.state_dict().items()}
     if {key: tensor.shape for key, tensor in tensors.items()} != shapes:
-        raise ModelError(f"{name}: the tensors' names or shapes are not those of {ARCHITECTURE} x{FACTOR}")
+        raise ModelError(
+            f"{name}: the tensors' names or shapes are not those of {kind.architecture} x{FACTOR}"
+        )
     for key, tensor in tensors.items():
         if tensor.dtype not in (torch.float16, torch.float32):
             raise ModelError(f"{name}: tensor {key} is {tensor.dtype}; only fp16 and fp32 are allowed")
@@ -108,12 +129,3 @@ def _build(tensors: dict[str, torch.Tensor], name: str) -> SRDenseNet:
             raise ModelError(f"{name}: tensor {key} holds NaN or infinity; the weights are useless")
     network.load_state_dict({key: tensor.float() for key, tensor in tensors.items()}, assign=True)
     return network.eval()
-
-
-def _read(path: Path) -> bytes:
-    """Return the file's bytes, one more than allowed at most."""
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ModelError(f"cannot read the weights file {path}: {error.strerror}") from error

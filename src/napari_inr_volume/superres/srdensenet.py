@@ -6,15 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-FACTOR = 4  # HR voxels per LR voxel along y and along x
+from .network import Network
+
 BLOCKS = 8  # dense blocks
 LAYERS = 8  # convolutions in a block
 GROWTH = 16  # maps that each of them adds
 LEVEL = LAYERS * GROWTH  # 128 maps: the low-level features, and what each block gives
 COMPACT = 256  # maps behind the bottleneck and in the deconvolutions
-
-FEATURE_REACH = 1 + BLOCKS * LAYERS  # LR voxels on each side that `features` sees
-RESTORE_REACH = 1  # LR voxels on each side that `restore` sees
 
 
 class DenseBlock(nn.Module):
@@ -37,10 +35,8 @@ class DenseBlock(nn.Module):
         return grown
 
 
-class SRDenseNet(nn.Module):
+class SRDenseNet(Network):
     """SRDenseNet-All x4 (Tong et al. 2017, "Image Super-Resolution Using Dense Skip Connections").
-
-    LR (n, 1, h, w) in [0, 1] -> what is to be added to its Lanczos x4 (n, 1, 4 h, 4 w), same unit.
 
         LR -> low_level -> c_0 (128)
         c_0 .. c_i -> block i -> c_i+1 (128)               i = 0 .. 7
@@ -52,8 +48,12 @@ class SRDenseNet(nn.Module):
     blocks whose later convolutions do not see the block's input, 3x3 deconvolutions from 256 maps to 256.
 
     One thing departs from the papers: it gives the difference to the Lanczos image, not the image itself.
-    The last layer starts at zero, so a fresh network adds nothing.
     """
+
+    architecture = "srdensenet"
+    title = "SRDenseNet"
+    feature_reach = 1 + BLOCKS * LAYERS  # LR voxels on each side that `features` sees
+    restore_reach = 1  # LR voxels on each side that `restore` sees
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,10 +71,6 @@ class SRDenseNet(nn.Module):
                     nn.init.zeros_(module.bias)
         nn.init.zeros_(self.reconstruction.weight)
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """Map LR (n, 1, h, w) to the difference between HR and Lanczos x4, (n, 1, 4 h, 4 w)."""
-        return self.restore(self.features(lr))
-
     def features(self, lr: Tensor) -> Tensor:
         """Map LR (n, 1, h, w) to features (n, 256, h, w). Wide reach, little memory: all on the LR grid."""
         levels = functional.relu_(self.low_level(lr))
@@ -83,7 +79,7 @@ class SRDenseNet(nn.Module):
         return functional.relu_(self.bottleneck(levels))
 
     def restore(self, features: Tensor) -> Tensor:
-        """Map features (n, 256, h, w) to HR (n, 1, 4 h, 4 w). Short reach, most of the memory."""
+        """Map features (n, 256, h, w) to the difference (n, 1, 4 h, 4 w). Short reach, most of the memory."""
         for deconvolution in self.deconvolutions:
             features = functional.relu_(deconvolution(features))
         hr: Tensor = self.reconstruction(features)

@@ -1,4 +1,4 @@
-"""Put LR slices back on the HR grid: by Lanczos, or by Lanczos and what SRDenseNet adds to it.
+"""Put LR slices back on the HR grid: by Lanczos, or by Lanczos and what a trained network adds to it.
 
 Both upscalers take and give slices with intensities scaled to [0, 1] by the volume's intensity range; what
 overshoots is left to the caller to clip. LR voxel k lies at HR position (k + 0.5) * factor - 0.5, and an LR
@@ -7,9 +7,12 @@ that hangs over the end of the HR grid is cropped there.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Iterable
 from itertools import product
+from os import PathLike, fspath
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,12 +21,16 @@ from numpy.typing import NDArray
 from ..core.errors import ModelError
 from ..core.resample import resample_plane
 from ..inr.config import Device
-from ..inr.device import find_device, out_of_memory
-from .model_file import ModelInfo, available_models, load_weights
-from .srdensenet import FACTOR, FEATURE_REACH, RESTORE_REACH, SRDenseNet
+from ..inr.device import find_device, has_fast_bfloat16, out_of_memory
+from ..inr.inr_volume import InrVolume
+from .model_file import NETWORKS, ModelInfo, available_models, load_weights
+from .network import FACTOR, Network
 
 Area = tuple[slice, slice]  # LR voxels of a slice along y and x
-UpscalerName = Literal["auto", "lanczos", "srdensenet"]
+
+SUFFIX = ".safetensors"
+UPSCALERS = ("auto", "lanczos", *NETWORKS)
+ON_GPU, ON_CPU = "srdensenet", "span"  # what `auto` takes; docs/models.md has the figures that decided
 
 LARGEST_TILE = 128  # LR voxels along y and x that are restored at once: a 512x512 slice is one tile
 SMALLEST_TILE = 32  # smaller ones save no memory: what a tile sees around it then takes most of it
@@ -41,8 +48,8 @@ class Upscaler(Protocol):
         """Of the weights file's bytes; None without weights."""
 
     @property
-    def model_bytes(self) -> int:
-        """Size of the weights file, 0 without weights."""
+    def weights(self) -> bytes:
+        """The weights file, whole; empty without weights."""
 
     def __call__(self, lr: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
         """Map LR slices (n, h, w) to HR slices (n, *shape), both scaled to [0, 1]."""
@@ -53,7 +60,7 @@ class LanczosUpscaler:
 
     name = "lanczos"
     sha256 = None
-    model_bytes = 0
+    weights = b""
 
     def __init__(self, factor: tuple[float, float]) -> None:
         self.scale = (1 / factor[0], 1 / factor[1])  # LR voxels per HR voxel
@@ -66,44 +73,48 @@ class LanczosUpscaler:
         return hr
 
 
-class SrDenseNetUpscaler:
-    """Lanczos x4 and, added to it, what a trained SRDenseNet makes of the same LR slice.
+class NetworkUpscaler:
+    """Lanczos x4 and, added to it, what a trained network makes of the same LR slices.
 
-    Works on one tile of one slice at a time. A tile comes with as much around it as the network sees, so
-    its size changes nothing but the rounding: no voxel moves by more than 1e-5 of the intensity range.
-    Where memory runs out, tiles half as long are tried, and kept for the slices that follow.
+    In bfloat16 where the device has it. Works on one tile at a time: of one slice on a CPU, of all slices
+    given on a GPU. A tile comes with as much around it as the network sees, so its size changes nothing but
+    the rounding: less than 1e-5 of the intensity range in float32, less than 1 % of the most that is added
+    in bfloat16. Where memory runs out, tiles half as long are tried, and kept for the slices that follow.
     """
 
-    name = "srdensenet"
-
     def __init__(
-        self, network: SRDenseNet, info: ModelInfo, device: torch.device, tile: int = LARGEST_TILE
+        self, network: Network, device: torch.device, info: ModelInfo | None = None, tile: int = LARGEST_TILE
     ) -> None:
-        self.sha256 = info.sha256
-        self.model_bytes = info.size
+        self.name = network.architecture
+        self.sha256 = info.sha256 if info else None
+        self.weights = info.data if info else b""
         self.tile = tile  # LR voxels along y and x
-        self._network = network.to(device).eval()
+        self._precision = torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
+        self._network = copy.deepcopy(network).eval().to(device, self._precision)
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch lacks it
         self._device = device
         self._lanczos = LanczosUpscaler((FACTOR, FACTOR))
 
     def __call__(self, lr: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
         """Map LR slices (n, h, w) to HR slices (n, *shape). Raises ModelError if memory does not suffice."""
         hr = self._lanczos(lr, shape)
-        for plane, restored in zip(lr, hr, strict=True):
-            restored += self._difference(plane)[: shape[0], : shape[1]]
+        at_once = 1 if self._device.type == "cpu" else max(1, len(lr))
+        for start in range(0, len(lr), at_once):
+            part = slice(start, start + at_once)
+            hr[part] += self._difference(lr[part])[:, : shape[0], : shape[1]]
         return hr
 
-    def _difference(self, plane: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return what is added to a slice (h, w): (4 h, 4 w), by the largest tiles that memory allows."""
+    def _difference(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what is added to slices (n, h, w): (n, 4 h, 4 w), by the largest tiles memory allows."""
         while True:
             try:
-                # TF32 would round so coarsely that tiles show; an `.inr` decodes the same twice.
+                # An `.inr` decodes the same twice; TF32 would round so coarsely that tiles show.
                 with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-                    return _apply_in_tiles(self._network, plane, self.tile, self._device)
+                    return self._in_tiles(lr)
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise ModelError(
-                        f"SRDenseNet failed on {self._device}: {str(error).splitlines()[0]}"
+                        f"{self.name} failed on {self._device}: {str(error).splitlines()[0]}"
                     ) from error
                 if self.tile // 2 < SMALLEST_TILE:
                     raise ModelError(
@@ -112,70 +123,106 @@ class SrDenseNetUpscaler:
                     ) from error
             self.tile //= 2
 
+    def _in_tiles(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run the network over slices (n, h, w), tile by tile; returns (n, 4 h, 4 w).
+
+        Features are made of all that the tile sees. Of them only those go on that `restore` sees, the tile
+        and a border around it, for it is `restore` that needs the memory.
+        """
+        network, (count, height, width) = self._network, lr.shape
+        whole = slice(0, height), slice(0, width)
+        restored = np.empty((count, FACTOR * height, FACTOR * width), dtype=np.float32)
+        for top, left in product(range(0, height, self.tile), range(0, width, self.tile)):
+            core = slice(top, min(top + self.tile, height)), slice(left, min(left + self.tile, width))
+            border = _widened(core, network.restore_reach, whole)
+            seen = _widened(border, network.feature_reach, whole)
+            with torch.inference_mode():
+                planes = torch.from_numpy(np.ascontiguousarray(lr[(..., *seen)]))[:, None]
+                planes = planes.to(self._device, self._precision, memory_format=torch.channels_last)
+                hr = network.restore(network.features(planes)[(..., *_within(seen, border))])
+                inside = hr[(slice(None), 0, *_within(border, core, FACTOR))]
+                restored[(..., *_within(whole, core, FACTOR))] = inside.float().cpu().numpy()
+        return restored
+
 
 def find_upscaler(
-    name: str,
-    factor: tuple[float, float],
-    *,
-    sha256: str | None = None,
-    model_path: Path | None = None,
-    device: Device = "auto",
+    name: str | PathLike[str], factor: tuple[float, float], *, device: Device = "auto"
 ) -> Upscaler:
     """Return the upscaler of this name for an in-plane factor (y, x).
 
-    "auto" is SRDenseNet if there are trained weights for it, given or shipped, and Lanczos otherwise.
-    `sha256` asks for weights of this hash, as an `.inr` file names them. A network without trained weights
-    is never used. Raises ModelError, saying what can be used instead, if the name, the factor or the
-    weights do not fit, and FitError if the device is not there.
+    `name` is one of UPSCALERS, or the path of a weights file (.safetensors). "auto" is the shipped network
+    that suits the device; Lanczos for a factor other than 4 x 4, and if that network's weights are missing.
+    A network without trained weights is never used. Raises ModelError, saying what can be used instead, if
+    the name, the factor or the weights do not fit, and FitError if the device is not there.
     """
-    if name not in get_args(UpscalerName):
-        raise ModelError(f"there is no upscaler {name!r}; choose one of {', '.join(get_args(UpscalerName))}")
+    name = fspath(name)
+    own = name.lower().endswith(SUFFIX)
+    if name not in UPSCALERS and not own:
+        raise ModelError(
+            f"there is no upscaler {name!r}; choose one of {', '.join(UPSCALERS)}, or a {SUFFIX} file"
+        )
+    where, shipped = find_device(device), available_models()
     if name == "auto":
-        shipped = bool(available_models()) and tuple(factor) == (FACTOR, FACTOR)
-        name = "srdensenet" if shipped or model_path or sha256 else "lanczos"
+        suited = ON_CPU if where.type == "cpu" else ON_GPU
+        name = suited if _fits(factor) and suited in shipped else "lanczos"
     if name == "lanczos":
         return LanczosUpscaler(factor)
-    if tuple(factor) != (FACTOR, FACTOR):
+    if not _fits(factor):
         raise ModelError(
-            f"SRDenseNet restores a factor of {FACTOR} x {FACTOR} in the plane,"
+            f"{Path(name).name} restores a factor of {FACTOR} x {FACTOR} in the plane,"
             f" not {factor[0]:g} x {factor[1]:g}; use the upscaler lanczos"
         )
-    network, info = _shipped_weights(sha256) if model_path is None else load_weights(model_path, sha256)
-    return SrDenseNetUpscaler(network, info, find_device(device))
+    if not own and name not in shipped:
+        raise ModelError(
+            f"the weights of {NETWORKS[name].title} are missing from this installation;"
+            " install it again, or use the upscaler lanczos"
+        )
+    network, info = load_weights(Path(name) if own else shipped[name])
+    return NetworkUpscaler(network, where, info)
 
 
-def _shipped_weights(sha256: str | None) -> tuple[SRDenseNet, ModelInfo]:
-    """Return the shipped weights of this hash, or the preferred ones if it is None."""
-    for path in available_models().values():
-        network, info = load_weights(path)
-        if sha256 in (None, info.sha256):
-            return network, info
-    wanted = (
-        "no trained SRDenseNet weights ship" if sha256 is None else f"SRDenseNet {sha256[:12]} does not ship"
-    )
-    raise ModelError(f"{wanted} with this version; use the upscaler lanczos, or give a weights file")
+def find_restorer(
+    inr: InrVolume,
+    warn: Callable[[str], object],
+    *,
+    weights: Iterable[str | PathLike[str] | bytes | None] = (),
+    device: Device = "auto",
+) -> Upscaler:
+    """Return the upscaler that an `InrVolume` names, with the very weights that it names by their SHA-256.
 
-
-def _apply_in_tiles(
-    network: SRDenseNet, plane: NDArray[np.float32], tile: int, device: torch.device
-) -> NDArray[np.float32]:
-    """Run the network over a slice (h, w), tile by tile; returns (4 h, 4 w).
-
-    Features are made of all that the tile sees. Of them only those go on that `restore` sees, the tile and
-    one voxel around it, for it is `restore` that needs the memory.
+    They are looked for in `weights` (those embedded in the `.inr`, then files of the user's own; None is
+    passed over) and among those that ship. Without them Lanczos takes their place, and `warn` is told in a
+    sentence what is missing. Raises FitError if the device is not there.
     """
-    height, width = plane.shape
-    whole = slice(0, height), slice(0, width)
-    restored = np.empty((FACTOR * height, FACTOR * width), dtype=np.float32)
-    for top, left in product(range(0, height, tile), range(0, width, tile)):
-        core = slice(top, min(top + tile, height)), slice(left, min(left + tile, width))
-        border = _widened(core, RESTORE_REACH, whole)
-        seen = _widened(border, FEATURE_REACH, whole)
-        with torch.inference_mode():
-            features = network.features(torch.tensor(plane[seen], device=device)[None, None])
-            hr = network.restore(features[(..., *_within(seen, border))])
-            restored[_within(whole, core, FACTOR)] = hr[(0, 0, *_within(border, core, FACTOR))].cpu().numpy()
-    return restored
+    wanted, factor = inr.upscaler, inr.factor[1:]
+    if wanted.sha256 is None:
+        return LanczosUpscaler(factor)
+    where = find_device(device)
+    given = [one if isinstance(one, bytes) else Path(one) for one in weights if one is not None]
+    missing = (
+        f"no weights with the SHA-256 {wanted.sha256[:12]} are here; give the weights file it was made with"
+    )
+    unfit = (
+        f"networks restore a factor of {FACTOR} x {FACTOR} in the plane, not {factor[0]:g} x {factor[1]:g}"
+    )
+    reasons = [missing if _fits(factor) else unfit]
+    for source in [*given, *available_models().values()] if _fits(factor) else []:
+        try:
+            network, info = load_weights(source, wanted.sha256)
+        except ModelError as error:
+            if source in given:
+                reasons.append(str(error))
+        else:
+            return NetworkUpscaler(network, where, info)
+    title = NETWORKS[wanted.name].title if wanted.name in NETWORKS else wanted.name
+    words = ". ".join(reasons)
+    warn(f"The reconstruction is restored by Lanczos, not by {title} as the file asks for: {words}.")
+    return LanczosUpscaler(factor)
+
+
+def _fits(factor: tuple[float, float]) -> bool:
+    """Whether the networks here restore this in-plane factor (y, x)."""
+    return tuple(factor) == (FACTOR, FACTOR)
 
 
 def _widened(inner: Area, margin: int, whole: Area) -> Area:

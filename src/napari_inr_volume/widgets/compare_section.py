@@ -123,7 +123,7 @@ class CompareSection(Section):
 
 
 class FigureTable(QTableWidget):
-    """Figures of the slice in view and of the volume, a line for each of LR fit, Lanczos and SRDenseNet."""
+    """Figures of the slice in view and of the volume, a line for each of LR fit, Lanczos and network."""
 
     def __init__(self) -> None:
         super().__init__(0, len(COLUMNS) + 1)

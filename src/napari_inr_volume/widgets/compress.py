@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.utils import progress
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import (
     QDockWidget,
@@ -23,11 +23,11 @@ from ..core.windows import find_window
 from ..inr.config import find_preset
 from ..plugin import compare, dialogs, jobs
 from ..plugin.jobs import Done, FitOutcome, FitReport, Fitted, Job, Reconstruction
-from ..plugin.layers import add_layer, check_layer, original_layer
+from ..plugin.layers import UPSCALERS, add_layer, check_layer, original_layer
 from ..plugin.predict import predicted_bytes, predicted_memory, predicted_steps, speed_key
 from ..plugin.readers import find_stacks, series_name
 from ..plugin.session import FIT, Session
-from ..plugin.settings import load_last_used, preferences, remember
+from ..plugin.settings import OWN_WEIGHTS, load_last_used, own_weights, preferences, remember
 from ..plugin.writers import save_inr
 from .compare_section import CompareSection
 from .fit_section import FitSection
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ..inr.inr_volume import InrVolume
     from ..io.dicom import Listing
     from ..plugin.predict import Speed
+    from ..superres.model_file import ModelInfo
 
 TITLE = "Compress (INR)"
 EDIT_DELAY_MS = 500  # after the last edit, before the speed is tried and the settings are remembered
@@ -74,12 +75,15 @@ class CompressWidget(Panel):
         self.describing, self.loading, self.probing = Job(self), Job(self), Job(self)
         self.fitting, self.applying = Job(self), Job(self)
         self.measuring, self.subtracting = Job(self), Job(self)
+        self.checking = Job(self)
         self._bar: progress | None = None  # in the activity dock
         self._speeds: dict[Speed, float] = {}  # steps a second
         self._probed: Speed | None = None
         self._described: Image | None = None  # the chosen layer
         self._describe_again = self._measure_again = False
         self._folder, self._loading_name = Path(), ""  # that is being loaded
+        self._own = Path()  # the weights file that is being checked
+        self._recalled = False  # as last used, or asked for just now
         self._edit_timer = _timer(self, EDIT_DELAY_MS, self._after_edit)
         self._figures_timer = _timer(self, SCROLL_DELAY_MS, self._show_figures)
         self._refresh_timer = _timer(self, REFRESH_DELAY_MS, self._refresh_reconstruction)
@@ -87,8 +91,8 @@ class CompressWidget(Panel):
         self._connect()
         self.fit.plot.set_theme(self.viewer.theme)
         models = Job(self)
-        models.finished.connect(self.reconstruct.offer_weights)
-        models.start(jobs.weights_ship)
+        models.finished.connect(self.reconstruct.show_missing)
+        models.start(jobs.missing_weights)
         self.reset_choices()
 
     def _connect(self) -> None:
@@ -102,6 +106,8 @@ class CompressWidget(Panel):
         self.fit.pause_wanted.connect(self._pause)
         self.reconstruct.apply_wanted.connect(self._apply)
         self.reconstruct.cancel_wanted.connect(self.applying.drop)
+        self.reconstruct.own_wanted.connect(self._choose_own)
+        self.reconstruct.upscaler_chosen.connect(self._settings_changed)
         self.compare.mode_chosen.connect(self._arrange)
         self.compare.opacity_changed.connect(self._set_opacity)
         self.compare.save_wanted.connect(self._save)
@@ -118,6 +124,8 @@ class CompressWidget(Panel):
         self.fitting.finished.connect(self._fit_finished)
         self.fitting.failed.connect(self.fit.words.setText)
         self.fitting.ended.connect(self._fit_ended)
+        self.checking.finished.connect(self._take_own)
+        self.checking.failed.connect(self._refuse_own)
         self.applying.reported.connect(self._apply_reported)
         self.applying.finished.connect(self._apply_finished)
         self.applying.ended.connect(self._apply_ended)
@@ -235,15 +243,20 @@ class CompressWidget(Panel):
         self._edit_timer.start()
 
     def _after_edit(self) -> None:
+        self._remember()
+        self._probe()
+
+    def _remember(self) -> None:
+        own = self.reconstruct.own
         remember(
             {
                 "settings": to_fields(self.settings.settings),
                 "device": self.settings.device,
                 "upscaler": self.reconstruct.upscaler,
+                OWN_WEIGHTS: "" if own is None else str(own),
                 "window": self.source.window_name,
             }
         )
-        self._probe()
 
     def _recall(self) -> None:
         """Set the panel as it was last time, or else as the preferences say."""
@@ -251,6 +264,10 @@ class CompressWidget(Panel):
         settings = from_fields(used.get("settings")) or find_preset(preferred.preset)
         self.settings.show_settings(settings)
         self.settings.show_device(used.get("device", preferred.device))
+        own = own_weights()
+        if own is not None:
+            self.reconstruct.show_own(own, "Being checked...")
+            self._check_own(own, recalled=True)
         self.reconstruct.show_upscaler(str(used.get("upscaler", "auto")))
         self.source.preferred_window = str(used.get("window", ""))
 
@@ -260,7 +277,7 @@ class CompressWidget(Panel):
             self.settings.prediction.setText("Choose a volume to see what to expect.")
             return
         settings = self.settings.settings
-        size = predicted_bytes(self.volume, settings)
+        size = predicted_bytes(self.volume, settings, self.reconstruct.upscaler)
         speed = self._speeds.get(speed_key(settings, self.settings.device))
         work = predicted_steps(self.volume, settings)
         seconds = "measuring the speed..." if speed is None else f"about {in_time(work / speed)}"
@@ -384,6 +401,39 @@ class CompressWidget(Panel):
 
     # Reconstruct
 
+    def _choose_own(self) -> None:
+        path = dialogs.ask_file("Choose weights of your own", ["Weights of a network (*.safetensors)"])
+        if path is not None:
+            self._check_own(path)
+
+    def _check_own(self, path: Path, *, recalled: bool = False) -> None:
+        """Look in the background whether a weights file can be used."""
+        if self.checking.start(jobs.check_weights, path):
+            self._own, self._recalled = path, recalled
+        else:
+            show_info(f"{self._own.name} is being checked; choose {path.name} again in a moment.")
+
+    def _take_own(self, info: ModelInfo) -> None:
+        """Offer the weights file that was checked; one that was asked for just now is the choice."""
+        path, title = self._own, UPSCALERS[info.architecture]
+        self.reconstruct.show_own(
+            path, f"{title}, trained on: {info.training}\nSHA-256 {info.sha256}\n{path}"
+        )
+        if not self._recalled:
+            self.reconstruct.show_upscaler(str(path))
+            self.reconstruct.show_words("")
+            self._predict()
+        self._remember()
+
+    def _refuse_own(self, words: str) -> None:
+        """Say why a weights file cannot be used; the earlier choice stays, or if it was this one, auto."""
+        if self.reconstruct.upscaler == str(self._own):
+            words += "; the upscaler is auto instead"
+        if self.reconstruct.own == self._own:
+            self.reconstruct.drop_own()
+        self.reconstruct.show_words(f"{words}.")
+        show_warning(f"{words}.")
+
     def _apply(self) -> None:
         session = self.session
         if session is None or session.inr is None or self.applying.running or self.fitting.running:
@@ -420,7 +470,7 @@ class CompressWidget(Panel):
 
     def _apply_finished(self, result: Reconstruction) -> None:
         if self.session is not None:
-            self.session.set_reconstruction(result.inr, result.comparison)
+            self.session.set_reconstruction(result)
 
     def _apply_ended(self) -> None:
         if self.session is not None and self.session.upscaler is None:  # it failed, or was cancelled
@@ -445,7 +495,7 @@ class CompressWidget(Panel):
             return
         self.compare.table.show_figures(f"Slice {session.z}", session.lines())
         if session.inr is not None:
-            self.compare.sizes.setText(_size_words(session.inr))
+            self.compare.sizes.setText(_size_words(session.inr, session.model_bytes))
 
     def _measure(self) -> None:
         """Measure anew, through another window."""
@@ -551,18 +601,15 @@ class CompressWidget(Panel):
         self.fit.plot.set_theme(self.viewer.theme)
 
 
-def _size_words(inr: InrVolume) -> str:
+def _size_words(inr: InrVolume, model_bytes: int) -> str:
     """Return the file's size and ratio; the ratio with the super-resolution model too, if there is one."""
     from ..io.inr_file import to_bytes
 
     size = len(to_bytes(inr))
     words = f".inr {in_bytes(size)}, {in_ratio(inr.source_bytes / size)}"
-    if inr.upscaler.sha256 is None:
+    if not model_bytes:
         return words
-    from ..superres.model_file import available_models
-
-    model = sum(path.stat().st_size for path in available_models().values())
-    return f"{words} (with the model {in_ratio(inr.source_bytes / (size + model))})"
+    return f"{words} (with the model {in_ratio(inr.source_bytes / (size + model_bytes))})"
 
 
 def _timer(parent: QObject, delay: int, slot: Callable[[], None]) -> QTimer:

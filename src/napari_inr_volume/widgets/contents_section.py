@@ -110,7 +110,7 @@ def groups_of(contents: Contents) -> list[Group]:
     inr = contents.inr
     return [
         ("File", _file(contents)),
-        ("Quality when it was made", _quality(inr)),
+        ("Quality when it was made", _quality(contents)),
         ("Original", _original(inr)),
         ("LR grid", _lr(inr)),
         ("Network", _network(inr)),
@@ -140,8 +140,11 @@ def _file(contents: Contents) -> list[Line]:
     return lines
 
 
-def _quality(inr: InrVolume) -> list[Line]:
-    quality = inr.quality
+def _quality(contents: Contents) -> list[Line]:
+    """Return the figures of the file; where the upscaler it names is missing here, whose they are."""
+    inr, quality = contents.inr, contents.inr.quality
+    named = UPSCALERS.get(inr.upscaler.name, inr.upscaler.name)
+    by = f", by {named}" if contents.notes else ""
     if quality is None:
         return [("Not measured", "", "The file records no figures.")]
     low, high = inr.intensity_range
@@ -154,7 +157,7 @@ def _quality(inr: InrVolume) -> list[Line]:
         ),
         (
             "HR PSNR (range)",
-            f"{in_decibels(quality.hr_psnr)} dB",
+            f"{in_decibels(quality.hr_psnr)} dB{by}",
             f"The reconstruction against the original. {PEAK}",
         ),
         (
@@ -163,9 +166,9 @@ def _quality(inr: InrVolume) -> list[Line]:
             f"PSNR of the same LR put back by Lanczos alone, against the original. {PEAK}",
         ),
         ("Peak of the PSNR", f"{high - low:,.0f}{unit}", "Width of the original's intensity range."),
-        ("HR RMSE", f"{in_hu(quality.rmse)}{unit}", "Root mean square error of the reconstruction."),
-        ("HR 99 % below", f"{in_hu(quality.p99)}{unit}", "99th percentile of the absolute error."),
-        ("HR largest error", f"{in_hu(quality.max_error)}{unit}", "Of all voxels of the reconstruction."),
+        ("HR RMSE", f"{in_hu(quality.rmse)}{unit}{by}", "Root mean square error of the reconstruction."),
+        ("HR 99 % below", f"{in_hu(quality.p99)}{unit}{by}", "99th percentile of the absolute error."),
+        ("HR largest error", f"{in_hu(quality.max_error)}{unit}{by}", "Of all voxels of the reconstruction."),
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -27,7 +26,7 @@ from ..plugin.layers import (
     layer_name,
     lr_layer,
 )
-from ..plugin.settings import PLUGIN, preferences
+from ..plugin.settings import PLUGIN, own_weights, preferences
 from ..plugin.writers import SUFFIX
 from .contents_section import ContentsSection
 from .error_section import EMPTY, ErrorSection
@@ -244,8 +243,8 @@ class InrFileWidget(Panel):
         self.contents.show_words("Looking into it...")
         self._look_again = self.looking.running
         if not self._look_again:
-            path = _path_of(self.layer)
-            self.looking.start(contents.look, self.inr, path, preferences().device)
+            where = contents.path_of(self.layer), own_weights(), preferences().device
+            self.looking.start(contents.look, self.inr, *where)
 
     def _looked(self, found: Contents) -> None:
         if found.inr is self.inr:
@@ -280,8 +279,8 @@ class InrFileWidget(Panel):
         self._wanted, self._outcome = (self.layer, kind), ""
         self.file.show_words("Decoding the LR..." if kind == "lr" else "Decoding the reconstruction...")
         self.file.show_progress(0, 0)
-        path = _path_of(self.layer)
-        self.decoding.start(contents.decode, self.inr, kind, path, preferences().device)
+        where = contents.path_of(self.layer), own_weights(), preferences().device
+        self.decoding.start(contents.decode, self.inr, kind, *where)
         self._update_buttons()
 
     def _show_decoded(self, decoded: Decoded) -> None:
@@ -340,7 +339,8 @@ class InrFileWidget(Panel):
             contents.measure,
             self.original,
             self.inr,
-            _path_of(self.layer),
+            contents.path_of(self.layer),
+            own_weights(),
             preferences().device,
             self._window,
         )
@@ -426,12 +426,6 @@ def _layer_beside(beside: Image, kind: Kind, inr: InrVolume, decoded: Decoded) -
     z, y, x = inr.factor
     over = kwargs_over(beside, (z, y, x) if kind == "lr" else (1 / z, 1 / y, 1 / x))
     return data, arguments | over | {"contrast_limits": beside.contrast_limits}, layer_type
-
-
-def _path_of(layer: Image) -> Path | None:
-    """Return the `.inr` that a layer was opened from, if it is still there."""
-    path = Path(layer.source.path or "")
-    return path if path.suffix.lower() == SUFFIX and path.is_file() else None
 
 
 def _offer(box: QComboBox, layers: list[Image], chosen: Image | None) -> None:

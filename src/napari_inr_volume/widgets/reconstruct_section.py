@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QWidget
+from pathlib import Path
 
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QWidget
+
+from ..plugin.layers import UPSCALERS
 from .section import Section, text_line
 
-UPSCALERS = (
-    ("auto", "auto", "SRDenseNet if trained weights ship with this version, else Lanczos."),
-    ("srdensenet", "SRDenseNet", "A network trained on CT slices; for factors of 4 x 4 in the plane."),
-    ("lanczos", "Lanczos", "Plain resampling, for any factor: what every network must be compared with."),
+OWN = "own"  # the entry that asks for a weights file
+ENTRIES = (
+    (
+        "auto",
+        "auto",
+        "SRDenseNet on a GPU, SPAN on a CPU; Lanczos for factors other than 4 x 4 in the plane, and where the"
+        " network's weights are missing.",
+    ),
+    (
+        "srdensenet",
+        UPSCALERS["srdensenet"],
+        "The paper's network, trained on CT slices; about half a second a slice on a CPU.",
+    ),
+    (
+        "span",
+        f"{UPSCALERS['span']} (small)",
+        "A small network, trained on the same slices; less than a tenth of a second a slice on a CPU.",
+    ),
+    (
+        "lanczos",
+        UPSCALERS["lanczos"],
+        "Plain resampling, for any factor: what every network is compared with.",
+    ),
+    (
+        OWN,
+        "Own weights...",
+        "Choose a weights file (.safetensors), as the command inr-volume train-sr makes them.",
+    ),
 )
 
 
@@ -19,17 +46,18 @@ class ReconstructSection(Section):
 
     apply_wanted = Signal()
     cancel_wanted = Signal()
+    own_wanted = Signal()  # weights of the person's own
+    upscaler_chosen = Signal()
 
     def __init__(self) -> None:
         super().__init__("Reconstruct", "Apply super-resolution to the LR fit, slice by slice.")
         self.upscalers = QComboBox()
-        for name, words, tooltip in UPSCALERS:
-            self.upscalers.addItem(words, name)
-            self.upscalers.setItemData(self.upscalers.count() - 1, tooltip, 3)
-        self.upscalers.setToolTip(
-            "What restores the in-plane resolution: the trained network SRDenseNet, or plain Lanczos. It is"
-            " named in the .inr, so that others decode the same voxels."
-        )
+        self.upscalers.setMinimumContentsLength(8)  # a file's name may be longer than the panel is wide
+        self.upscalers.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        for name, words, tooltip in ENTRIES:
+            self._insert(self.upscalers.count(), words, name, tooltip)
+        self._chosen = "auto"
+        self._show_tooltip()
         self.apply = QPushButton("&Apply")
         self.apply.setToolTip("Make the reconstruction (HR) as a layer, from the slice in view outwards.")
         label = QLabel("Ups&caler")
@@ -52,27 +80,59 @@ class ReconstructSection(Section):
         self.body.addWidget(self.progress)
         self.words = text_line()
         self.body.addWidget(self.words)
+        self.words.hide()
+        self.upscalers.activated.connect(self._activated)
         self.apply.clicked.connect(self.apply_wanted)
         self.cancel.clicked.connect(self.cancel_wanted)
         self.show_idle(False)
 
     @property
     def upscaler(self) -> str:
-        """Name of the upscaler, as `find_upscaler` takes it."""
-        return str(self.upscalers.currentData())
+        """Name of the upscaler or path of its weights file, as `find_upscaler` takes it."""
+        return self._chosen
+
+    @property
+    def own(self) -> Path | None:
+        """The weights file of the person's own that is offered, if any."""
+        index = self._own_index()
+        return None if index is None else Path(self.upscalers.itemData(index))
 
     def show_upscaler(self, name: str) -> None:
-        """Choose an upscaler."""
+        """Choose an upscaler; one that is not offered is taken for auto."""
         self.upscalers.setCurrentIndex(max(0, self.upscalers.findData(name)))
+        self._chosen = str(self.upscalers.currentData())
+        self._show_tooltip()
 
-    def offer_weights(self, shipped: bool) -> None:
-        """Say whether SRDenseNet can be used: only with weights that were trained."""
-        index = self.upscalers.findData("srdensenet")
-        self.upscalers.model().item(index).setEnabled(shipped)
-        if not shipped:
-            self.upscalers.setItemText(index, "SRDenseNet (no weights)")
-            self.words.setText("No trained SRDenseNet weights ship with this version: auto is Lanczos.")
-        self.words.setVisible(not shipped)
+    def show_own(self, path: Path, tooltip: str) -> None:
+        """Offer a weights file, in place of an earlier one."""
+        chosen = self._chosen == str(self.own)
+        self.drop_own()
+        self._insert(self.upscalers.findData(OWN), path.name, str(path), tooltip)
+        if chosen:
+            self.show_upscaler(str(path))
+
+    def drop_own(self) -> None:
+        """Offer no weights file any more; if it was chosen, auto is."""
+        index = self._own_index()
+        if index is not None:
+            self.upscalers.removeItem(index)
+            self.show_upscaler(self._chosen)
+
+    def show_missing(self, names: list[str]) -> None:
+        """Say which networks cannot be used, for want of their weights."""
+        for name in names:
+            index = self.upscalers.findData(name)
+            self.upscalers.model().item(index).setEnabled(False)
+            self.upscalers.setItemText(index, f"{UPSCALERS[name]} (no weights)")
+        if names:
+            titles = " and ".join(UPSCALERS[name] for name in names)
+            missing = f"The weights of {titles} are missing from this installation."
+            self.show_words(f"{self.words.text()} {missing}".strip())
+
+    def show_words(self, words: str) -> None:
+        """Say something, or nothing."""
+        self.words.setText(words)
+        self.words.setVisible(bool(words))
 
     def show_idle(self, possible: bool) -> None:
         """Offer to apply, if there is a fit."""
@@ -87,3 +147,30 @@ class ReconstructSection(Section):
         self.bar.setRange(0, total)
         self.bar.setValue(done)
         self.progress.show()
+
+    def _activated(self) -> None:
+        """Take the choice made; what asks for a file leaves the earlier one until there is a sound one."""
+        chosen = str(self.upscalers.currentData())
+        if chosen == OWN:
+            self.show_upscaler(self._chosen)
+            self.own_wanted.emit()
+        else:
+            self.show_upscaler(chosen)
+            self.show_words("")
+            self.upscaler_chosen.emit()
+
+    def _own_index(self) -> int | None:
+        index = self.upscalers.findData(OWN) - 1
+        return None if self.upscalers.itemData(index) == "lanczos" else index
+
+    def _insert(self, index: int, words: str, name: str, tooltip: str) -> None:
+        self.upscalers.insertItem(index, words, name)
+        self.upscalers.setItemData(index, tooltip, Qt.ItemDataRole.ToolTipRole)
+
+    def _show_tooltip(self) -> None:
+        """Say what the list is for, and what is chosen."""
+        chosen = self.upscalers.itemData(self.upscalers.currentIndex(), Qt.ItemDataRole.ToolTipRole)
+        self.upscalers.setToolTip(
+            "What restores the in-plane resolution: a trained network, or plain Lanczos. It is named in the"
+            f" .inr, so that others decode the same voxels.\n\n{self.upscalers.currentText()}: {chosen}"
+        )

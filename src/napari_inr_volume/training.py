@@ -1,0 +1,242 @@
+"""Make a super-resolution network of CT volumes: what it learns from, and what is kept of its training.
+
+The way of the data: volume -> its Lanczos LR, the same through random CT windows, and the LR that comes out
+of SIRENs fitted to it at several qualities -> `superres.pairs` -> `superres.train` -> a weights file.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .codec import encode, fit_volume, lanczos_lr
+from .core.atomic import atomic_write
+from .core.errors import TrainingError
+from .core.resample import downsample
+from .core.volume import Volume
+from .inr.config import PRESETS, Device, Settings
+from .inr.decode import LrDecoder
+from .inr.fit import FitResult
+from .inr.siren import Siren
+from .superres.network import FACTOR
+from .superres.pairs import Pair
+from .superres.train import Validation
+from .superres.upscale import LanczosUpscaler
+
+IN_PLANE = (1.0, float(FACTOR), float(FACTOR))
+FIT_SLICES = 32  # slices in the middle of a volume that SIRENs are fitted to
+WINDOWS = 3  # random CT windows of each volume
+NARROWEST = 0.1  # of them, as a share of the intensity range
+VALIDATION_SLICES = 8  # evenly chosen of each validation volume
+
+Tell = Callable[[str], None]  # told in words what is being prepared
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """How an LR is spoilt before the network meets it: by the fit, and by the coding of its weights."""
+
+    steps: int  # of the default preset's fit
+    bits: int | None = None  # that each row of a weight matrix is rounded to; None: as files are coded now
+
+
+ROUGH, GOOD, ROUNDED = Degradation(1_000), Degradation(4_000), Degradation(4_000, bits=8)
+
+
+def volume_names(paths: Sequence[Path]) -> list[str]:
+    """Return a name for each volume, for messages and logs. Raises TrainingError if one comes up twice."""
+    names = [path.name.split(".")[0] or str(path) for path in paths]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise TrainingError(
+            f"{', '.join(twice)} is given twice; a volume is either learnt from or judged by, and each file"
+            " or folder needs a name of its own"
+        )
+    return names
+
+
+def training_pairs(
+    name: str,
+    volume: Volume,
+    folder: Path,
+    seed: int,
+    *,
+    device: Device = "auto",
+    stop: Event | None = None,
+    tell: Tell,
+) -> list[Pair]:
+    """Return all pairs of one volume: clean, through random windows, and decoded from fitted networks.
+
+    What was fitted is kept in `folder`, and taken from there the next time. Raises TrainingError if `stop`
+    is set meanwhile.
+    """
+    tell(f"{name}: resampling")
+    hr = _filled(volume)
+    clean = lanczos_lr(volume, IN_PLANE)
+    pairs = [Pair(volume=name, kind="clean", hr=hr, lr=clean, window=volume.intensity_range)]
+    random = np.random.default_rng([seed, *name.encode()])
+    for _ in range(WINDOWS):
+        window = _random_window(volume.intensity_range, random)
+        pairs.append(Pair(volume=name, kind="window", hr=hr, lr=_windowed_lr(hr, window), window=window))
+    return pairs + _decoded(name, volume, hr, folder, seed, (ROUGH, GOOD, ROUNDED), device, stop, tell)
+
+
+def validation_pairs(
+    name: str,
+    volume: Volume,
+    folder: Path,
+    seed: int,
+    *,
+    device: Device = "auto",
+    stop: Event | None = None,
+    tell: Tell,
+) -> list[Pair]:
+    """Return slices of a volume to judge a network by: with their clean LR, and with that of a good fit.
+
+    What was fitted is kept in `folder`. Raises TrainingError if `stop` is set meanwhile.
+    """
+    hr = _filled(volume)
+    chosen = np.unique(np.linspace(0, len(hr) - 1, VALIDATION_SLICES + 2)[1:-1].astype(int))
+    lr = lanczos_lr(volume, IN_PLANE)
+    clean = Pair(volume=name, kind="clean", hr=hr[chosen], lr=lr[chosen], window=volume.intensity_range)
+    (decoded,) = _decoded(name, volume, hr, folder, seed, (GOOD,), device, stop, tell)
+    some = slice(None, None, -(-len(decoded.lr) // VALIDATION_SLICES))
+    return [clean, replace(decoded, hr=decoded.hr[some], lr=decoded.lr[some])]
+
+
+def write_log(folder: Path, history: Sequence[Validation]) -> None:
+    """Write what the validations found: `log.csv`, a line for each and each volume, and `log.png`."""
+    fields = ("step", "seconds", "loss", "volume", "lr", "psnr_db", "lanczos_psnr_db")
+    with atomic_write(folder / "log.csv") as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(fields)
+        for entry in history:
+            for score in entry.scores:
+                found = (score.volume, score.kind, f"{score.psnr:.3f}", f"{score.lanczos_psnr:.3f}")
+                writer.writerow((entry.step, f"{entry.seconds:.0f}", f"{entry.loss:.4g}", *found))
+    with atomic_write(folder / "log.png") as temporary:
+        _draw(temporary, history)
+
+
+def _draw(path: Path, history: Sequence[Validation]) -> None:
+    """Draw each validation volume's gain over Lanczos against the steps."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    steps = [entry.step for entry in history]
+    for index, score in enumerate(history[-1].scores):
+        line = "-" if score.kind == "clean" else "--"
+        gains = [entry.scores[index].gain for entry in history]
+        axes.plot(steps, gains, line, color=f"C{index // 2}", label=f"{score.volume}, {score.kind} LR")
+    axes.axhline(0, color="grey", linewidth=0.8)
+    axes.set(xlabel="step", ylabel="gain over Lanczos, dB (PSNR, range)")
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=120)
+
+
+def _decoded(
+    name: str,
+    volume: Volume,
+    hr: NDArray[Any],
+    folder: Path,
+    seed: int,
+    degradations: Sequence[Degradation],
+    device: Device,
+    stop: Event | None,
+    tell: Tell,
+) -> list[Pair]:
+    """Return the middle slices with the LR that networks fitted to them decode to."""
+    first = max(0, (len(hr) - FIT_SLICES) // 2)
+    part = slice(first, first + FIT_SLICES)
+    middle = Volume.from_array(volume.voxels[part], units=volume.units, padding=volume.padding)
+    pairs = []
+    fits: dict[int, FitResult] = {}
+    for degradation in degradations:
+        preset = PRESETS["default"]
+        fit = replace(preset.fit, steps=degradation.steps, seed=seed)
+        settings = replace(preset, factor=IN_PLANE, fit=fit)
+        kept = folder / f"{_digest(middle, settings, degradation)}.npy"
+        if not kept.exists():
+            if degradation.steps not in fits:
+                tell(f"{name}: fitting {len(middle.voxels)} slices, {degradation.steps:,} steps")
+                fits[degradation.steps] = _fitted(middle, settings, device, stop)
+            lr = _coded_lr(middle, settings, fits[degradation.steps], degradation.bits, device)
+            with atomic_write(kept) as temporary:
+                np.save(temporary, lr)
+        lr = np.load(kept)
+        pairs.append(Pair(volume=name, kind="decoded", hr=hr[part], lr=lr, window=middle.intensity_range))
+    return pairs
+
+
+def _fitted(volume: Volume, settings: Settings, device: Device, stop: Event | None) -> FitResult:
+    fitting = fit_volume(volume, settings, device=device, stop=stop)
+    while True:
+        try:
+            next(fitting)
+        except StopIteration as end:
+            result: FitResult = end.value
+            if result.stopped:
+                raise TrainingError("stopped while preparing; what was finished is kept") from None
+            return result
+
+
+def _coded_lr(
+    volume: Volume, settings: Settings, result: FitResult, bits: int | None, device: Device
+) -> NDArray[np.float32]:
+    """Return the LR (z, y, x) that the coded weights decode to, in the volume's units."""
+    if bits is not None:
+        weights = {name: _rounded(tensor, bits) for name, tensor in result.siren.weights().items()}
+        result = replace(result, siren=Siren.from_weights(settings.siren, weights))
+    inr = encode(volume, settings, result, LanczosUpscaler(settings.factor[1:]))
+    return LrDecoder(inr, device).fitted()
+
+
+def _rounded(tensor: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
+    """Round a matrix to so many bits, each row by a step of its own; other tensors stay."""
+    if tensor.ndim < 2:
+        return tensor
+    step = np.abs(tensor).max(axis=1, keepdims=True) / (2 ** (bits - 1) - 1)
+    rounded: NDArray[np.float32] = (np.rint(tensor / step) * step).astype(np.float32)
+    return rounded
+
+
+def _filled(volume: Volume) -> NDArray[Any]:
+    """Return the voxels with the padding at the lowest intensity, in the dtype they have."""
+    measured = volume.measured()
+    if measured is None:
+        return volume.voxels
+    lowest = volume.voxels.dtype.type(volume.intensity_range[0])
+    return np.where(measured, volume.voxels, lowest)
+
+
+def _random_window(intensity_range: tuple[float, float], random: np.random.Generator) -> tuple[float, float]:
+    """Draw a CT window within the intensity range, its width even on a logarithmic scale."""
+    low, high = intensity_range
+    width = (high - low) * NARROWEST ** random.random()
+    start = random.uniform(low, high - width)
+    return start, start + width
+
+
+def _windowed_lr(hr: NDArray[Any], window: tuple[float, float]) -> NDArray[np.float32]:
+    """Return the Lanczos LR of slices (z, y, x) that are clipped to a window."""
+    depth, height, width = hr.shape
+    return downsample(lambda z: np.clip(hr[z].astype(np.float32), *window), (depth, height, width), IN_PLANE)
+
+
+def _digest(volume: Volume, settings: Settings, degradation: Degradation) -> str:
+    """Return a name for what a fit gives: another volume, setting or degradation has another."""
+    words = json.dumps([asdict(settings), asdict(degradation), volume.shape], sort_keys=True)
+    content = hashlib.sha256(words.encode())
+    content.update(np.ascontiguousarray(volume.voxels).data)
+    return content.hexdigest()[:16]
