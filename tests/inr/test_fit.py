@@ -105,15 +105,6 @@ def test_loss_is_the_mean_squared_error_of_the_batch() -> None:
     assert record.loss == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_chunks_change_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = replace(quick, steps=15, batch=700)
-    whole = run(samples_of(smooth_lr()), config=config).siren.weights()
-    monkeypatch.setattr(fit_module, "chunk_voxels", lambda device: 64)
-    in_chunks = run(samples_of(smooth_lr()), config=config).siren.weights()
-    for name, tensor in whole.items():
-        np.testing.assert_allclose(in_chunks[name], tensor, atol=1e-3)
-
-
 def test_stop_keeps_what_the_fit_has() -> None:
     samples, stop = samples_of(smooth_lr()), Event()
     steps = fit(samples, small, replace(quick, steps=100_000), CPU, stop)
@@ -147,7 +138,7 @@ def test_target_ends_the_fit_once_the_whole_lr_reaches_it() -> None:
 def test_best_weights_are_kept_when_the_fit_gets_worse_later() -> None:
     """At this constant rate the error swings; the result is the best that was followed, not the last."""
     samples = samples_of(smooth_lr())
-    config = replace(quick, steps=300, learning_rate=0.02, schedule="constant")
+    config = replace(quick, steps=300, learning_rate=0.01, schedule="constant")
     followed = []
     steps = fit(samples, small, config, CPU)
     while True:

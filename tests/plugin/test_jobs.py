@@ -122,7 +122,7 @@ def test_memory_running_out_in_a_fit_says_to_choose_a_smaller_batch(
     def allocate(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    monkeypatch.setattr(fit_module, "_gradients", allocate)
+    monkeypatch.setattr(fit_module.Engine, "step", allocate)
     with qtbot.waitSignal(job.failed) as failed, qtbot.waitSignal(job.ended):
         job.start(jobs.fit, volume, SMALL, **options(volume))
     assert failed.args == ["cpu ran out of memory at batch 256; choose a smaller batch or the CPU"]

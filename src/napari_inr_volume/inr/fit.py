@@ -22,10 +22,13 @@ from ..core.errors import FitError
 from ..core.volume import Triple
 from .config import FitConfig, SirenConfig
 from .device import has_fast_bfloat16, out_of_memory
-from .siren import Siren, axis_coordinates, chunk_voxels
+from .engine import Engine
+from .muon import Muon
+from .siren import Siren, axis_coordinates
 
 MONITOR = 16_384  # voxels on which the PSNR is followed; the whole LR counts at the end
-MONITORINGS = 60  # how often in a fit
+MONITORINGS = 60  # how often in a fit, unless it is so short that they would take much of its time
+CPU_PIECE, GPU_PIECE = 2**15, 2**20  # voxels measured at once; the fit can be dropped in between
 SECONDS_PER_RECORD = 0.1  # progress is told at most this often
 
 
@@ -93,18 +96,23 @@ class LrSamples:
         coordinates = torch.stack([z[index // rows], y[inside // columns], x[inside % columns]], dim=-1)
         return coordinates, self.intensity[index]
 
+    def raise_if_dropped(self) -> None:
+        """Raise FitError if the fit is to be dropped."""
+        if self._drop is not None and self._drop.is_set():
+            raise FitError("the fit was dropped; nothing of it is kept")
+
     def chunks(self, index: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the samples with these flat indices, or all that count, in chunks that suit the device.
+        """Yield the samples with these flat indices, or all that count, in pieces that suit the device.
 
         Raises FitError as soon as the fit is to be dropped.
         """
         device = self.intensity.device
         index = self.counted if index is None else index
         count = len(self) if index is None else len(index)
-        for start in range(0, count, chunk_voxels(device)):
-            if self._drop is not None and self._drop.is_set():
-                raise FitError("the fit was dropped; nothing of it is kept")
-            end = min(start + chunk_voxels(device), count)
+        piece = CPU_PIECE if device.type == "cpu" else GPU_PIECE
+        for start in range(0, count, piece):
+            self.raise_if_dropped()
+            end = min(start + piece, count)
             yield self.at(torch.arange(start, end, device=device) if index is None else index[start:end])
 
 
@@ -130,10 +138,11 @@ def _fit(
 ) -> Generator[FitProgress, None, FitResult]:
     started = time.perf_counter()
     siren = Siren(siren_config, seed=config.seed).to(device)
+    engine = Engine(siren, samples, config.batch, config.precision == "mixed", stop)
     optimisers = _optimisers(siren, config)
     random = torch.Generator(device).manual_seed(config.seed)
     monitor = _monitor_index(samples, config.seed, device)
-    follow_every = max(1, config.steps // MONITORINGS)
+    follow_every = _follow_every(len(samples) if monitor is None else len(monitor), config)
     best = _Best(siren)
     step, psnr, loss, told = 0, 0.0, torch.zeros((), device=device), 0.0
     met = False
@@ -141,7 +150,7 @@ def _fit(
     while step < config.steps and not met:
         index = torch.randint(len(samples), (config.batch,), generator=random, device=device)
         _set_learning_rate(optimisers, config, step)
-        step_loss = _gradients(siren, samples, index, config, stop)
+        step_loss = engine.step(index)
         if step_loss is None:
             break
         for optimiser in optimisers:
@@ -184,40 +193,26 @@ def _fit(
 def measure_psnr(siren: Siren, samples: LrSamples, index: Tensor | None = None) -> float:
     """PSNR (range) in dB of the network at these voxels, or at all that count; NaN if it diverged."""
     total, count = 0.0, 0
-    with torch.inference_mode():
-        for coordinates, intensity in samples.chunks(index):
-            total += (siren(coordinates) - intensity).square().sum().item()
-            count += len(intensity)
+    for coordinates, intensity in samples.chunks(index):
+        total += (siren.at(coordinates) - intensity).square().sum().item()
+        count += len(intensity)
     mse = total / count
     return 10 * math.log10(4 / mse) if mse > 0 else math.inf if mse == 0 else math.nan
 
 
-def _gradients(
-    siren: Siren, samples: LrSamples, index: Tensor, config: FitConfig, stop: Event
-) -> Tensor | None:
-    """Leave the step's gradients in the parameters; return its loss, or None if it was stopped."""
-    siren.zero_grad()
-    total = torch.zeros((), device=index.device)
-    mixed = config.precision == "mixed" and has_fast_bfloat16(index.device)
-    for coordinates, intensity in samples.chunks(index):
-        if stop.is_set():
-            return None
-        loss = (siren(coordinates, mixed) - intensity).square().sum() / config.batch
-        loss.backward()
-        total += loss.detach()
-    return total
-
-
 def _optimisers(siren: Siren, config: FitConfig) -> list[Optimizer]:
     """Adam for everything, or Muon (Jordan et al. 2024) for the hidden matrices and Adam for the rest."""
+    device = siren.linear.weight.device
+    fused = device.type in ("cpu", "cuda")  # one pass over each tensor
     if config.optimiser == "adam" or siren.config.layers == 1:
-        return [torch.optim.Adam(siren.parameters(), lr=config.learning_rate)]
+        return [torch.optim.Adam(siren.parameters(), lr=config.learning_rate, fused=fused)]
     tensors = dict(siren.named_parameters())
     hidden = [tensors.pop(f"sine.{layer}.weight") for layer in range(1, siren.config.layers)]
     rest = tensors.values()
+    dtype = torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
     return [
-        torch.optim.Muon(hidden, lr=config.learning_rate, weight_decay=0.0),
-        torch.optim.Adam(rest, lr=config.learning_rate),
+        Muon(hidden, lr=config.learning_rate, dtype=dtype),
+        torch.optim.Adam(rest, lr=config.learning_rate, fused=fused),
     ]
 
 
@@ -229,6 +224,14 @@ def _set_learning_rate(optimisers: list[Optimizer], config: FitConfig, step: int
     for optimiser in optimisers:
         for group in optimiser.param_groups:
             group["lr"] = rate
+
+
+def _follow_every(monitored: int, config: FitConfig) -> int:
+    """Return how many steps lie between two looks at the PSNR: at least twenty times the look's own time.
+
+    A voxel costs three times as much in a step as in a look: forward, and back to features and weights.
+    """
+    return max(1, config.steps // MONITORINGS, 20 * monitored // (3 * config.batch))
 
 
 def _monitor_index(samples: LrSamples, seed: int, device: torch.device) -> Tensor | None:

@@ -7,7 +7,8 @@ section 3.2 for the initialisation; layers as tables 1-3 of Sheibanifard and Yu 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import skip_init
 
+from . import threads
 from .config import SirenConfig
+from .kernels import Folded
 
 
 class Siren(nn.Module):
@@ -38,45 +41,68 @@ class Siren(nn.Module):
     def _initialise(self, generator: torch.Generator) -> None:
         """Uniform weights that keep every sine's input normal with unit variance, at any depth."""
         hidden_bound = math.sqrt(6 / self.config.hidden_features) / self.config.hidden_omega
-        for index, layer in enumerate([*self.sine, self.linear]):
-            assert isinstance(layer, nn.Linear)
+        for index, layer in enumerate([*self.sines, self.linear]):
             bound = 1 / 3 if index == 0 else hidden_bound
             nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
             bias_bound = 1 / math.sqrt(layer.in_features)  # torch's own default, as Sitzmann's code keeps it
             nn.init.uniform_(layer.bias, -bias_bound, bias_bound, generator=generator)
 
-    def forward(self, coordinates: Tensor, mixed: bool = False) -> Tensor:
-        """Evaluate at coordinates (..., 3), in the order z, y, x; returns (...), float32.
+    @property
+    def sines(self) -> list[nn.Linear]:
+        """The linear parts of the sine layers."""
+        return [layer for layer in self.sine if isinstance(layer, nn.Linear)]
 
-        `mixed` computes all but the first layer in bfloat16: its 8 bits could not tell coordinates apart.
+    def forward(self, coordinates: Tensor) -> Tensor:
+        """Evaluate at coordinates (..., 3), in the order z, y, x; returns (...).
+
+        In plain torch, for autograd; `at` and `on_grid` are the fast ways.
         """
-        first, *hidden = self.sine
-        features = _sine(first, self.omegas[0], coordinates)
-        with torch.autocast(coordinates.device.type, torch.bfloat16, enabled=mixed):
-            for layer, omega in zip(hidden, self.omegas[1:], strict=True):
-                features = _sine(layer, omega, features)
-            intensity: Tensor = self.linear(features).squeeze(-1)
-        return intensity.float()
+        features = coordinates
+        for layer, omega in zip(self.sines, self.omegas, strict=True):
+            features = torch.sin(functional.linear(features, layer.weight * omega, layer.bias * omega))
+        intensity: Tensor = self.linear(features).squeeze(-1)
+        return intensity
 
-    @torch.inference_mode()
+    @torch.inference_mode(False)  # whose tensors no other thread may write
+    @torch.no_grad()
+    def at(self, coordinates: Tensor) -> Tensor:
+        """Evaluate at coordinates (n, 3), in the order z, y, x; returns (n), float32.
+
+        The fast way, as `on_grid`: at omegas of 30 either lies within 2e-5 of `forward`.
+        """
+        network = Folded(self)
+        intensity = torch.empty(len(coordinates), device=coordinates.device)
+
+        def evaluate(chunk: slice) -> None:
+            features = coordinates[chunk] @ network.first
+            network.kernels.sine(network.kernels.view(features), network.bias_views[0])
+            network.behind_first(features, intensity[chunk])
+
+        _in_chunks(evaluate, len(coordinates), chunk_voxels(coordinates.device), coordinates.device)
+        return intensity
+
+    @torch.inference_mode(False)  # whose tensors no other thread may write
+    @torch.no_grad()
     def on_grid(self, z: Tensor, y: Tensor, x: Tensor) -> Tensor:
         """Evaluate on the grid of three axes' coordinates: (nz), (ny), (nx) -> (nz, ny, nx), float32.
 
         The first layer is linear in the coordinates before its sine, so each axis is multiplied once.
         """
-        first, *hidden = self.sine
-        assert isinstance(first, nn.Linear)
-        weight, bias = first.weight * self.omegas[0], first.bias * self.omegas[0]
-        along_z, along_y, along_x = (axis[:, None] * weight[:, i] for i, axis in enumerate((z, y, x)))
-        intensity = torch.empty(len(z), len(y), len(x), device=z.device)
-        rows_at_once = max(1, chunk_voxels(z.device) // len(x))
-        for rows in torch.split(torch.arange(len(y), device=z.device), rows_at_once):
-            part = along_y[rows, None] + along_x + bias  # (rows, nx, width)
+        network = Folded(self)
+        along_z, along_y, along_x = (
+            axis[:, None] * weight for axis, weight in zip((z, y, x), network.first, strict=True)
+        )
+        along_z += network.biases[0]
+        kernels, intensity = network.kernels, torch.empty(len(z), len(y), len(x), device=z.device)
+        rows = max(1, chunk_voxels(z.device) // len(x))
+
+        def evaluate(chunk: slice) -> None:
+            features = torch.empty(len(y[chunk]) * len(x), len(network.linear), device=z.device)
             for index, offset in enumerate(along_z):
-                features = torch.sin(part + offset)
-                for layer, omega in zip(hidden, self.omegas[1:], strict=True):
-                    features = _sine(layer, omega, features)
-                intensity[index, rows] = self.linear(features).squeeze(-1)
+                kernels.first_on_grid(*map(kernels.view, (offset, along_y[chunk], along_x, features)))
+                network.behind_first(features, intensity[index, chunk].view(-1))
+
+        _in_chunks(evaluate, len(y), rows, z.device)
         return intensity
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
@@ -98,15 +124,24 @@ def _linear(in_features: int, out_features: int) -> nn.Linear:
     return layer
 
 
-def _sine(layer: nn.Module, omega: float, features: Tensor) -> Tensor:
-    """sin(omega * (W h + b)), with omega folded into the small W and b instead of the large product."""
-    assert isinstance(layer, nn.Linear)
-    return torch.sin(functional.linear(features, layer.weight * omega, layer.bias * omega))
-
-
 def chunk_voxels(device: torch.device) -> int:
     """How many voxels to work on at once: what stays in a CPU's cache, or what fills a GPU."""
-    return 8_192 if device.type == "cpu" else 2**20
+    return 2_048 if device.type == "cpu" else 2**20
+
+
+def _in_chunks(evaluate: Callable[[slice], None], count: int, chunk: int, device: torch.device) -> None:
+    """Evaluate 0 to count in chunks; on a CPU as many side by side as there are threads.
+
+    The chunks are the same for any number of threads, and so is what comes out.
+    """
+    chunks = [slice(start, min(start + chunk, count)) for start in range(0, count, chunk)]
+    lanes = min(threads.count(), len(chunks)) if device.type == "cpu" else 1
+
+    def run(lane: int) -> None:
+        for part in chunks[lane::lanes]:
+            evaluate(part)
+
+    threads.side_by_side([partial(run, lane) for lane in range(lanes)])
 
 
 def axis_coordinates(length: int, scale: float, count: int) -> Tensor:

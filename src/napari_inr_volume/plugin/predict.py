@@ -58,8 +58,10 @@ def predicted_memory(volume: Volume, settings: Settings) -> int:
 def predicted_steps(volume: Volume, settings: Settings) -> float:
     """Return how many steps' time a fit takes: beside its steps, its PSNR is followed now and then."""
     voxels = min(MONITOR, math.prod(lr_shape(volume.shape, settings.factor)))
-    forward = voxels / settings.fit.batch / 3  # a step is a forward pass, and a backward one twice as long
-    return settings.fit.steps + min(MONITORINGS, settings.fit.steps) * forward
+    steps, batch = settings.fit.steps, settings.fit.batch
+    look = voxels / batch / 3  # in steps: a step is a forward pass, and a backward one twice as long
+    between = max(1, steps // MONITORINGS, 20 * voxels // (3 * batch))
+    return steps + steps // between * look
 
 
 def speed_key(settings: Settings, device: Device) -> Speed:

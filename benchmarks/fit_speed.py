@@ -1,0 +1,253 @@
+"""Our fit against the paper's recipe as a plain PyTorch loop, in one run on one machine.
+
+    python benchmarks/fit_speed.py [SOURCE] [--seconds 600] [--repeats 5] [--json OUT]
+
+SOURCE is any volume that the command reads; without one, the head phantom is taken. It is shrunk by 4 on
+every axis, as in the paper. Four comparisons: (a) seconds of a step at 2, 3 and 4 layers, both loops in
+turns in one process; (b) the time until our preset `default` has the LR PSNR which the reference has after
+--seconds; (c) the PSNR of both after --seconds; (d) by how much memory a process grows that does one of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import torch
+
+from napari_inr_volume.codec import lanczos_lr
+from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.inr.config import PRESETS, FitConfig, SirenConfig
+from napari_inr_volume.inr.device import find_device
+from napari_inr_volume.inr.engine import Engine
+from napari_inr_volume.inr.fit import FitResult, LrSamples, fit
+from napari_inr_volume.inr.siren import Siren
+from napari_inr_volume.io.sources import read_source
+
+import reference_siren
+from report import machine, table, write_json, write_section
+from scaling import peak_memory
+
+LAYERS = (2, 3, 4)
+FACTOR = (4.0, 4.0, 4.0)
+WAYS = ("reference", "float32", "mixed")
+STEPS = 6  # of each way and repeat
+PROBE = 40  # steps after which the speed of our fit is known
+
+
+def main() -> None:
+    """Make every comparison, print the tables, and put them into docs/benchmarks.md."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("source", type=Path, nargs="?")
+    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--alone", choices=WAYS, help=argparse.SUPPRESS)  # memory, in a process of its own
+    parser.add_argument("--layers", type=int, default=4, help=argparse.SUPPRESS)
+    parser.add_argument("--device", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.alone:
+        samples = read_samples(arguments.source, torch.device(arguments.device))
+        print(json.dumps(memory_alone(samples, arguments.alone, arguments.layers)))
+        return
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    figures = {device: measure(arguments, find_device(device)) for device in devices}
+    text = as_text(figures, arguments)
+    print(text)
+    write_section("fit_speed", text)
+    write_json(arguments.json, {"machine": machine(), "seconds": arguments.seconds, "devices": figures})
+
+
+def read_samples(source: Path | None, device: torch.device) -> LrSamples:
+    """Return the LR of the source, or of the phantom."""
+    volume: Volume = head_phantom() if source is None else read_source(source)
+    lr = lanczos_lr(volume, FACTOR)
+    return LrSamples(lr, volume.shape, FACTOR, volume.intensity_range, device)
+
+
+def measure(arguments: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """Return all figures of one device."""
+    samples = read_samples(arguments.source, device)
+    speed = {layers: step_seconds(samples, layers, arguments.repeats) for layers in LAYERS}
+    memory = {
+        layers: {
+            way: statistics.median(
+                run_alone(arguments.source, way, layers, device) for _ in range(arguments.repeats)
+            )
+            for way in WAYS
+        }
+        for layers in LAYERS
+    }
+    quality = [compare_quality(samples, arguments.seconds, seed) for seed in range(arguments.repeats)]
+    return {"lr_shape": samples.shape, "step_seconds": speed, "memory_megabytes": memory, "quality": quality}
+
+
+def step_seconds(samples: LrSamples, layers: int, repeats: int) -> dict[str, float]:
+    """Return the median seconds of a step of each way, the ways in turns, each step by Adam."""
+    steppers = {way: stepper(samples, layers, way) for way in WAYS}
+    for step in steppers.values():
+        next(step)  # compiles, or makes workspaces
+    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
+    for _ in range(repeats * STEPS):
+        for way, step in steppers.items():
+            seconds[way].append(next(step))
+    return {way: statistics.median(values) for way, values in seconds.items()}
+
+
+def stepper(samples: LrSamples, layers: int, way: str) -> Iterator[float]:
+    """Return a loop that does one step of this way at a time, and tells its seconds."""
+    siren = Siren(SirenConfig(layers=layers)).to(samples.intensity.device)
+    if way == "reference":
+        network, coordinates = reference(samples, siren)
+        return reference_siren.fit(network, coordinates, samples.intensity, seed=0)
+    return our_steps(samples, siren, mixed=way == "mixed")
+
+
+def our_steps(samples: LrSamples, siren: Siren, mixed: bool) -> Iterator[float]:
+    """Step as `inr.fit` does, with the reference's batch and optimiser."""
+    device = samples.intensity.device
+    engine = Engine(siren, samples, reference_siren.BATCH, mixed, Event())
+    optimiser = torch.optim.Adam(siren.parameters(), lr=reference_siren.LEARNING_RATE, fused=True)
+    random = torch.Generator(device).manual_seed(0)
+    while True:
+        started = time.perf_counter()
+        engine.step(torch.randint(len(samples), (reference_siren.BATCH,), generator=random, device=device))
+        optimiser.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        yield time.perf_counter() - started
+
+
+def reference(samples: LrSamples, siren: Siren) -> tuple[torch.nn.Module, torch.Tensor]:
+    """Return the reference's network, with our first weights, and every voxel's coordinates (n, 3)."""
+    weights = [parameter.detach() for parameter in siren.parameters()]
+    network = reference_siren.make_network(siren.config.layers, weights).to(samples.intensity.device)
+    grid = torch.meshgrid(*samples.axes, indexing="ij")
+    return network, torch.stack([axis.flatten() for axis in grid], dim=1)
+
+
+def compare_quality(samples: LrSamples, seconds: float, seed: int) -> dict[str, float]:
+    """Return the reference's PSNR after `seconds`, ours after as long, and when ours reached the reference's.
+
+    Only steps count as the reference's time; all that `fit` does counts as ours, its measuring included.
+    """
+    device, settings = samples.intensity.device, PRESETS["default"]
+    siren = Siren(settings.siren, seed).to(device)
+    network, coordinates = reference(samples, siren)
+    spent = 0.0
+    for step in reference_siren.fit(network, coordinates, samples.intensity, seed):
+        spent += step
+        if spent >= seconds:
+            break
+    theirs = reference_siren.psnr(network, coordinates, samples.intensity)
+    config = replace(settings.fit, seed=seed)
+    # The schedule must fit the time, so lengths are tried from short to long; failed tries count as time.
+    reached, steps = 0.0, config.steps // 32
+    while True:
+        result = run_fit(samples, settings.siren, replace(config, steps=steps, target_psnr=theirs))
+        reached += result.seconds
+        if result.psnr >= theirs or reached >= seconds:
+            break
+        steps *= 2
+    probe = run_fit(samples, settings.siren, replace(config, steps=PROBE)).seconds / PROBE
+    ours = run_fit(samples, settings.siren, replace(config, steps=max(1, int(0.97 * seconds / probe))))
+    return {
+        "reference_psnr": theirs,
+        "seconds_to_reference": reached,
+        "last_try_seconds": result.seconds,
+        "reached": float(result.psnr >= theirs),
+        "psnr": ours.psnr,
+        "seconds": ours.seconds,
+    }
+
+
+def run_fit(samples: LrSamples, siren: SirenConfig, config: FitConfig) -> FitResult:
+    """Fit to the end."""
+    steps = fit(samples, siren, config, samples.intensity.device)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def memory_alone(samples: LrSamples, way: str, layers: int) -> float:
+    """Return the MB by which this process, or its memory on a GPU, grew at its peak in some steps."""
+    cuda = samples.intensity.device.type == "cuda"
+    held: Callable[[], float] = (lambda: torch.cuda.max_memory_allocated() / 1e6) if cuda else peak_memory
+    marks = Path("/proc/self/clear_refs")
+    if marks.is_file():
+        marks.write_text("5")  # forgets the peak so far, which was that of reading the volume
+    before = held()
+    steps = stepper(samples, layers, way)
+    for _ in range(STEPS):
+        next(steps)
+    return held() - before
+
+
+def run_alone(source: Path | None, way: str, layers: int, device: torch.device) -> float:
+    """Measure memory in a process of its own."""
+    command = [sys.executable, __file__, *([] if source is None else [str(source)])]
+    options = ["--alone", way, "--layers", str(layers), "--device", device.type]
+    return json.loads(subprocess.run([*command, *options], check=True, stdout=subprocess.PIPE).stdout)
+
+
+def as_text(figures: dict[str, Any], arguments: argparse.Namespace) -> str:
+    """Return the tables."""
+    source = "head phantom" if arguments.source is None else arguments.source.stem
+    parts = [
+        f"{source}, LR by 4 on every axis; batch {reference_siren.BATCH:,} in steps and memory; medians of"
+        f" {arguments.repeats} repeats. {machine()}."
+    ]
+    for device, found in figures.items():
+        parts += [f"**{device}**, LR {' x '.join(map(str, found['lr_shape']))}", steps_table(found)]
+        parts.append(quality_words(found["quality"], arguments.seconds))
+    return "\n\n".join(parts)
+
+
+def steps_table(found: dict[str, Any]) -> str:
+    """Return (a) and (d): points a second and memory, with the ratio to the reference in brackets."""
+    rows = []
+    for layers in LAYERS:
+        seconds, memory = found["step_seconds"][layers], found["memory_megabytes"][layers]
+        rates = {way: reference_siren.BATCH / seconds[way] / 1e6 for way in WAYS}
+        rows.append(
+            [
+                str(layers),
+                f"{rates['reference']:.2f}",
+                *(f"{rates[way]:.2f} (**{rates[way] / rates['reference']:.1f}**)" for way in WAYS[1:]),
+                " / ".join(f"{memory[way]:.0f}" for way in WAYS) + " MB",
+            ]
+        )
+    header = ["layers", "reference, million points/s", "ours, float32", "ours, mixed"]
+    return table([*header, "memory: reference / float32 / mixed"], rows)
+
+
+def quality_words(quality: list[dict[str, float]], seconds: float) -> str:
+    """Return (b) and (c) in a sentence."""
+    median = {name: statistics.median(run[name] for run in quality) for name in quality[0]}
+    faster = statistics.median(seconds / run["seconds_to_reference"] for run in quality)
+    last_try = statistics.median(seconds / run["last_try_seconds"] for run in quality)
+    reached = sum(run["reached"] for run in quality)
+    return (
+        f"4 layers: the reference has {median['reference_psnr']:.2f} dB after {seconds:g} s. Preset `default`"
+        f" got there in {reached:.0f} of {len(quality)} runs, after {median['seconds_to_reference']:.1f} s"
+        f" (**{faster:.0f} times sooner**), schedules that turned out too short included;"
+        f" {median['last_try_seconds']:.1f} s ({last_try:.0f} times) were of the one that got there. In"
+        f" {median['seconds']:.0f} s it reaches {median['psnr']:.2f} dB,"
+        f" **{median['psnr'] - median['reference_psnr']:+.2f} dB**."
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The step's element-wise work in plain torch, for any device: what `kernels_numba` does on a CPU.
+
+Arguments of sines come in radians. n is the points of a chunk, width the features of a layer.
+Features, cosines and what comes back are float32 or bfloat16, all else float32.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+RADIANS = 1.0  # in one unit of a sine's argument
+
+
+def view(tensor: Tensor) -> Tensor:
+    """Return the tensor as these functions take it."""
+    return tensor
+
+
+def gather(
+    index: Tensor, z: Tensor, y: Tensor, x: Tensor, volume: Tensor, coordinates: Tensor, intensity: Tensor
+) -> None:
+    """Look up coordinates (n, 3) and intensity (n) of the voxels of the flat volume at `index` (n)."""
+    rows, columns = len(y), len(x)
+    row = index // columns
+    torch.stack([z[row // rows], y[row % rows], x[index % columns]], dim=1, out=coordinates)
+    torch.index_select(volume, 0, index, out=intensity)
+
+
+def first(coordinates: Tensor, weight: Tensor, bias: Tensor, features: Tensor, cosines: Tensor) -> None:
+    """Put sine and cosine of coordinates @ weight (3, width) + bias into features, cosines (n, width)."""
+    argument = torch.addmm(bias, coordinates, weight)
+    torch.sin(argument, out=features)
+    torch.cos(argument, out=cosines)
+
+
+def first_on_grid(z: Tensor, y: Tensor, x: Tensor, features: Tensor) -> None:
+    """Put the sines of z (width) + y (rows, width) + x (columns, width) into (rows * columns, width)."""
+    shape = (len(y), len(x), len(z))
+    torch.add(y[:, None], x, out=features.view(shape)).add_(z).sin_()
+
+
+def hidden(product: Tensor, bias: Tensor, cosines: Tensor) -> None:
+    """Put the sine of product + bias into the product's place and its cosine into cosines, (n, width)."""
+    argument = product + bias
+    torch.sin(argument, out=product)
+    torch.cos(argument, out=cosines)
+
+
+def sine(product: Tensor, bias: Tensor) -> None:
+    """Put the sine of product + bias into the product's place, (n, width)."""
+    product.add_(bias).sin_()
+
+
+def output(
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    intensity: Tensor,
+    scale: float,
+    back: Tensor,
+    weight_gradient: Tensor,
+    bias_gradient: Tensor,
+    loss: Tensor,
+) -> None:
+    """Take the linear layer and its error against the intensity (n), forward and back.
+
+    Adds the squared errors to `loss` (1), the gradients of scale / 2 * squared errors to
+    `weight_gradient` (width) and `bias_gradient` (1), and puts that of the features into `back` (n, width).
+    """
+    wide = features.float()
+    error = torch.mv(wide, weight).add_(bias).sub_(intensity)
+    loss.add_(error.square().sum())
+    error.mul_(scale)
+    weight_gradient.addmv_(wide.t(), error)
+    bias_gradient.add_(error.sum())
+    torch.mul(error[:, None], weight, out=back)
+
+
+def hidden_back(back: Tensor, cosines: Tensor, bias_gradient: Tensor) -> None:
+    """Put the gradient of the sines' arguments, back * cosines, in the cosines' place; add its sum."""
+    delta = back.float() * cosines
+    bias_gradient.add_(delta.sum(0))
+    cosines.copy_(delta)
+
+
+def first_back(
+    back: Tensor, cosines: Tensor, coordinates: Tensor, weight_gradient: Tensor, bias_gradient: Tensor
+) -> None:
+    """Add the first layer's gradients, (3, width) and (width); its delta is needed for nothing else."""
+    delta = back.float() * cosines
+    weight_gradient.addmm_(coordinates.t(), delta)
+    bias_gradient.add_(delta.sum(0))
