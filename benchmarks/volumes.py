@@ -63,6 +63,7 @@ def as_text(figures: list[dict[str, Any]], preset: str) -> str:
             f"{volume['file_bytes'] / 1000:.1f} kB, {volume['ratio']:.0f}:1",
             f"{volume['peak']:,.0f} {volume['units']}",
             f"{volume['lr_psnr']:.2f} dB",
+            f"{volume['lanczos_psnr']:.2f} dB",
             f"{volume['hr_psnr']:.2f} dB ({volume['upscaler']})",
             f"{volume['hr_psnr_8bit']:.2f} dB",
             f"{volume['ssim']:.3f}",
@@ -73,7 +74,8 @@ def as_text(figures: list[dict[str, Any]], preset: str) -> str:
         for volume in figures
     ]
     header = [
-        *("volume", "file", "peak (intensity range)", "LR PSNR (range)", "HR PSNR (range)"),
+        *("volume", "file", "peak (intensity range)", "LR PSNR (range)"),
+        *("Lanczos alone, PSNR (range)", "HR PSNR (range)"),
         *("HR PSNR (8 bit, window full)", "SSIM", "error: RMSE / P99 / max", "fit", "compress + compare"),
     ]
     memory = max(volume["peak_bytes"] for volume in figures) / 1e9
