@@ -44,9 +44,12 @@ if TYPE_CHECKING:
     from .codec import Measured
     from .core.volume import Triple, Volume
     from .inr.fit import FitResult
+    from .inr.fit_state import FitState
     from .inr.inr_volume import InrVolume
     from .superres.pairs import Pair
     from .superres.upscale import Upscaler
+
+SECONDS_PER_CHECKPOINT = 60.0  # what a killed fit loses at most
 
 app = typer.Typer(
     help="Turn a CT volume into a neural network small enough to mail, and back.",
@@ -90,7 +93,7 @@ def main() -> None:
         err.print(f"inr-volume: {words}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
-        err.print("inr-volume: interrupted; nothing was written", highlight=False)
+        err.print("inr-volume: interrupted; no result was written", highlight=False)
         sys.exit(130)
 
 
@@ -115,15 +118,27 @@ def compress(
     ] = None,
     device: DeviceOption = "auto",
     seed: Annotated[int | None, typer.Option(help="Same seed, same file.")] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with the fit that OUT.inr.fit keeps; give SRC and settings as before."
+        ),
+    ] = False,
     upscaler: UpscalerOption = "auto",
     embed_model: Annotated[
         bool, typer.Option("--embed-model", help="Put the upscaler's weights into the .inr, if it has any.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit a network to a CT volume and save it as an .inr."""
+    """Fit a network to a CT volume and save it as an .inr.
+
+    Ctrl-C ends the fit and keeps what it has reached. OUT.inr.fit beside it keeps where the fit stood, also
+    once a minute while fitting: after Ctrl-C, a crash or a power cut, --resume goes on from there, to the
+    same file as without the interruption. A finished fit removes it.
+    """
     from . import codec
     from .inr.device import find_device
+    from .inr.fit_state import load_state
     from .io.files import SUFFIX, save
     from .io.volumes import check_output
     from .superres.upscale import find_upscaler
@@ -131,15 +146,26 @@ def compress(
     started = time.perf_counter()
     settings = _settings(preset, factor, layers, hidden, omega, lr, batch, steps, target_psnr, seed)
     check_output(output, [SUFFIX])
+    checkpoint = output.with_name(f"{output.name}.fit")
+    if checkpoint.exists() and not resume:
+        raise FitError(
+            f"{checkpoint} keeps a fit that was interrupted; add --resume to go on with it,"
+            " or delete it to begin anew"
+        )
+    before = load_state(checkpoint) if resume else None
     restore = find_upscaler(upscaler, settings.factor[1:], device=device)
     where = find_device(device)
     volume = _read(src, series)
-    result, interrupted = _fit(volume, settings, device)
+    result, interrupted = _fit(volume, settings, device, checkpoint, before)
     if interrupted and not _keep_partial(result, output):
+        if not resume:
+            checkpoint.unlink(missing_ok=True)
         raise typer.Exit(130)
     with slices_bar("measuring") as on_slices:
         inr = codec.pack(volume, settings, result, restore, device=device, on_slices=on_slices)
     save(inr, output, model=restore.weights if embed_model and restore.weights else None)
+    if not interrupted:
+        checkpoint.unlink(missing_ok=True)
     assert inr.quality is not None
     file_bytes = output.stat().st_size
     ratios = _ratios(inr, file_bytes, 0 if embed_model else len(restore.weights))
@@ -480,18 +506,36 @@ def _read(src: Path, series: str | None) -> Volume:
         )
 
 
-def _fit(volume: Volume, settings: Settings, device: Device) -> tuple[FitResult, bool]:
-    """Fit with a progress bar; returns the best network, and whether Ctrl-C ended the fit early."""
-    from .codec import fit_volume
+def _fit(
+    volume: Volume,
+    settings: Settings,
+    device: Device,
+    checkpoint: Path | None = None,
+    before: FitState | None = None,
+) -> tuple[FitResult, bool]:
+    """Fit with a progress bar; returns the best network, and whether Ctrl-C ended the fit early.
 
+    The checkpoint is written once a minute, and when the fit is ended early with a result.
+    """
+    from .codec import fit_volume
+    from .inr.fit_state import save_state
+
+    saved = time.perf_counter()
     with interruptible() as stop, progress_bar(TextColumn("{task.fields[psnr]}")) as progress:
-        task = progress.add_task("fitting", total=settings.fit.steps, psnr="")
-        steps = fit_volume(volume, settings, device=device, stop=stop)
+        done = 0 if before is None else before.step
+        task = progress.add_task("fitting", total=settings.fit.steps, completed=done, psnr="")
+        steps = fit_volume(volume, settings, device=device, stop=stop, resume=before)
         while True:
             try:
                 record = next(steps)
             except StopIteration as end:
-                return end.value, end.value.stopped
+                result: FitResult = end.value
+                if checkpoint is not None and result.state is not None and result.steps > 0:
+                    save_state(result.state, checkpoint)
+                return result, result.stopped
+            if checkpoint is not None and time.perf_counter() - saved >= SECONDS_PER_CHECKPOINT:
+                saved = time.perf_counter()
+                save_state(record.state(), checkpoint)
             words = f"LR {record.psnr:.2f} dB (range)" if record.psnr else ""
             progress.update(task, completed=record.step, psnr=words)
 
@@ -502,10 +546,11 @@ def _keep_partial(result: FitResult, output: Path) -> bool:
         err.print("interrupted before the first result; nothing to save", highlight=False)
         return False
     reached = f"the fit was interrupted at step {result.steps:,} (LR {result.psnr:.2f} dB)"
+    later = "to go on later with --resume"
     if not sys.stdin.isatty():
-        err.print(f"{reached}; saving what it reached to {output}", highlight=False)
+        err.print(f"{reached}; saving what it reached to {output}, {later}", highlight=False, soft_wrap=True)
         return True
-    return typer.confirm(f"{reached}; save it to {output}?", default=True, err=True)
+    return typer.confirm(f"{reached}; save it to {output}, {later}?", default=True, err=True)
 
 
 def _training_data(

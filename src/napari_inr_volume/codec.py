@@ -27,6 +27,7 @@ from .inr.config import Device, Settings, find_preset
 from .inr.decode import LrDecoder
 from .inr.device import find_device
 from .inr.fit import FitProgress, FitResult, LrSamples, errors_in_words, fit
+from .inr.fit_state import FitState
 from .inr.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
 from .superres.upscale import LanczosUpscaler, Upscaler, find_restorer, find_upscaler
 
@@ -135,10 +136,14 @@ def fit_volume(
     device: Device = "auto",
     stop: Event | None = None,
     drop: Event | None = None,
+    resume: FitState | None = None,
 ) -> Generator[FitProgress, None, FitResult]:
     """Downsample the volume and fit a network to its LR; yields progress, returns the best network.
 
-    From another thread, `stop` ends the fit with what it has, `drop` with a FitError and at once.
+    From another thread, `stop` ends the fit with what it has, `drop` with a FitError and at once. `resume`
+    is where an earlier fit stood (`FitResult.state`, `FitProgress.state()`, kept in a file by
+    `inr.fit_state`): this one goes on from there. Raises FitError if that was of another volume, other
+    settings or another kind of device.
     """
     where = find_device(device)
     with errors_in_words(settings.fit, where):
@@ -151,7 +156,7 @@ def fit_volume(
             counted=lr_measured(volume, settings.factor),
             drop=drop,
         )
-    return (yield from fit(samples, settings.siren, settings.fit, where, stop))
+    return (yield from fit(samples, settings.siren, settings.fit, where, stop, resume))
 
 
 def pack(

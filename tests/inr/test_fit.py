@@ -1,9 +1,10 @@
-"""A fit gets better, can be stopped with what it has, and ends in words where it cannot go on."""
+"""A fit gets better, can be stopped with what it has and resumed, and ends in words where it cannot go on."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
+from pathlib import Path
 from threading import Event
 
 import numpy as np
@@ -14,6 +15,7 @@ from napari_inr_volume.core.errors import FitError
 from napari_inr_volume.inr import fit as fit_module
 from napari_inr_volume.inr.config import FitConfig, SirenConfig
 from napari_inr_volume.inr.fit import FitResult, LrSamples, fit, measure_psnr
+from napari_inr_volume.inr.fit_state import FORMAT, FitState, load_state, save_state
 from napari_inr_volume.inr.siren import Siren, axis_coordinates
 
 CPU = torch.device("cpu")
@@ -43,13 +45,24 @@ def samples_of(lr: np.ndarray, counted: np.ndarray | None = None) -> LrSamples:
     )
 
 
-def run(samples: LrSamples, siren: SirenConfig = small, config: FitConfig = quick) -> FitResult:
-    steps = fit(samples, siren, config, CPU)
+def run(
+    samples: LrSamples,
+    siren: SirenConfig = small,
+    config: FitConfig = quick,
+    *,
+    resume: FitState | None = None,
+    until: int | None = None,
+) -> FitResult:
+    """Fit to the end, or until it is stopped after a step."""
+    stop = Event()
+    steps = fit(samples, siren, config, CPU, stop, resume)
     while True:
         try:
-            next(steps)
+            record = next(steps)
         except StopIteration as end:
             return end.value
+        if record.step == until:
+            stop.set()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +151,7 @@ def test_target_ends_the_fit_once_the_whole_lr_reaches_it() -> None:
 def test_best_weights_are_kept_when_the_fit_gets_worse_later() -> None:
     """At this constant rate the error swings; the result is the best that was followed, not the last."""
     samples = samples_of(smooth_lr())
-    config = replace(quick, steps=300, learning_rate=0.01, schedule="constant")
+    config = replace(quick, steps=300, learning_rate=0.03, schedule="constant")
     followed = []
     steps = fit(samples, small, config, CPU)
     while True:
@@ -194,3 +207,188 @@ def test_padding_does_not_count_in_the_psnr() -> None:
     spoilt[~counted] = lr.min()
     assert measure_psnr(siren, samples_of(lr, counted)) == measure_psnr(siren, samples_of(spoilt, counted))
     assert measure_psnr(siren, samples_of(lr)) != measure_psnr(siren, samples_of(spoilt))
+
+
+# Resuming
+
+CONFIGS = {
+    "adam": replace(quick, steps=60),
+    "adam, constant": replace(quick, steps=60, schedule="constant"),
+    "muon": replace(quick, steps=60, optimiser="muon", learning_rate=2e-3),
+    "mixed": replace(quick, steps=60, precision="mixed"),
+    "muon, mixed": replace(quick, steps=60, optimiser="muon", precision="mixed"),
+}
+
+
+def same(first: FitResult, other: FitResult) -> bool:
+    """Whether two fits came to the same network, to the bit, at the same step."""
+    one, two = first.siren.weights(), other.siren.weights()
+    return all(np.array_equal(one[name], two[name]) for name in one) and (first.steps, first.psnr) == (
+        other.steps,
+        other.psnr,
+    )
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_stopped_and_resumed_gives_the_weights_of_a_fit_in_one_go(config: FitConfig, tmp_path: Path) -> None:
+    whole = run(samples_of(smooth_lr()), config=config)
+    part = run(samples_of(smooth_lr()), config=config, until=17)
+    assert part.stopped
+    assert part.state.step == 17
+    assert not same(part, whole)
+    save_state(part.state, tmp_path / "x.fit")
+    resumed = run(samples_of(smooth_lr()), config=config, resume=load_state(tmp_path / "x.fit"))
+    assert same(resumed, whole)
+    assert not resumed.stopped
+    assert resumed.state is None
+    assert resumed.seconds > part.state.seconds
+
+
+def test_resumed_after_every_few_steps_it_is_still_the_same(tmp_path: Path) -> None:
+    config = CONFIGS["muon, mixed"]
+    samples = samples_of(smooth_lr())
+    state = None
+    for until in (1, 2, 20, 21, 59):
+        state = run(samples, config=config, resume=state, until=until).state
+    assert same(run(samples, config=config, resume=state), run(samples, config=config))
+
+
+def test_a_state_can_be_resumed_from_twice() -> None:
+    """No step of the one that goes on from it changes it."""
+    samples, config = samples_of(smooth_lr()), CONFIGS["muon"]
+    state = run(samples, config=config, until=30).state
+    first, again = (run(samples, config=config, resume=state) for _ in range(2))
+    assert same(first, again)
+
+
+def test_a_record_gives_the_state_while_the_fit_goes_on() -> None:
+    samples, config = samples_of(smooth_lr()), CONFIGS["adam"]
+    steps = fit(samples, small, config, CPU)
+    state = next(record for record in steps if record.step == 25).state()
+    for _ in steps:
+        pass
+    assert state.step == 25
+    assert same(run(samples, config=config, resume=state), run(samples, config=config))
+
+
+def test_best_weights_from_before_the_interruption_are_kept() -> None:
+    """The swinging fit of above, stopped once it is past its best."""
+    samples = samples_of(smooth_lr())
+    config = replace(quick, steps=300, learning_rate=0.03, schedule="constant")
+    whole = run(samples, config=config)
+    assert whole.steps < 299
+    state = run(samples, config=config, until=299).state
+    assert state.best_step == whole.steps
+    assert same(run(samples, config=config, resume=state), whole)
+
+
+def test_weights_that_only_the_stop_had_judged_do_not_count_in_the_fit_that_goes_on() -> None:
+    """Else a fit that is stopped at a lucky step would come to other weights than one in one go."""
+    part = run(samples_of(smooth_lr()), config=CONFIGS["adam"], until=17)  # followed at 25 for the first time
+    assert part.steps == 17
+    assert part.state.best_step == 0
+
+
+def test_target_ends_a_resumed_fit_where_it_ends_a_whole_one() -> None:
+    samples, config = samples_of(smooth_lr()), replace(quick, steps=5_000, target_psnr=25.0)
+    state = run(samples, config=config, until=11).state
+    assert same(run(samples, config=config, resume=state), run(samples, config=config))
+
+
+def test_a_stop_as_soon_as_it_is_resumed_loses_nothing() -> None:
+    samples, stop = samples_of(smooth_lr()), Event()
+    stop.set()
+    state = run(samples, until=20).state
+    with pytest.raises(StopIteration) as end:
+        next(fit(samples, small, quick, CPU, stop, state))
+    again = end.value.value
+    assert again.steps == 20
+    assert same(run(samples, resume=again.state), run(samples))
+
+
+@pytest.mark.parametrize(
+    ("siren", "config", "words"),
+    [
+        (
+            small,
+            replace(quick, steps=100, seed=3),
+            "steps was 150, now 100; seed was 0, now 3; give the same",
+        ),
+        (replace(small, layers=3), quick, "layers was 2, now 3"),
+        (small, replace(quick, target_psnr=30.0), "target_psnr was None, now 30.0"),
+    ],
+    ids=["fit", "network", "target"],
+)
+def test_a_state_of_other_settings_is_refused(siren: SirenConfig, config: FitConfig, words: str) -> None:
+    state = run(samples_of(smooth_lr()), until=3).state
+    with pytest.raises(FitError, match=f"begun with other settings: {words}"):
+        run(samples_of(smooth_lr()), siren, config, resume=state)
+
+
+def test_a_state_of_another_device_is_refused() -> None:
+    state = replace(run(samples_of(smooth_lr()), until=3).state, device="cuda")
+    with pytest.raises(FitError, match="device was cuda, now cpu"):
+        run(samples_of(smooth_lr()), resume=state)
+
+
+def changed(lr: np.ndarray) -> np.ndarray:
+    lr = lr.copy()
+    lr[2, 3, 4] += 50.0
+    return lr
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        samples_of(changed(smooth_lr())),
+        samples_of(smooth_lr().reshape(6, 20, 16)),
+        samples_of(smooth_lr(), counted=smooth_lr() > 0),
+    ],
+    ids=["one voxel", "shape", "padding"],
+)
+def test_a_state_of_another_volume_is_refused(other: LrSamples) -> None:
+    state = run(samples_of(smooth_lr()), until=3).state
+    with pytest.raises(FitError, match="of another volume, or of another factor; give those"):
+        run(other, resume=state)
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "cut", "flipped"])
+def test_a_damaged_state_is_named(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.inr.fit"
+    save_state(run(samples_of(smooth_lr()), until=3).state, path)
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    path.write_bytes(
+        {
+            "empty": b"",
+            "text": b"not a state",
+            "cut": whole[:middle],
+            "flipped": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
+        }[damage]
+    )
+    with pytest.raises(FitError, match=r"x\.inr\.fit is damaged, or .* delete it to begin anew"):
+        load_state(path)
+
+
+def test_no_state_and_an_unreadable_one_are_told(tmp_path: Path) -> None:
+    with pytest.raises(FitError, match=r"there is no fit to resume, no file .*; begin anew"):
+        load_state(tmp_path / "none.fit")
+    with pytest.raises(FitError, match="cannot be read"):
+        load_state(tmp_path)
+
+
+def test_a_state_file_holds_fit_data_and_nothing_else(tmp_path: Path) -> None:
+    """Settings, tensors, numbers and a digest; nothing of the file's own name either."""
+    state = run(samples_of(smooth_lr()), config=CONFIGS["muon"], until=3).state
+    for name in ("patient-name.fit", "other.fit"):
+        save_state(state, tmp_path / name)
+    content = (tmp_path / "patient-name.fit").read_bytes()
+    assert content == (tmp_path / "other.fit").read_bytes()
+    assert b"patient" not in content
+    (tmp_path / "body").write_bytes(content[len(FORMAT) + 32 :])
+    found = torch.load(tmp_path / "body", weights_only=True)
+    assert found["siren"] == asdict(small)
+    assert found["fit"] == asdict(CONFIGS["muon"])
+    assert set(found) == {field.name for field in fields(FitState)}
+    assert list(found["weights"]) == list(found["best_weights"]) == list(small.shapes)
+    assert len(found["samples"]) == 64

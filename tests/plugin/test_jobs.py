@@ -54,7 +54,7 @@ def options(volume: Volume) -> dict:
     return {"device": "cpu", "upscaler": "lanczos", "window": find_window("full", volume)}
 
 
-def run_fit(volume: Volume, settings: Settings, control: Control, **more: float) -> FitOutcome:
+def run_fit(volume: Volume, settings: Settings, control: Control, **more: object) -> FitOutcome:
     return jobs.fit(control, volume, settings, **options(volume), **more)
 
 
@@ -196,6 +196,27 @@ def test_fit_reports_progress_then_the_network_then_the_measuring(volume: Volume
     fitted = next(record for record in records if isinstance(record, Fitted))
     assert fitted.inr == replace(outcome.inr, quality=None)
     assert fitted.lr.shape == outcome.inr.lr_shape
+
+
+def test_stopped_fit_is_continued_to_the_network_of_one_in_one_go(volume: Volume, monkeypatch) -> None:
+    monkeypatch.setattr(fit_module, "SECONDS_PER_RECORD", 0.0)
+    whole = run_fit(volume, SMALL, Control())
+    control, records = Control(), []
+
+    def hear(record: object) -> None:
+        records.append(record)
+        if isinstance(record, FitReport):
+            control.stop.set()
+
+    control.report = hear
+    run_fit(volume, SMALL, control)
+    state = next(record for record in records if isinstance(record, Fitted)).state
+    assert 0 < state.step < SMALL.fit.steps
+    control, records[:] = Control(), []
+    control.report = records.append
+    continued = run_fit(volume, SMALL, control, resume=state)
+    assert continued.inr == whole.inr
+    assert next(record for record in records if isinstance(record, Fitted)).state is None
 
 
 def test_a_second_fit_is_refused_while_one_is_running(volume: Volume) -> None:

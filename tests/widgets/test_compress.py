@@ -178,6 +178,33 @@ def test_stopping_keeps_a_usable_model(qtbot, panel, head) -> None:
     assert panel.compare.save.isEnabled()
 
 
+def test_stopped_fit_is_continued_as_it_was_begun(qtbot, panel, head) -> None:
+    start_endless(qtbot, panel)
+    stop(qtbot, panel)
+    first = panel.session
+    panel.settings.show_settings(SMALL)
+    other = add_layer(panel.viewer, original_layer(head_phantom((8, 32, 32)), "other"))
+    panel.source.choose(other)
+    qtbot.mouseClick(panel.fit.go_on, LEFT)
+    assert panel.fitting.running
+    assert panel.settings.settings.fit == ENDLESS.fit
+    seen = len(panel.fit.plot.steps)
+    qtbot.waitUntil(lambda: len(panel.fit.plot.steps) > seen + 1, timeout=LONG)
+    assert panel.fit.plot.steps == sorted(panel.fit.plot.steps)
+    stop(qtbot, panel)
+    assert panel.session.source is head
+    assert panel.session.state.step > first.state.step
+    assert carried(first.lr).inr is first.inr  # what it had by then is still there
+    assert panel.fit.go_on.isVisible()
+
+
+def test_a_fit_that_was_not_stopped_has_nothing_to_continue(qtbot, panel, head) -> None:
+    fit_it(qtbot, panel)
+    assert not panel.fit.go_on.isVisible()
+    panel.continue_fit()
+    assert not panel.fitting.running
+
+
 def test_several_fits_follow_each_other_and_a_second_at_a_time_is_refused(qtbot, panel, head) -> None:
     fit_it(qtbot, panel)
     first = panel.session

@@ -201,6 +201,21 @@ def test_one_button_is_fit_then_stop_then_stopping(qtbot) -> None:
     assert not widget.fit.isEnabled()
 
 
+def test_continue_is_offered_after_a_stop_only_and_the_curve_goes_on(qtbot) -> None:
+    widget = shown(qtbot, FitSection)
+    widget.show_idle(True)
+    assert not widget.go_on.isVisible()
+    widget.show_running()
+    widget.show_report(report(20))
+    widget.show_idle(True, stopped=True)
+    with qtbot.waitSignal(widget.continue_wanted):
+        qtbot.mouseClick(widget.go_on, LEFT)
+    widget.show_running(continued=True)
+    assert not widget.go_on.isVisible()
+    widget.show_report(report(50))
+    assert widget.plot.steps == [20, 50]
+
+
 def test_report_is_shown_in_words_bar_and_plot(qtbot) -> None:
     widget = shown(qtbot, FitSection)
     widget.show_running()

@@ -1,16 +1,19 @@
-"""Fit a SIREN to an LR volume: one generator, from a fresh network to the best weights it found.
+"""Fit a SIREN to an LR volume: one generator, from a fresh network or a stopped fit to the best weights.
 
 Source: Sheibanifard and Yu 2023, sections 3.3 and 4.2: mean squared error, Adam, batches of voxels.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from threading import Event
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +26,7 @@ from ..core.volume import Triple
 from .config import FitConfig, SirenConfig
 from .device import has_fast_bfloat16, out_of_memory
 from .engine import Engine
+from .fit_state import FitState
 from .muon import Muon
 from .siren import Siren, axis_coordinates
 
@@ -40,9 +44,10 @@ class FitProgress:
     steps: int
     loss: float  # mean squared error of the last step, intensities scaled to [-1, 1]
     psnr: float  # dB (range) when last followed, on at most MONITOR voxels of the LR; 0 before the first
-    seconds: float  # since the fit began
+    seconds: float  # of fitting, interruptions left out
     seconds_left: float  # if all steps are done
     siren: Siren  # the network as it is now; look at it (a preview) before asking for the next record
+    state: Callable[[], FitState]  # what to go on from; ask for it before asking for the next record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +57,9 @@ class FitResult:
     siren: Siren  # on the CPU
     steps: int  # steps done when these weights were kept
     psnr: float  # dB (range) on the whole LR
-    seconds: float
+    seconds: float  # of fitting, interruptions left out
     stopped: bool  # by the caller, before its last step or its target
+    state: FitState | None = None  # what to go on from, if it was stopped
 
 
 class LrSamples:
@@ -96,6 +102,19 @@ class LrSamples:
         coordinates = torch.stack([z[index // rows], y[inside // columns], x[inside % columns]], dim=-1)
         return coordinates, self.intensity[index]
 
+    def digest(self) -> str:
+        """Return the SHA-256 of all that a fit sees of the volume: intensities, coordinates, what counts.
+
+        Raises FitError as soon as the fit is to be dropped.
+        """
+        tensors = [*self.axes, self.intensity, *([] if self.counted is None else [self.counted])]
+        found = hashlib.sha256(repr([len(tensor) for tensor in tensors]).encode())
+        for tensor in tensors:
+            for piece in torch.split(tensor, GPU_PIECE):  # a copy of the whole would double the memory
+                self.raise_if_dropped()
+                found.update(piece.cpu().numpy().data)
+        return found.hexdigest()
+
     def raise_if_dropped(self) -> None:
         """Raise FitError if the fit is to be dropped."""
         if self._drop is not None and self._drop.is_set():
@@ -122,36 +141,69 @@ def fit(
     config: FitConfig,
     device: torch.device,
     stop: Event | None = None,
+    resume: FitState | None = None,
 ) -> Generator[FitProgress, None, FitResult]:
-    """Fit a fresh SIREN; yields a record about ten times a second and returns the best network.
+    """Fit a SIREN; yields a record about ten times a second and returns the best network.
 
-    Setting `stop` from another thread ends the fit within a chunk's time with what it has. The
-    generator always ends by returning or with an InrError: FitError if the fit diverges, runs out of
-    memory or the device fails.
+    It is a fresh one, or goes on from `resume`: on the same device, with as many threads, to the weights of
+    a fit that was never stopped. Setting `stop` from another thread ends the fit within a chunk's time with
+    what it has. The generator always ends by returning or with an InrError: FitError if the fit diverges,
+    runs out of memory, the device fails or `resume` is of another fit.
     """
     with errors_in_words(config, device):
-        return (yield from _fit(samples, siren_config, config, device, stop or Event()))
+        return (yield from _fit(samples, siren_config, config, device, stop or Event(), resume))
 
 
 def _fit(
-    samples: LrSamples, siren_config: SirenConfig, config: FitConfig, device: torch.device, stop: Event
+    samples: LrSamples,
+    siren_config: SirenConfig,
+    config: FitConfig,
+    device: torch.device,
+    stop: Event,
+    resume: FitState | None,
 ) -> Generator[FitProgress, None, FitResult]:
     started = time.perf_counter()
+    digest = samples.digest()
     siren = Siren(siren_config, seed=config.seed).to(device)
-    engine = Engine(siren, samples, config.batch, config.precision == "mixed", stop)
     optimisers = _optimisers(siren, config)
     random = torch.Generator(device).manual_seed(config.seed)
-    monitor = _monitor_index(samples, config.seed, device)
-    follow_every = _follow_every(len(samples) if monitor is None else len(monitor), config)
     best = _Best(siren)
     step, psnr, loss, told = 0, 0.0, torch.zeros((), device=device), 0.0
     met = False
+    if resume is not None:
+        resume.check(siren_config, config, device.type, digest)
+        step, psnr, started = resume.step, max(resume.best_psnr, 0.0), started - resume.seconds
+        siren.load_state_dict(resume.weights)
+        _load_optimisers(optimisers, resume.optimisers)
+        random.set_state(resume.random)
+        best = _Best(siren, resume)
+    engine = Engine(siren, samples, config.batch, config.precision == "mixed", stop)
+    monitor = _monitor_index(samples, config.seed, device)
+    follow_every = _follow_every(len(samples) if monitor is None else len(monitor), config)
+
+    def state() -> FitState:
+        return FitState(
+            siren=siren_config,
+            fit=config,
+            device=device.type,
+            samples=digest,
+            step=step,
+            seconds=time.perf_counter() - started,
+            weights=deepcopy(dict(siren.state_dict())),
+            optimisers=_optimiser_states(optimisers),
+            random=random.get_state(),
+            best_step=best.step,
+            best_psnr=best.psnr,
+            best_weights=deepcopy(best.tensors),
+        )
 
     while step < config.steps and not met:
+        between_steps = random.get_state()
         index = torch.randint(len(samples), (config.batch,), generator=random, device=device)
         _set_learning_rate(optimisers, config, step)
         step_loss = engine.step(index)
         if step_loss is None:
+            random.set_state(between_steps)  # resumed, this step is done with the same voxels
             break
         for optimiser in optimisers:
             optimiser.step()
@@ -179,15 +231,19 @@ def _fit(
                 seconds=seconds,
                 seconds_left=seconds / step * (config.steps - step),
                 siren=siren,
+                state=state,
             )
 
     stopped = step < config.steps and not met
+    kept = state() if stopped else None  # before these weights are judged, which no whole fit would do here
     if stopped and step > best.step:
         best.offer(siren, step, measure_psnr(siren, samples, monitor))
     best.restore(siren)
     psnr = measure_psnr(siren, samples)
     seconds = time.perf_counter() - started
-    return FitResult(siren=siren.cpu(), steps=best.step, psnr=psnr, seconds=seconds, stopped=stopped)
+    return FitResult(
+        siren=siren.cpu(), steps=best.step, psnr=psnr, seconds=seconds, stopped=stopped, state=kept
+    )
 
 
 def measure_psnr(siren: Siren, samples: LrSamples, index: Tensor | None = None) -> float:
@@ -214,6 +270,23 @@ def _optimisers(siren: Siren, config: FitConfig) -> list[Optimizer]:
         Muon(hidden, lr=config.learning_rate, dtype=dtype),
         torch.optim.Adam(rest, lr=config.learning_rate, fused=fused),
     ]
+
+
+def _optimiser_states(optimisers: list[Optimizer]) -> list[dict[str, Any]]:
+    """Return copies of all that the optimisers remember; Muon's is its momentum."""
+    return [
+        deepcopy({"momentum": optimiser.momentum} if isinstance(optimiser, Muon) else optimiser.state_dict())
+        for optimiser in optimisers
+    ]
+
+
+def _load_optimisers(optimisers: list[Optimizer], states: list[dict[str, Any]]) -> None:
+    """Put back what `_optimiser_states` returned."""
+    for optimiser, state in zip(optimisers, states, strict=True):
+        if isinstance(optimiser, Muon):
+            optimiser.momentum.copy_(state["momentum"])
+        else:
+            optimiser.load_state_dict(deepcopy(state))  # which would take the tensors themselves
 
 
 def _set_learning_rate(optimisers: list[Optimizer], config: FitConfig, step: int) -> None:
@@ -247,9 +320,13 @@ def _monitor_index(samples: LrSamples, seed: int, device: torch.device) -> Tenso
 class _Best:
     """The weights with the highest PSNR so far."""
 
-    def __init__(self, siren: Siren) -> None:
+    def __init__(self, siren: Siren, resume: FitState | None = None) -> None:
         self.step, self.psnr = 0, -math.inf
         self.tensors = {name: tensor.clone() for name, tensor in siren.state_dict().items()}
+        if resume is not None:
+            self.step, self.psnr = resume.best_step, resume.best_psnr
+            for name, tensor in resume.best_weights.items():
+                self.tensors[name].copy_(tensor)
 
     def offer(self, siren: Siren, step: int, psnr: float) -> None:
         if psnr > self.psnr:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ..core.metrics import Comparison
     from ..core.volume import Volume
     from ..inr.fit import FitProgress
+    from ..inr.fit_state import FitState
     from ..inr.inr_volume import InrVolume
     from ..inr.siren import Siren
     from ..io.dicom import Listing
@@ -260,7 +261,7 @@ class Fitted:
     inr: InrVolume
     lr: NDArray[np.float32]  # (z, y, x), decoded from the coded weights
     model_bytes: int  # of the upscaler's weights
-    stopped: bool
+    state: FitState | None  # what to go on from, if it was stopped
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -314,15 +315,17 @@ def fit(
     upscaler: str,
     window: Window,
     seconds_per_preview: float = SECONDS_PER_PREVIEW,
+    resume: FitState | None = None,
 ) -> FitOutcome:
     """Fit a network and measure it; reports FitReport, Done while it decodes, Fitted, Done.
 
+    `resume` is where a stopped fit of the same volume and settings stood; this one goes on from there.
     Raises FitError, as `codec.compress` does, and while another panel's fit is running.
     """
     if not _one_fit.acquire(blocking=False):
         raise FitError("another fit is running in this napari; stop it, or wait until it has ended")
     try:
-        return _fit(control, volume, settings, device, upscaler, window, seconds_per_preview)
+        return _fit(control, volume, settings, device, upscaler, window, seconds_per_preview, resume)
     finally:
         _one_fit.release()
 
@@ -335,6 +338,7 @@ def _fit(
     upscaler: str,
     window: Window,
     seconds_per_preview: float,
+    resume: FitState | None,
 ) -> FitOutcome:
     from .. import codec
     from ..inr.decode import LrDecoder
@@ -345,7 +349,9 @@ def _fit(
     restore = find_upscaler(upscaler, settings.factor[1:], device=device)
     previews = _Previews(volume, settings, control, seconds_per_preview)
     idle = 0.0
-    steps = codec.fit_volume(volume, settings, device=device, stop=control.stop, drop=control.drop)
+    steps = codec.fit_volume(
+        volume, settings, device=device, stop=control.stop, drop=control.drop, resume=resume
+    )
     with closing(steps):
         while True:
             try:
@@ -362,7 +368,8 @@ def _fit(
     for z in range(len(lr)):
         control.on_progress(z, len(lr))
         lr[z] = decoder.fitted(slice(z, z + 1))[0]
-    control.report(Fitted(inr=inr, lr=lr, model_bytes=len(restore.weights), stopped=result.stopped))
+    state = None if result.state is None else replace(result.state, seconds=result.state.seconds - idle)
+    control.report(Fitted(inr=inr, lr=lr, model_bytes=len(restore.weights), state=state))
     measured = codec.measure(
         volume, inr, restore, device=device, window=window, lr=lr, on_slices=control.on_progress
     )

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
+    from ..inr.fit_state import FitState
+
 FIT = "LR fit"  # its name in layers and figures
 
 
@@ -45,6 +47,7 @@ class Session:
         self.settings = settings
         self.name = source.name
         self.inr: InrVolume | None = None  # once it is fitted
+        self.state: FitState | None = None  # what to go on from, if the fit was stopped
         self.lr: Image | None = None
         self.hr: Image | None = None
         self.error: Image | None = None  # the difference
@@ -103,7 +106,7 @@ class Session:
 
     def show_fitted(self, fitted: Fitted) -> None:
         """Show the LR as it decodes from the coded weights; from now on it can be saved."""
-        self.inr, self.model_bytes = fitted.inr, fitted.model_bytes
+        self.inr, self.state, self.model_bytes = fitted.inr, fitted.state, fitted.model_bytes
         if self._present(self.lr):
             assert self.lr is not None
             self.lr.data = fitted.lr

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..core.metrics import Comparison
+    from ..inr.fit_state import FitState
     from ..inr.inr_volume import InrVolume
     from ..io.dicom import Listing
     from ..plugin.predict import Speed
@@ -102,6 +103,7 @@ class CompressWidget(Panel):
         self.source.window_chosen.connect(self._set_window)
         self.settings.changed.connect(self._settings_changed)
         self.fit.fit_wanted.connect(self.start_fit)
+        self.fit.continue_wanted.connect(self.continue_fit)
         self.fit.stop_wanted.connect(self.fitting.stop)
         self.fit.pause_wanted.connect(self._pause)
         self.reconstruct.apply_wanted.connect(self._apply)
@@ -315,24 +317,37 @@ class CompressWidget(Panel):
         if self.volume is None or self._described is None:
             show_info("Choose a volume first: a 3D image layer, or a CT folder.")
             return
+        session = Session(self.viewer, self._described, self.volume, self.settings.settings)
+        self._start(session, self.settings.device)
+
+    def continue_fit(self) -> None:
+        """Go on with the fit that was stopped last, as it was begun; what it had by then keeps its layers."""
+        stopped = self.session
+        if stopped is None or stopped.state is None or self.fitting.running:
+            return
+        self.settings.show_settings(stopped.settings)
+        session = Session(self.viewer, stopped.source, stopped.volume, stopped.settings)
+        self._start(session, stopped.state.device, stopped.state)
+
+    def _start(self, session: Session, device: str, resume: FitState | None = None) -> None:
         for job in (self.probing, self.measuring, self.applying, self.subtracting):
             job.drop()
         self.compare.button("off").setChecked(True)
-        settings = self.settings.settings
-        session = self.session = Session(self.viewer, self._described, self.volume, settings)
-        self._bar = progress(total=settings.fit.steps, desc=f"Fitting {session.name}")
+        self.session = session
+        self._bar = progress(total=session.settings.fit.steps, desc=f"Fitting {session.name}")
         self.fitting.start(
             jobs.fit,
             session.volume,
-            settings,
-            device=self.settings.device,
+            session.settings,
+            device=device,
             upscaler=self.reconstruct.upscaler,
             window=self.source.find_window(session.volume),
             seconds_per_preview=preferences().preview_interval,
+            resume=resume,
         )
         self.fitting.control.z = session.z
         self.settings.lock(True)
-        self.fit.show_running()
+        self.fit.show_running(continued=resume is not None)
         self._update_buttons()
         self._show_figures()
 
@@ -578,7 +593,7 @@ class CompressWidget(Panel):
         session, fitting, applying = self.session, self.fitting.running, self.applying.running
         fitted = session is not None and session.inr is not None and not fitting
         if not fitting:
-            self.fit.show_idle(self.volume is not None)
+            self.fit.show_idle(self.volume is not None, session is not None and session.state is not None)
         if not applying:
             self.reconstruct.show_idle(fitted)
         self.compare.show_possible(fitted, session is not None and session.hr is not None and not applying)

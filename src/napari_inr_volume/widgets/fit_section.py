@@ -1,4 +1,4 @@
-"""The panel's third part: start, stop and pause a fit, and watch it."""
+"""The panel's third part: start, stop, continue and pause a fit, and watch it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ BAR = 1000  # steps of the progress bar
 
 
 class FitSection(Section):
-    """One button that is Fit, then Stop, then Stopping..., and beside it Pause."""
+    """One button that is Fit, then Stop, then Stopping..., and beside it Pause; Continue after a stop."""
 
     fit_wanted = Signal()
+    continue_wanted = Signal()
     stop_wanted = Signal()
     pause_wanted = Signal(bool)
 
@@ -25,8 +26,13 @@ class FitSection(Section):
         self.pause = QPushButton("Pa&use")
         self.pause.setCheckable(True)
         self.pause.setToolTip("Let the computer do something else for a while; the fit goes on where it was.")
+        self.go_on = QPushButton("C&ontinue")
+        self.go_on.setToolTip(
+            "Go on with the fit that was stopped, with the settings that it was begun with."
+        )
         row = QHBoxLayout()
         row.addWidget(self.fit, 2)
+        row.addWidget(self.go_on, 1)
         row.addWidget(self.pause, 1)
         self.body.addLayout(row)
         self.bar = QProgressBar()
@@ -38,13 +44,15 @@ class FitSection(Section):
         self.plot = FitPlot()
         self.body.addWidget(self.plot)
         self.fit.clicked.connect(self._clicked)
+        self.go_on.clicked.connect(self.continue_wanted)
         self.pause.toggled.connect(self._paused)
         self._running = False
         self.show_idle(False)
 
-    def show_idle(self, possible: bool) -> None:
-        """Offer a fit, if there is a volume."""
+    def show_idle(self, possible: bool, stopped: bool = False) -> None:
+        """Offer a fit, if there is a volume; and to continue one that was stopped."""
         self._running = False
+        self.go_on.setVisible(stopped)
         self.fit.setText("F&it")
         self.fit.setEnabled(possible)
         self.fit.setToolTip(
@@ -55,10 +63,12 @@ class FitSection(Section):
         self.pause.setEnabled(False)
         self.pause.setChecked(False)
 
-    def show_running(self) -> None:
-        """Offer to stop."""
+    def show_running(self, continued: bool = False) -> None:
+        """Offer to stop. The curve of a fit that is continued goes on."""
         self._running = True
-        self.plot.clear()
+        self.go_on.setVisible(False)
+        if not continued:
+            self.plot.clear()
         self.bar.setValue(0)
         self.words.setText("Downsampling the volume...")
         self.fit.setText("&Stop and keep")
