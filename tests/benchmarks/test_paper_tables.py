@@ -117,7 +117,7 @@ def test_the_ceiling_is_what_the_lr_keeps(part):
     assert "SPAN 40.00; Lanczos 38.00 dB (8 bit)" in part_text(part)
     volume = head_phantom((8, 64, 64))
     found = ceilings(volume, find_window("full", volume))
-    assert list(found) == [*available_models(), "lanczos"]
+    assert set(found) == {*available_models(), "lanczos"}
     smooth = replace(volume, voxels=np.broadcast_to(np.arange(64, dtype=np.int16), (8, 64, 64)), padding=None)
     assert ceilings(smooth, find_window("full", smooth))["lanczos"] > found["lanczos"] + 10
 
