@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_inr_volume import cli
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.io.inr_file import read_inr
 from napari_inr_volume.superres.model_file import ModelInfo
@@ -26,20 +25,6 @@ from napari_inr_volume.superres.upscale import LanczosUpscaler, Upscaler, find_u
 QUICK = ["--layers", "2", "--hidden", "16", "--steps", "30", "--batch", "512", "--device", "cpu"]
 
 MakeWeights = Callable[..., ModelInfo]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run the command in this process; returns exit code, standard output, standard error."""
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["inr-volume", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        captured = capsys.readouterr()
-        return end.value.code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture(scope="session")
