@@ -141,7 +141,7 @@ def _draw(path: Path, history: Sequence[Validation]) -> None:
         axes.plot(steps, gains, line, color=f"C{index // 2}", label=f"{score.volume}, {score.kind} LR")
     axes.axhline(0, color="grey", linewidth=0.8)
     axes.set(xlabel="step", ylabel="gain over Lanczos, dB (PSNR, range)")
-    axes.legend(fontsize="small")
+    figure.legend(loc="outside lower center", ncols=3, fontsize="small")  # where it hides no curve
     figure.savefig(path, dpi=120)
 
 
