@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import __version__
-from .coding.weights import encode_weights
+from .coding.weights import QUANTISED
 from .core.errors import FitError, VolumeError
 from .core.metrics import Comparison, compare_volumes, psnr
 from .core.resample import downsample
@@ -31,7 +31,6 @@ from .inr.fit_state import FitState
 from .inr.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
 from .superres.upscale import LanczosUpscaler, Upscaler, find_restorer, find_upscaler
 
-CODING = "fp16"  # of the weights, see `coding.weights`
 SLICES_AT_ONCE = 8  # slices decoded together: enough work for a GPU, little memory
 
 OnSlices = Callable[[int, int], None]  # told (slices done, slices in all)
@@ -180,8 +179,8 @@ def encode(volume: Volume, settings: Settings, result: FitResult, upscaler: Upsc
         raise FitError("the fit was stopped before its first result; there is nothing to keep")
     return InrVolume(
         siren=settings.siren,
-        coding=CODING,
-        payload=encode_weights(result.siren.weights(), settings.siren.shapes, CODING),
+        coding=QUANTISED,
+        payload=result.payload,
         geometry=volume.geometry,
         factor=settings.factor,
         intensity_range=volume.intensity_range,

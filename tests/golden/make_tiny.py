@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_inr_volume.coding.weights import encode_weights
+from napari_inr_volume.coding.weights import encode_fp16
 from napari_inr_volume.core.volume import Geometry
 from napari_inr_volume.inr.config import SirenConfig
 from napari_inr_volume.inr.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
@@ -19,7 +19,7 @@ weights = {name: rng.uniform(-0.1, 0.1, shape).astype(np.float32) for name, shap
 inr = InrVolume(
     siren=siren,
     coding="fp16",
-    payload=encode_weights(weights, siren.shapes),
+    payload=encode_fp16(weights, siren.shapes),
     geometry=Geometry(
         shape=(3, 8, 6),
         spacing=(2.5, 0.75, 0.5),

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_inr_volume.coding.weights import encode_weights
+from napari_inr_volume.coding.weights import encode_fp16
 from napari_inr_volume.core.errors import InrError, InrFileError
 from napari_inr_volume.core.volume import Geometry
 from napari_inr_volume.inr.config import SirenConfig
@@ -115,7 +115,7 @@ def volumes(draw: st.DrawFn) -> InrVolume:
     return InrVolume(
         siren=siren,
         coding="fp16",
-        payload=encode_weights(weights, siren.shapes),
+        payload=encode_fp16(weights, siren.shapes),
         geometry=draw(geometries()),
         factor=draw(triples(finite(1, 64))),
         intensity_range=(low, low + draw(finite(1e-3, 77))),

@@ -12,7 +12,7 @@ from napari.components import ViewerModel
 from npe2 import PluginManager, PluginManifest
 
 import napari_inr_volume
-from napari_inr_volume.coding.weights import encode_weights
+from napari_inr_volume.coding.weights import encode_fp16
 from napari_inr_volume.core.volume import Geometry, Triple
 from napari_inr_volume.inr.config import SirenConfig
 from napari_inr_volume.inr.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
@@ -42,7 +42,7 @@ def make_inr() -> MakeInr:
         return InrVolume(
             siren=siren,
             coding="fp16",
-            payload=encode_weights(Siren(siren, seed).weights(), siren.shapes, "fp16"),
+            payload=encode_fp16(Siren(siren, seed).weights(), siren.shapes),
             geometry=Geometry(shape=shape, spacing=(2.5, 0.75, 0.5), origin=(-10.0, 20.5, 30.25)),
             factor=factor,
             intensity_range=(-1024.0, 3071.0),

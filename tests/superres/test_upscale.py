@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_inr_volume.coding.weights import encode_weights
+from napari_inr_volume.coding.weights import encode_fp16
 from napari_inr_volume.core.errors import ModelError
 from napari_inr_volume.core.volume import Geometry
 from napari_inr_volume.inr.config import SirenConfig
@@ -201,7 +201,7 @@ def inr_of(info: ModelInfo | None, factor: tuple[float, float, float] = (1.0, 4.
     return InrVolume(
         siren=siren,
         coding="fp16",
-        payload=encode_weights(Siren(siren, 0).weights(), siren.shapes, "fp16"),
+        payload=encode_fp16(Siren(siren, 0).weights(), siren.shapes),
         geometry=Geometry(shape=(2, 8, 8), spacing=(1.0, 1.0, 1.0)),
         factor=factor,
         intensity_range=(0.0, 1.0),

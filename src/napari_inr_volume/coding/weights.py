@@ -1,81 +1,66 @@
-"""How a network's weights become the bytes in a file, and back. A coding is an entry in `CODINGS`."""
+"""The bytes in a file, and the weights that they stand for. A coding is an entry in `CODINGS`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import FitError, InrFileError
+from . import range_coding
+from .quantise import Quantised, Weights, from_rows, row_shape
 
-Weights = Mapping[str, NDArray[np.float32]]
 Shapes = Mapping[str, tuple[int, ...]]  # as `SirenConfig.shapes`: the order is the order in the file
 
-
-@dataclass(frozen=True)
-class Coding:
-    """The two ways of a coding. What both must hold is checked by those who call them.
-
-    `decode` raises InrFileError on a payload that cannot be right, before it allocates what the
-    shapes ask for.
-    """
-
-    encode: Callable[[Weights, Shapes], bytes]
-    decode: Callable[[bytes, Shapes], dict[str, NDArray[np.float32]]]
+QUANTISED = "quantised"  # what is written
 
 
-def encode_weights(weights: Weights, shapes: Shapes, coding: str = "fp16") -> bytes:
-    """Return the weights as bytes.
+def encode_quantised(tensors: Sequence[Quantised]) -> bytes:
+    """Return the bytes of a network's tensors, in the order of `SirenConfig.shapes`, coded as "quantised"."""
+    return range_coding.encode(tensors)
 
-    Raises FitError on weights that are not those of `shapes`, not finite, or too large for the coding.
+
+def encode_fp16(weights: Weights, shapes: Shapes) -> bytes:
+    """Return weights as IEEE 754 binary16, little endian, tensor after tensor, the last index fastest.
+
+    Files held these before weights were quantised. Raises FitError on weights that are not those of
+    `shapes`, not finite, or too large.
     """
     if set(weights) != set(shapes):
         raise FitError(
             f"the network has the tensors {sorted(weights)}, its settings ask for {sorted(shapes)}"
         )
+    largest = float(np.finfo(np.float16).max)
     for name, shape in shapes.items():
         if weights[name].shape != shape:
             raise FitError(f"tensor {name} has shape {weights[name].shape}, its settings ask for {shape}")
-        if not np.isfinite(weights[name]).all():
-            raise FitError(f"the fit diverged: tensor {name} holds NaN or infinity; lower the learning rate")
-    return _find(coding).encode(weights, shapes)
+        found = float(np.abs(weights[name]).max())
+        if not found <= largest:  # also catches nan; not clamped: such a network has diverged
+            raise FitError(
+                f"the fit diverged: tensor {name} holds {found:g}, fp16 at most {largest:g}; lower the"
+                " learning rate"
+            )
+    return b"".join(weights[name].astype("<f2").tobytes() for name in shapes)
 
 
 def decode_weights(payload: bytes, shapes: Shapes, coding: str) -> dict[str, NDArray[np.float32]]:
     """Return the weights that `payload` holds, by the names and in the order of `shapes`.
 
-    Raises InrFileError on an unknown coding, on a payload of the wrong length, and on weights that
-    are not finite.
+    Raises InrFileError on an unknown coding, on a payload of the wrong length or that no network codes
+    to, before what the shapes ask for is allocated, and on weights that are not finite.
     """
-    weights = _find(coding).decode(payload, shapes)
+    if coding not in CODINGS:
+        raise InrFileError(
+            f"the weights are coded as {coding!r}, which this version does not know"
+            f" (it knows {', '.join(CODINGS)}); update napari-inr-volume"
+        )
+    weights = CODINGS[coding](payload, shapes)
     for name, values in weights.items():
         if not np.isfinite(values).all():
             raise InrFileError(f"the weights are damaged: tensor {name} holds NaN or infinity")
     return weights
-
-
-def _find(name: str) -> Coding:
-    if name not in CODINGS:
-        raise InrFileError(
-            f"the weights are coded as {name!r}, which this version does not know"
-            f" (it knows {', '.join(CODINGS)}); update napari-inr-volume"
-        )
-    return CODINGS[name]
-
-
-def _encode_fp16(weights: Weights, shapes: Shapes) -> bytes:
-    """IEEE 754 binary16, little endian, tensor after tensor, the last index fastest."""
-    largest = float(np.finfo(np.float16).max)
-    for name in shapes:
-        found = float(np.abs(weights[name]).max())
-        if found > largest:  # not clamped: such a network has diverged, and would decode to something else
-            raise FitError(
-                f"tensor {name} holds {found:g}, more than fp16's {largest:g}; fit with a lower rate"
-            )
-    return b"".join(weights[name].astype("<f2").tobytes() for name in shapes)
 
 
 def _decode_fp16(payload: bytes, shapes: Shapes) -> dict[str, NDArray[np.float32]]:
@@ -92,4 +77,16 @@ def _decode_fp16(payload: bytes, shapes: Shapes) -> dict[str, NDArray[np.float32
     return weights
 
 
-CODINGS: dict[str, Coding] = {"fp16": Coding(_encode_fp16, _decode_fp16)}
+def _decode_quantised(payload: bytes, shapes: Shapes) -> dict[str, NDArray[np.float32]]:
+    rows = [row_shape(name, shape) for name, shape in shapes.items()]
+    tensors = range_coding.decode(payload, rows)
+    return {
+        name: from_rows(name, tensor.values, shape)
+        for (name, shape), tensor in zip(shapes.items(), tensors, strict=True)
+    }
+
+
+CODINGS: dict[str, Callable[[bytes, Shapes], dict[str, NDArray[np.float32]]]] = {
+    QUANTISED: _decode_quantised,
+    "fp16": _decode_fp16,
+}

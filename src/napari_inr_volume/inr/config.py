@@ -53,7 +53,7 @@ class SirenConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """How a SIREN is fitted. Raises FitError on a value that cannot work."""
+    """How a SIREN is fitted, and how finely its weights are coded. Raises FitError on a value that cannot work."""
 
     steps: int = 50_000
     batch: int = 65_536  # LR voxels a step, drawn at random
@@ -61,12 +61,17 @@ class FitConfig:
     schedule: Schedule = "constant"
     optimiser: Optimiser = "adam"
     precision: Precision = "float32"  # mixed: bfloat16 products where the processor has them
-    target_psnr: float | None = None  # dB (range) on the LR; the fit stops once it is reached
+    tuning_steps: int = 0  # steps after these, with weights rounded as they will be coded
+    weight_bits: float = 8.0  # bits a weight that the coded weights may take, all in all
+    target_psnr: float | None = None  # dB (range) on the LR; once it is reached, tuning begins or the fit ends
+    least_gain: float | None = None  # dB in a fifth of the steps; once it is less, the same
     seed: int = 0
 
     def __post_init__(self) -> None:
         _check_whole("steps", self.steps, 1, 10_000_000)
         _check_whole("batch", self.batch, 1, 2**24)
+        _check_whole("tuning_steps", self.tuning_steps, 0, 10_000_000)
+        _check_number("weight_bits", self.weight_bits, 1.0, 16.0)
         _check_number("learning_rate", self.learning_rate, 1e-8, 1.0)
         if self.schedule not in get_args(Schedule):
             raise FitError(f"schedule must be one of {get_args(Schedule)}, got {self.schedule!r}")
@@ -76,7 +81,14 @@ class FitConfig:
             raise FitError(f"precision must be one of {get_args(Precision)}, got {self.precision!r}")
         if self.target_psnr is not None:
             _check_number("target_psnr", self.target_psnr, 1.0, 200.0)
+        if self.least_gain is not None:
+            _check_number("least_gain", self.least_gain, 1e-3, 10.0)
         _check_whole("seed", self.seed, 0, 2**63 - 1)
+
+    @property
+    def all_steps(self) -> int:
+        """Steps with those of the tuning."""
+        return self.steps + self.tuning_steps
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ..coding.weights import encode_quantised
 from ..core.errors import FitError
 from ..core.volume import Triple
 from .config import FitConfig, SirenConfig
@@ -29,10 +30,13 @@ from .engine import Engine
 from .fit_state import FitState
 from .muon import Muon
 from .siren import Siren, axis_coordinates
+from .tuning import Rounding, Steps, quantised, sensitivities, steps_within
 
 MONITOR = 16_384  # voxels on which the PSNR is followed; the whole LR counts at the end
+LEAST_CURVE = 15  # how often it must have been followed before it can be called flat
 MONITORINGS = 60  # how often in a fit, unless it is so short that they would take much of its time
 CPU_PIECE, GPU_PIECE = 2**15, 2**20  # voxels measured at once; the fit can be dropped in between
+POINTS = 8_192  # voxels from which is measured what rounding costs
 SECONDS_PER_RECORD = 0.1  # progress is told at most this often
 
 
@@ -41,20 +45,21 @@ class FitProgress:
     """Where a fit stands."""
 
     step: int
-    steps: int
+    steps: int  # in all, those of the tuning included
     loss: float  # mean squared error of the last step, intensities scaled to [-1, 1]
     psnr: float  # dB (range) when last followed, on at most MONITOR voxels of the LR; 0 before the first
     seconds: float  # of fitting, interruptions left out
     seconds_left: float  # if all steps are done
-    siren: Siren  # the network as it is now; look at it (a preview) before asking for the next record
+    siren: Siren  # the network as it is now, with rounded weights while it is tuned; look at it (a preview) before asking for the next record
     state: Callable[[], FitState]  # what to go on from; ask for it before asking for the next record
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """The best network a fit found."""
+    """The best network a fit found, with its weights as they are coded."""
 
     siren: Siren  # on the CPU
+    payload: bytes  # its coded weights, see `coding.weights`
     steps: int  # steps done when these weights were kept
     psnr: float  # dB (range) on the whole LR
     seconds: float  # of fitting, interruptions left out
@@ -169,7 +174,9 @@ def _fit(
     random = torch.Generator(device).manual_seed(config.seed)
     best = _Best(siren)
     step, psnr, loss, told = 0, 0.0, torch.zeros((), device=device), 0.0
-    met = False
+    curve: list[tuple[int, float]] = []
+    rounding: Rounding | None = None
+    tuning_from: int | None = None
     if resume is not None:
         resume.check(siren_config, config, device.type, digest)
         step, psnr, started = resume.step, max(resume.best_psnr, 0.0), started - resume.seconds
@@ -177,9 +184,18 @@ def _fit(
         _load_optimisers(optimisers, resume.optimisers)
         random.set_state(resume.random)
         best = _Best(siren, resume)
-    engine = Engine(siren, samples, config.batch, config.precision == "mixed", stop)
+        curve, tuning_from = list(resume.curve), resume.tuning_from
+        if resume.rounding is not None:
+            rounding = Rounding(siren, {name: codes.numpy() for name, codes in resume.rounding.items()})
+    network = siren if rounding is None else rounding.siren  # what is computed with
     monitor = _monitor_index(samples, config.seed, device)
     follow_every = _follow_every(len(samples) if monitor is None else len(monitor), config)
+
+    def make_engine() -> Engine:
+        engine = Engine(network, samples, config.batch, config.precision == "mixed", stop)
+        for parameter, computed in zip(siren.parameters(), network.parameters(), strict=True):
+            parameter.grad = computed.grad  # straight through the rounding
+        return engine
 
     def state() -> FitState:
         return FitState(
@@ -191,59 +207,114 @@ def _fit(
             seconds=time.perf_counter() - started,
             weights=deepcopy(dict(siren.state_dict())),
             optimisers=_optimiser_states(optimisers),
+            tuning_from=tuning_from,
+            rounding=None
+            if rounding is None
+            else {name: torch.from_numpy(codes) for name, codes in rounding.steps.items()},
+            curve=list(curve),
             random=random.get_state(),
             best_step=best.step,
             best_psnr=best.psnr,
             best_weights=deepcopy(best.tensors),
         )
 
-    while step < config.steps and not met:
+    engine = make_engine()
+    end = config.all_steps if tuning_from is None else tuning_from + config.tuning_steps
+    enough = stopped = False  # as good as is asked for, or as it gets; stopped by the caller
+    while step < end and not (enough and rounding is not None):
+        if rounding is None and (enough or step >= config.steps):
+            if config.tuning_steps == 0:
+                break
+            rounding, tuning_from, end = (
+                Rounding(siren, _steps(siren, samples, monitor, config)),
+                step,
+                step + config.tuning_steps,
+            )
+            network, best, enough = rounding.siren, _Best(rounding.siren), False
+            engine = make_engine()
         between_steps = random.get_state()
         index = torch.randint(len(samples), (config.batch,), generator=random, device=device)
-        _set_learning_rate(optimisers, config, step)
+        _set_learning_rate(optimisers, config, step, tuning_from)
         step_loss = engine.step(index)
         if step_loss is None:
             random.set_state(between_steps)  # resumed, this step is done with the same voxels
+            stopped = True
             break
         for optimiser in optimisers:
             optimiser.step()
+        if rounding is not None:
+            rounding.refresh()
         loss, step = step_loss, step + 1
 
-        if step % follow_every == 0 or step == config.steps:
-            psnr = measure_psnr(siren, samples, monitor)
+        if step % follow_every == 0 or step in (config.steps, end):
+            psnr = measure_psnr(network, samples, monitor)
             if not math.isfinite(psnr):
                 raise FitError(
                     f"the fit diverged at step {step:,} with learning rate {config.learning_rate:g};"
                     " choose a smaller learning rate"
                 )
-            best.offer(siren, step, psnr)
+            best.offer(network, step, psnr)
+            curve.append((step, psnr))
             if config.target_psnr is not None and psnr >= config.target_psnr:
-                met = measure_psnr(siren, samples) >= config.target_psnr
+                enough = measure_psnr(network, samples) >= config.target_psnr
+            if config.least_gain is not None and rounding is None:
+                enough = enough or _gain(curve) < config.least_gain
 
         seconds = time.perf_counter() - started
-        if seconds - told >= SECONDS_PER_RECORD or step == config.steps or met:
+        if seconds - told >= SECONDS_PER_RECORD or step == end or enough:
             told = seconds
             yield FitProgress(
                 step=step,
-                steps=config.steps,
+                steps=end,
                 loss=loss.item(),
                 psnr=psnr,
                 seconds=seconds,
-                seconds_left=seconds / step * (config.steps - step),
-                siren=siren,
+                seconds_left=seconds / step * (end - step),
+                siren=network,
                 state=state,
             )
 
-    stopped = step < config.steps and not met
     kept = state() if stopped else None  # before these weights are judged, which no whole fit would do here
     if stopped and step > best.step:
-        best.offer(siren, step, measure_psnr(siren, samples, monitor))
-    best.restore(siren)
-    psnr = measure_psnr(siren, samples)
+        best.offer(network, step, measure_psnr(network, samples, monitor))
+    best.restore(network)
+    steps = _steps(network, samples, monitor, config) if rounding is None else rounding.steps
+    payload = encode_quantised(quantised(network, steps))
+    if len(payload) > _most_bytes(siren, config):  # tuned weights take a little more than those before
+        steps = _steps(network, samples, monitor, config)
+        payload = encode_quantised(quantised(network, steps))
+    coded = Rounding(network, steps).siren
+    psnr = measure_psnr(coded, samples)
     seconds = time.perf_counter() - started
     return FitResult(
-        siren=siren.cpu(), steps=best.step, psnr=psnr, seconds=seconds, stopped=stopped, state=kept
+        siren=coded.cpu(),
+        payload=payload,
+        steps=best.step,
+        psnr=psnr,
+        seconds=seconds,
+        stopped=stopped,
+        state=kept,
     )
+
+
+def _steps(siren: Siren, samples: LrSamples, monitor: Tensor | None, config: FitConfig) -> Steps:
+    """Return the finest steps to which the weights can be rounded within the bytes that they may take."""
+    index = torch.arange(len(samples), device=samples.intensity.device) if monitor is None else monitor
+    coordinates, _ = samples.at(index[:POINTS])
+    return steps_within(siren, sensitivities(siren, coordinates), _most_bytes(siren, config))
+
+
+def _most_bytes(siren: Siren, config: FitConfig) -> int:
+    return int(config.weight_bits * siren.config.parameters / 8)
+
+
+def _gain(curve: list[tuple[int, float]]) -> float:
+    """Return the dB that the best PSNR gained in the last fifth of the steps; infinity if that is too early."""
+    step, _ = curve[-1]
+    before = [psnr for at, psnr in curve if at <= 0.8 * step]
+    if len(curve) < LEAST_CURVE:
+        return math.inf
+    return max(psnr for _, psnr in curve) - max(before)
 
 
 def measure_psnr(siren: Siren, samples: LrSamples, index: Tensor | None = None) -> float:
@@ -289,14 +360,25 @@ def _load_optimisers(optimisers: list[Optimizer], states: list[dict[str, Any]]) 
             optimiser.load_state_dict(deepcopy(state))  # which would take the tensors themselves
 
 
-def _set_learning_rate(optimisers: list[Optimizer], config: FitConfig, step: int) -> None:
-    """Constant as in the paper, or a half cosine from the full rate to nothing over the steps."""
-    if config.schedule == "constant":
-        return
-    rate = config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+def _set_learning_rate(
+    optimisers: list[Optimizer], config: FitConfig, step: int, tuning_from: int | None
+) -> None:
+    """Constant as in the paper, or a half cosine over all steps; tuning brings either to nothing."""
+    rate = _scheduled(config, step if tuning_from is None else tuning_from)
+    if tuning_from is not None:
+        rate *= _half_cosine((step - tuning_from) / config.tuning_steps)
     for optimiser in optimisers:
         for group in optimiser.param_groups:
             group["lr"] = rate
+
+
+def _scheduled(config: FitConfig, step: int) -> float:
+    shrinks = config.schedule == "cosine"
+    return config.learning_rate * (_half_cosine(step / config.all_steps) if shrinks else 1.0)
+
+
+def _half_cosine(part: float) -> float:
+    return 0.5 * (1 + math.cos(math.pi * part))
 
 
 def _follow_every(monitored: int, config: FitConfig) -> int:
@@ -304,7 +386,7 @@ def _follow_every(monitored: int, config: FitConfig) -> int:
 
     A voxel costs three times as much in a step as in a look: forward, and back to features and weights.
     """
-    return max(1, config.steps // MONITORINGS, 20 * monitored // (3 * config.batch))
+    return max(1, config.all_steps // MONITORINGS, 20 * monitored // (3 * config.batch))
 
 
 def _monitor_index(samples: LrSamples, seed: int, device: torch.device) -> Tensor | None:

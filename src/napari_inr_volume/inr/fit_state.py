@@ -19,7 +19,7 @@ from ..core.atomic import atomic_write
 from ..core.errors import FitError
 from .config import FitConfig, SirenConfig
 
-FORMAT = b"inr-volume fit 1\n"  # the number rises when an older file can no longer be read
+FORMAT = b"inr-volume fit 2\n"  # the number rises when an older file can no longer be read
 DIGEST = hashlib.sha256().digest_size
 
 
@@ -35,6 +35,9 @@ class FitState:
     seconds: float  # spent on them
     weights: dict[str, Tensor]  # of the network, as `SirenConfig.shapes` names them
     optimisers: list[dict[str, Any]]  # state dictionaries
+    tuning_from: int | None  # step after which weights were rounded; None: not yet
+    rounding: dict[str, Tensor] | None  # to what steps, see `inr.tuning`
+    curve: list[tuple[int, float]]  # PSNR when it was followed: (step, dB)
     random: Tensor  # state of the generator that draws the voxels of a step
     best_step: int  # when the weights below were kept; 0: not followed yet
     best_psnr: float  # dB (range), on the voxels on which the PSNR is followed

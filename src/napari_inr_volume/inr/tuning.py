@@ -1,0 +1,107 @@
+"""Weights as the whole numbers that a file holds: what rounding one costs, and a network of rounded ones.
+
+A fit ends with steps in which the network computes with its rounded weights, while the gradients go to
+the unrounded ones ("straight through"; Bengio et al. 2013), so that what is lost by rounding is learnt back.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from ..coding.quantise import Quantised, as_rows, choose_steps, quantise, step_sizes
+from ..coding.range_coding import encode
+from .siren import Siren
+
+NOISES = (-28.0, 4.0)  # octaves between which the noise is searched
+SEARCH = 14  # halvings of that, to a five-hundredth of an octave
+Sensitivities = dict[str, NDArray[np.float64]]
+Steps = dict[str, NDArray[np.int32]]  # step codes of each tensor's rows
+
+
+class Rounding:
+    """A SIREN whose weights are rounded to steps, to be computed with in its place."""
+
+    def __init__(self, siren: Siren, steps: Steps) -> None:
+        self.steps = steps
+        device = siren.linear.weight.device
+        self.siren = Siren(siren.config).to(device)
+        sizes = {name: step_sizes(codes)[:, np.newaxis].astype(np.float32) for name, codes in steps.items()}
+        self._pairs = [
+            (exact.detach(), rounded.detach(), torch.from_numpy(_along_rows(name, sizes[name])).to(device))
+            for (name, exact), rounded in zip(siren.named_parameters(), self.siren.parameters(), strict=True)
+        ]
+        self.refresh()
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Round the weights as they are now."""
+        for exact, rounded, sizes in self._pairs:
+            torch.div(exact, sizes, out=rounded)
+            rounded.round_().mul_(sizes)
+
+
+def _along_rows(name: str, sizes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a row's size each (rows, 1) so that it can be multiplied with the tensor."""
+    if name == "sine.0.weight":
+        return np.ascontiguousarray(sizes.T)
+    return sizes[0] if len(sizes) == 1 and name != "linear.weight" else sizes
+
+
+def quantised(siren: Siren, steps: Steps) -> list[Quantised]:
+    """Return the SIREN's tensors, rounded to these steps."""
+    return [quantise(as_rows(name, values), steps[name]) for name, values in siren.weights().items()]
+
+
+def choose_all_steps(siren: Siren, found: Sensitivities, noise: float) -> Steps:
+    """Return the steps of every tensor at this noise."""
+    return {
+        name: choose_steps(as_rows(name, values), found[name], noise)
+        for name, values in siren.weights().items()
+    }
+
+
+def steps_within(siren: Siren, found: Sensitivities, most_bytes: int) -> Steps:
+    """Return the finest steps with which the coded weights take no more than these bytes.
+
+    If there are none, the coarsest.
+    """
+    low, high = NOISES
+    for _ in range(SEARCH):
+        middle = (low + high) / 2
+        steps = choose_all_steps(siren, found, 2**middle)
+        if len(encode(quantised(siren, steps))) > most_bytes:
+            low = middle
+        else:
+            high = middle
+    return choose_all_steps(siren, found, 2**high)
+
+
+def sensitivities(siren: Siren, coordinates: Tensor) -> Sensitivities:
+    """Return for each row of each tensor (`coding.quantise.as_rows`) what its rounding costs.
+
+    That is the mean square of the output's derivative by a weight of the row, over these coordinates
+    (n, 3) and the row's weights. Error and feature are taken as independent.
+    """
+    tensors = {name: tensor.detach() for name, tensor in siren.named_parameters()}
+    features, arguments, inputs = coordinates, [], []
+    for layer, omega in enumerate(siren.omegas):
+        inputs.append(features.detach().square().mean(0).double().cpu())
+        product = functional.linear(
+            features, tensors[f"sine.{layer}.weight"], tensors[f"sine.{layer}.bias"]
+        ).requires_grad_()
+        arguments.append(product)
+        features = torch.sin(product * omega)
+    output = features @ tensors["linear.weight"][0]
+    gradients = torch.autograd.grad(output.sum(), arguments)
+    found: dict[str, Tensor] = {}
+    for layer, (gradient, feature) in enumerate(zip(gradients, inputs, strict=True)):
+        by_output = gradient.square().mean(0).double().cpu()
+        found[f"sine.{layer}.weight"] = by_output * feature.mean() if layer else by_output.mean() * feature
+        found[f"sine.{layer}.bias"] = by_output.mean()[None]
+    found["linear.weight"] = features.detach().square().mean()[None].double().cpu()
+    found["linear.bias"] = torch.ones(1, dtype=torch.float64)
+    return {name: found[name].numpy() for name in siren.config.shapes}
