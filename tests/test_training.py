@@ -26,7 +26,7 @@ def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, degradation in (
         ("ROUGH", Degradation(3)),
         ("GOOD", Degradation(6)),
-        ("ROUNDED", Degradation(6, bits=4)),
+        ("ROUNDED", Degradation(6, weight_bits=4)),
     ):
         monkeypatch.setattr(training, name, degradation)
 

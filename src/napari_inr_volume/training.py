@@ -26,7 +26,6 @@ from .core.volume import Volume
 from .inr.config import PRESETS, Device, Settings
 from .inr.decode import LrDecoder
 from .inr.fit import FitResult
-from .inr.siren import Siren
 from .superres.network import FACTOR
 from .superres.pairs import Pair
 from .superres.train import Validation
@@ -45,11 +44,11 @@ Tell = Callable[[str], None]  # told in words what is being prepared
 class Degradation:
     """How an LR is spoilt before the network meets it: by the fit, and by the coding of its weights."""
 
-    steps: int  # of the default preset's fit
-    bits: int | None = None  # that each row of a weight matrix is rounded to; None: as files are coded now
+    steps: int  # of the default preset's fit, without tuning
+    weight_bits: float = 8.0  # as in `FitConfig`
 
 
-ROUGH, GOOD, ROUNDED = Degradation(1_000), Degradation(4_000), Degradation(4_000, bits=8)
+ROUGH, GOOD, ROUNDED = Degradation(1_000), Degradation(4_000), Degradation(4_000, weight_bits=4.5)
 
 
 def volume_names(paths: Sequence[Path]) -> list[str]:
@@ -161,19 +160,21 @@ def _decoded(
     part = slice(first, first + FIT_SLICES)
     middle = Volume.from_array(volume.voxels[part], units=volume.units, padding=volume.padding)
     pairs = []
-    fits: dict[int, FitResult] = {}
     for degradation in degradations:
         preset = PRESETS["default"]
-        fit = replace(preset.fit, steps=degradation.steps, seed=seed)
+        bits = degradation.weight_bits
+        fit = replace(preset.fit, steps=degradation.steps, tuning_steps=0, weight_bits=bits, seed=seed)
         settings = replace(preset, factor=IN_PLANE, fit=fit)
-        kept = folder / f"{_digest(middle, settings, degradation)}.npy"
+        kept = folder / f"{_digest(middle, settings)}.npy"
         if not kept.exists():
-            if degradation.steps not in fits:
-                tell(f"{name}: fitting {len(middle.voxels)} slices, {degradation.steps:,} steps")
-                fits[degradation.steps] = _fitted(middle, settings, device, stop)
-            lr = _coded_lr(middle, settings, fits[degradation.steps], degradation.bits, device)
+            tell(
+                f"{name}: fitting {len(middle.voxels)} slices, {degradation.steps:,} steps,"
+                f" {bits:g} bits a weight"
+            )
+            result = _fitted(middle, settings, device, stop)
+            inr = encode(middle, settings, result, LanczosUpscaler(settings.factor[1:]))
             with atomic_write(kept) as temporary:
-                np.save(temporary, lr)
+                np.save(temporary, LrDecoder(inr, device).fitted())
         lr = np.load(kept)
         pairs.append(Pair(volume=name, kind="decoded", hr=hr[part], lr=lr, window=middle.intensity_range))
     return pairs
@@ -189,26 +190,6 @@ def _fitted(volume: Volume, settings: Settings, device: Device, stop: Event | No
             if result.stopped:
                 raise TrainingError("stopped while preparing; what was finished is kept") from None
             return result
-
-
-def _coded_lr(
-    volume: Volume, settings: Settings, result: FitResult, bits: int | None, device: Device
-) -> NDArray[np.float32]:
-    """Return the LR (z, y, x) that the coded weights decode to, in the volume's units."""
-    if bits is not None:
-        weights = {name: _rounded(tensor, bits) for name, tensor in result.siren.weights().items()}
-        result = replace(result, siren=Siren.from_weights(settings.siren, weights))
-    inr = encode(volume, settings, result, LanczosUpscaler(settings.factor[1:]))
-    return LrDecoder(inr, device).fitted()
-
-
-def _rounded(tensor: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
-    """Round a matrix to so many bits, each row by a step of its own; other tensors stay."""
-    if tensor.ndim < 2:
-        return tensor
-    step = np.abs(tensor).max(axis=1, keepdims=True) / (2 ** (bits - 1) - 1)
-    rounded: NDArray[np.float32] = (np.rint(tensor / step) * step).astype(np.float32)
-    return rounded
 
 
 def _filled(volume: Volume) -> NDArray[Any]:
@@ -234,9 +215,9 @@ def _windowed_lr(hr: NDArray[Any], window: tuple[float, float]) -> NDArray[np.fl
     return downsample(lambda z: np.clip(hr[z].astype(np.float32), *window), (depth, height, width), IN_PLANE)
 
 
-def _digest(volume: Volume, settings: Settings, degradation: Degradation) -> str:
-    """Return a name for what a fit gives: another volume, setting or degradation has another."""
-    words = json.dumps([asdict(settings), asdict(degradation), volume.shape], sort_keys=True)
+def _digest(volume: Volume, settings: Settings) -> str:
+    """Return a name for what a fit gives: another volume or setting has another."""
+    words = json.dumps([asdict(settings), volume.shape], sort_keys=True)
     content = hashlib.sha256(words.encode())
     content.update(np.ascontiguousarray(volume.voxels).data)
     return content.hexdigest()[:16]

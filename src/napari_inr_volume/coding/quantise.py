@@ -58,25 +58,29 @@ def row_shape(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
 def step_sizes(codes: NDArray[np.int32]) -> NDArray[np.float64]:
     """Return the steps that these codes stand for: (4 + code mod 4) / 4 * 2^(code div 4), exactly."""
     octave, part = np.divmod(codes, PER_OCTAVE)
-    return np.ldexp(1.0 + part / PER_OCTAVE, octave)
+    sizes: NDArray[np.float64] = np.ldexp(1.0 + part / PER_OCTAVE, octave)
+    return sizes
 
 
 def step_codes(sizes: NDArray[np.float64]) -> NDArray[np.int32]:
     """Return the codes of the largest steps that are not above these sizes."""
     mantissa, exponent = np.frexp(np.maximum(sizes, np.finfo(np.float64).tiny))  # mantissa in [0.5, 1)
     codes = PER_OCTAVE * (exponent - 1) + np.floor((2 * mantissa - 1) * PER_OCTAVE).astype(np.int64)
-    return np.clip(codes, *STEP_CODES).astype(np.int32)
+    codes = np.clip(codes, *STEP_CODES)
+    return np.asarray(codes, dtype=np.int32)
 
 
-def choose_steps(rows: NDArray[np.float32], sensitivity: NDArray[np.float64], noise: float) -> NDArray[np.int32]:
+def choose_steps(
+    rows: NDArray[np.float32], sensitivity: NDArray[np.float64], noise: float
+) -> NDArray[np.int32]:
     """Return the step codes (rows) of a tensor at this noise.
 
     `sensitivity` (rows) is the mean square of the output's derivative by a weight of the row.
     """
     largest = np.abs(rows).max(axis=1).astype(np.float64)
     sizes = noise / np.sqrt(np.maximum(sensitivity, np.finfo(np.float64).tiny))
-    # Not so small that numbers grow too large; and a row that costs nothing keeps its largest weight.
-    return step_codes(np.clip(sizes, 2 * largest / LARGEST, largest))
+    # Not so small that numbers grow too large, nor larger than what makes zeros of all.
+    return step_codes(np.clip(sizes, 2 * largest / LARGEST, 4 * largest))
 
 
 def quantise(rows: NDArray[np.float32], steps: NDArray[np.int32]) -> Quantised:

@@ -83,7 +83,7 @@ def _least_bytes(shapes: Sequence[tuple[int, ...]]) -> int:
 
 
 def decode(payload: bytes, shapes: Sequence[tuple[int, int]]) -> list[Quantised]:
-    """Return tensors of these (rows, columns). Raises InrFileError on bytes that `encode` cannot have made."""
+    """Return tensors of these (rows, columns). Raises InrFileError on bytes that `encode` did not make."""
     if len(payload) % WORD or len(payload) < _least_bytes(shapes):
         raise InrFileError(
             f"the coded weights take {len(payload)} bytes; this network needs a multiple of {WORD}, and at"

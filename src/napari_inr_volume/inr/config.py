@@ -53,7 +53,7 @@ class SirenConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """How a SIREN is fitted, and how finely its weights are coded. Raises FitError on a value that cannot work."""
+    """How a SIREN is fitted and its weights are coded. Raises FitError on a value that cannot work."""
 
     steps: int = 50_000
     batch: int = 65_536  # LR voxels a step, drawn at random
@@ -63,7 +63,9 @@ class FitConfig:
     precision: Precision = "float32"  # mixed: bfloat16 products where the processor has them
     tuning_steps: int = 0  # steps after these, with weights rounded as they will be coded
     weight_bits: float = 8.0  # bits a weight that the coded weights may take, all in all
-    target_psnr: float | None = None  # dB (range) on the LR; once it is reached, tuning begins or the fit ends
+    target_psnr: float | None = (
+        None  # dB (range) on the LR; once it is reached, tuning begins or the fit ends
+    )
     least_gain: float | None = None  # dB in a fifth of the steps; once it is less, the same
     seed: int = 0
 

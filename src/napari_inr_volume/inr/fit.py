@@ -50,7 +50,7 @@ class FitProgress:
     psnr: float  # dB (range) when last followed, on at most MONITOR voxels of the LR; 0 before the first
     seconds: float  # of fitting, interruptions left out
     seconds_left: float  # if all steps are done
-    siren: Siren  # the network as it is now, with rounded weights while it is tuned; look at it (a preview) before asking for the next record
+    siren: Siren  # the network as it is now; look at it (a preview) before asking for the next record
     state: Callable[[], FitState]  # what to go on from; ask for it before asking for the next record
 
 
@@ -309,7 +309,7 @@ def _most_bytes(siren: Siren, config: FitConfig) -> int:
 
 
 def _gain(curve: list[tuple[int, float]]) -> float:
-    """Return the dB that the best PSNR gained in the last fifth of the steps; infinity if that is too early."""
+    """Return the dB that the best PSNR gained in the last fifth of the steps; infinity if it is too early."""
     step, _ = curve[-1]
     before = [psnr for at, psnr in curve if at <= 0.8 * step]
     if len(curve) < LEAST_CURVE:

@@ -80,28 +80,33 @@ def steps_within(siren: Siren, found: Sensitivities, most_bytes: int) -> Steps:
     return choose_all_steps(siren, found, 2**high)
 
 
+@torch.no_grad()
 def sensitivities(siren: Siren, coordinates: Tensor) -> Sensitivities:
     """Return for each row of each tensor (`coding.quantise.as_rows`) what its rounding costs.
 
     That is the mean square of the output's derivative by a weight of the row, over these coordinates
-    (n, 3) and the row's weights. Error and feature are taken as independent.
+    (n, 3) and the row's weights. Derivative and feature are taken as independent.
     """
-    tensors = {name: tensor.detach() for name, tensor in siren.named_parameters()}
-    features, arguments, inputs = coordinates, [], []
-    for layer, omega in enumerate(siren.omegas):
-        inputs.append(features.detach().square().mean(0).double().cpu())
-        product = functional.linear(
-            features, tensors[f"sine.{layer}.weight"], tensors[f"sine.{layer}.bias"]
-        ).requires_grad_()
-        arguments.append(product)
-        features = torch.sin(product * omega)
-    output = features @ tensors["linear.weight"][0]
-    gradients = torch.autograd.grad(output.sum(), arguments)
-    found: dict[str, Tensor] = {}
-    for layer, (gradient, feature) in enumerate(zip(gradients, inputs, strict=True)):
-        by_output = gradient.square().mean(0).double().cpu()
-        found[f"sine.{layer}.weight"] = by_output * feature.mean() if layer else by_output.mean() * feature
-        found[f"sine.{layer}.bias"] = by_output.mean()[None]
-    found["linear.weight"] = features.detach().square().mean()[None].double().cpu()
-    found["linear.bias"] = torch.ones(1, dtype=torch.float64)
-    return {name: found[name].numpy() for name in siren.config.shapes}
+    features, slopes, squares = coordinates, [], []
+    for layer, omega in zip(siren.sines, siren.omegas, strict=True):
+        squares.append(_mean_square(features))
+        arguments = functional.linear(features, layer.weight * omega, layer.bias * omega)
+        features, slope = torch.sin(arguments), torch.cos(arguments) * omega
+        slopes.append(slope)
+    found = {"linear.weight": _mean_square(features).mean(keepdims=True), "linear.bias": np.ones(1)}
+    back = siren.linear.weight.expand_as(features)
+    for index in range(len(slopes) - 1, -1, -1):
+        by_bias = back * slopes[index]  # the output's derivative, (n, features)
+        of_rows, of_features = _mean_square(by_bias), squares[index]
+        found[f"sine.{index}.weight"] = (
+            of_rows * of_features.mean() if index else of_rows.mean() * of_features
+        )
+        found[f"sine.{index}.bias"] = of_rows.mean(keepdims=True)
+        back = by_bias @ siren.sines[index].weight
+    return found
+
+
+def _mean_square(values: Tensor) -> NDArray[np.float64]:
+    """Return the mean of squares over points (n, columns), summed in float64."""
+    squares: NDArray[np.float64] = values.double().square().mean(0).cpu().numpy()
+    return squares

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from ..coding.weights import encode_weights
+from ..coding.quantise import Quantised, row_shape
+from ..coding.weights import QUANTISED, encode_quantised
 from ..core.resample import lr_shape
 from ..core.volume import Volume
 from ..inr.config import Device, FitConfig, Settings, SirenConfig
@@ -18,17 +19,17 @@ Speed = tuple[SirenConfig, FitConfig, Device]  # what the speed of a fit depends
 
 
 def predicted_bytes(volume: Volume, settings: Settings, upscaler: str) -> int:
-    """Return the size of the `.inr` to within a few bytes, by writing one with a network of zeros."""
+    """Return the size of the `.inr` to about a percent: of its weights the bits that they may take."""
     has_weights = upscaler != "lanczos" and settings.factor[1:] == (4, 4)
     figure = 33.333333333333336  # as long as figures are in the file
+    zeros = [
+        Quantised(np.zeros(row_shape(name, shape), np.int32), np.zeros(row_shape(name, shape)[0], np.int32))
+        for name, shape in settings.siren.shapes.items()
+    ]
     inr = InrVolume(
         siren=settings.siren,
-        coding="fp16",
-        payload=encode_weights(
-            {name: np.zeros(shape, dtype=np.float32) for name, shape in settings.siren.shapes.items()},
-            settings.siren.shapes,
-            "fp16",
-        ),
+        coding=QUANTISED,
+        payload=encode_quantised(zeros),
         geometry=volume.geometry,
         factor=settings.factor,
         intensity_range=volume.intensity_range,
@@ -43,7 +44,8 @@ def predicted_bytes(volume: Volume, settings: Settings, upscaler: str) -> int:
         ),
         software="napari-inr-volume 0.1.0",
     )
-    return len(to_bytes(inr))
+    weights = int(settings.fit.weight_bits * settings.siren.parameters / 8)
+    return len(to_bytes(inr)) - len(inr.payload) + weights
 
 
 def predicted_memory(volume: Volume, settings: Settings) -> int:
@@ -58,7 +60,7 @@ def predicted_memory(volume: Volume, settings: Settings) -> int:
 def predicted_steps(volume: Volume, settings: Settings) -> float:
     """Return how many steps' time a fit takes: beside its steps, its PSNR is followed now and then."""
     voxels = min(MONITOR, math.prod(lr_shape(volume.shape, settings.factor)))
-    steps, batch = settings.fit.steps, settings.fit.batch
+    steps, batch = settings.fit.all_steps, settings.fit.batch
     look = voxels / batch / 3  # in steps: a step is a forward pass, and a backward one twice as long
     between = max(1, steps // MONITORINGS, 20 * voxels // (3 * batch))
     return steps + steps // between * look
