@@ -9,13 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from napari_inr_volume.coding.weights import decode_weights
+from napari_inr_volume.coding.quantise import Quantised, row_shape
+from napari_inr_volume.coding.weights import decode_weights, encode_quantised
+from napari_inr_volume.inr.config import SirenConfig
 from napari_inr_volume.inr.decode import LrDecoder
 from napari_inr_volume.io.inr_file import LIMITS, read_inr
 
 DOCS = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
 GOLDEN = Path(__file__).parents[1] / "golden" / "tiny-1.0.inr"
+QUANTISED = GOLDEN.with_name("tiny-quantised.inr")
 
 
 def block(language: str) -> str:
@@ -76,9 +81,40 @@ def test_the_reader_of_the_docs_evaluates_the_network_as_its_formulas_say(reader
         assert decoded[k, j, i] == pytest.approx(-1024 + (output + 1) / 2 * 4095, abs=0.05)
 
 
-def test_the_reader_of_the_docs_and_the_package_decode_alike(reader: dict[str, Any]) -> None:
-    decoder = LrDecoder(read_inr(GOLDEN), device="cpu")
-    decoded = reader["decode"](*reader["read"](GOLDEN))
+@pytest.mark.parametrize("path", [GOLDEN, QUANTISED], ids=["fp16", "quantised"])
+def test_the_reader_of_the_docs_and_the_package_find_the_same_weights(
+    reader: dict[str, Any], path: Path
+) -> None:
+    inr = read_inr(path)
+    weights = decode_weights(inr.payload, inr.siren.shapes, inr.coding)
+    found = reader["numbers_of"](*reader["read"](path))
+    assert np.array_equal(found, np.concatenate([values.ravel() for values in weights.values()]))
+
+
+@given(
+    layers=st.integers(1, 3), width=st.integers(1, 40), octaves=st.integers(0, 15), seed=st.integers(0, 99)
+)
+def test_the_reader_of_the_docs_decodes_any_quantised_weights(
+    reader: dict[str, Any], layers: int, width: int, octaves: int, seed: int
+) -> None:
+    shapes = SirenConfig(layers=layers, hidden_features=width).shapes
+    rng = np.random.default_rng(seed)
+    tensors = []
+    for name, shape in shapes.items():
+        rows = row_shape(name, shape)
+        numbers = rng.integers(-(2**octaves), 2**octaves, rows, endpoint=True).astype(np.int32)
+        tensors.append(Quantised(numbers, rng.integers(-60, 8, rows[0]).astype(np.int32)))
+    payload = encode_quantised(tensors)
+    meta = {"coding": "quantised", "siren": {"layers": layers, "hidden_features": width}}
+    weights = decode_weights(payload, shapes, "quantised")
+    found = reader["numbers_of"](meta, payload)
+    assert np.array_equal(found, np.concatenate([values.ravel() for values in weights.values()]))
+
+
+@pytest.mark.parametrize("path", [GOLDEN, QUANTISED], ids=["fp16", "quantised"])
+def test_the_reader_of_the_docs_and_the_package_decode_alike(reader: dict[str, Any], path: Path) -> None:
+    decoder = LrDecoder(read_inr(path), device="cpu")
+    decoded = reader["decode"](*reader["read"](path))
     np.testing.assert_allclose(decoder.slices([0, 1, 2]), decoded, atol=0.05)  # HU, of a range of 4095
 
 

@@ -1,0 +1,38 @@
+"""Write tiny-quantised.inr, once: `python tests/golden/make_quantised.py`, as make_tiny.py its file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from make_tiny import inr as tiny
+
+from napari_inr_volume.coding.quantise import Quantised, row_shape
+from napari_inr_volume.coding.weights import QUANTISED, encode_quantised
+from napari_inr_volume.inr.config import SirenConfig
+from napari_inr_volume.io.inr_file import write_inr
+
+siren = SirenConfig(layers=3, hidden_features=20)
+rng = np.random.default_rng(20230304)
+tensors = []
+for name, shape in siren.shapes.items():
+    rows, columns = row_shape(name, shape)
+    spread = rng.choice([0, 1, 5, 40, 700], (rows, 1))  # rows of zeros, of small and of large numbers
+    numbers = np.rint(rng.normal(0, 1, (rows, columns)) * spread).astype(np.int32)
+    largest = np.maximum(np.abs(numbers).max(axis=1), 1)
+    tensors.append(Quantised(numbers, np.floor(4 * np.log2(0.1 / largest)).astype(np.int32)))
+
+inr = replace(
+    tiny,
+    siren=siren,
+    coding=QUANTISED,
+    payload=encode_quantised(tensors),
+    software="napari-inr-volume 0.1.0",
+)
+
+if __name__ == "__main__":
+    path = Path(__file__).with_name("tiny-quantised.inr")
+    if path.exists():
+        raise SystemExit(f"{path.name} is there; a golden file is added, never regenerated")
+    write_inr(inr, path)
