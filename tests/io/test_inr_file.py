@@ -39,6 +39,8 @@ from napari_inr_volume.io.inr_file import (
 )
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tiny-1.0.inr"
+QUANTISED = GOLDEN.with_name("tiny-quantised.inr")
+EACH_CODING = pytest.mark.parametrize("path", [GOLDEN, QUANTISED], ids=["fp16", "quantised"])
 MODEL = b"the weights of a super-resolution network"
 UPSCALER = UpscalerRef(name="srdensenet", sha256=hashlib.sha256(MODEL).hexdigest())
 
@@ -287,13 +289,17 @@ def test_a_volume_that_could_not_be_read_is_not_written(
 # --- damage -------------------------------------------------------------------------------------------
 
 
-def test_a_file_cut_off_anywhere_is_refused(data: bytes) -> None:
+@EACH_CODING
+def test_a_file_cut_off_anywhere_is_refused(path: Path) -> None:
+    data = path.read_bytes()
     for length in range(len(data)):
         with pytest.raises(InrFileError):
             from_bytes(data[:length])
 
 
-def test_a_flip_of_any_bit_is_refused(data: bytes) -> None:
+@EACH_CODING
+def test_a_flip_of_any_bit_is_refused(path: Path) -> None:
+    data = path.read_bytes()
     for bit in range(8 * len(data)):
         damaged = bytearray(data)
         damaged[bit // 8] ^= 1 << bit % 8
@@ -301,15 +307,16 @@ def test_a_flip_of_any_bit_is_refused(data: bytes) -> None:
             from_bytes(bytes(damaged))
 
 
-@settings(max_examples=300)
+@settings(max_examples=500)
 @given(
+    path=st.sampled_from([GOLDEN, QUANTISED]),
     changes=st.lists(st.tuples(st.integers(0, 2000), st.binary(max_size=8), st.integers(0, 8)), min_size=1),
     mend=st.booleans(),
 )
 def test_random_changes_give_an_error_of_ours_or_a_volume(
-    changes: list[tuple[int, bytes, int]], mend: bool
+    path: Path, changes: list[tuple[int, bytes, int]], mend: bool
 ) -> None:
-    damaged = GOLDEN.read_bytes()
+    damaged = path.read_bytes()
     for place, inserted, removed in changes:
         place %= len(damaged) + 1
         damaged = damaged[:place] + inserted + damaged[place + removed :]
