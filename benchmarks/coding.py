@@ -3,8 +3,8 @@
     python benchmarks/coding.py SOURCE... [--preset default] [--json OUT]
 
 Every source is fitted once for each number of bits a weight, with the steps of the preset, tuning included;
-what is lost is told against the same fit without tuning, coded at 16 bits. Then a file is decoded, and changed
-at random a thousand times: each must end in an error of ours.
+what is lost is told against the same fit without tuning, coded at 16 bits. Then a file is decoded, and
+changed at random a thousand times: each must end in an error of ours.
 """
 
 from __future__ import annotations
@@ -133,16 +133,16 @@ def as_text(figures: list[dict[str, Any]], settings: Settings) -> str:
             )
     header = ["volume", "bits a weight", "weights", "of float32", "tuned", "LR PSNR (range)", "lost"]
     damage = "; ".join(
-        f"{volume['volume']}: {volume['mutations']['refused']:,.0f} of {MUTATIONS:,} changed files refused, each"
-        f" within {volume['mutations']['slowest_milliseconds']:.1f} ms and"
-        f" {volume['mutations']['most_megabytes']:.1f} MB; weights decode in"
+        f"{volume['volume']}: {found['refused']:,.0f} of {MUTATIONS:,} changed files refused, each within"
+        f" {found['slowest_milliseconds']:.1f} ms and {found['most_megabytes']:.1f} MB; weights decode in"
         f" {volume['decode_milliseconds']:.0f} ms"
         for volume in figures
+        for found in [volume["mutations"]]
     )
     steps = f"{settings.fit.all_steps:,} steps, of which {settings.fit.tuning_steps:,} are the tuning"
     return (
-        f"Preset `{settings.preset}`: {settings.siren.parameters:,} parameters, {steps}; seed 0. Lost: against"
-        f" the same steps without tuning, at 16 bits. {machine()}.\n\n{table(header, rows)}\n\n{damage}."
+        f"Preset `{settings.preset}`: {settings.siren.parameters:,} parameters, {steps}; seed 0. Lost:"
+        f" against the same steps without tuning, at 16 bits. {machine()}.\n\n{table(header, rows)}\n\n{damage}."
     )
 
 

@@ -12,6 +12,7 @@ from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.inr import fit
 from napari_inr_volume.inr.config import Settings, SirenConfig, find_preset
 from napari_inr_volume.io.inr_file import to_bytes
+from napari_inr_volume.io.inr_size import predicted_bytes
 from napari_inr_volume.plugin import predict
 
 
@@ -25,8 +26,9 @@ def test_predicted_size_is_that_of_the_file_to_within_2_percent(
     short = replace(find_preset("default").fit, steps=5)
     settings = Settings(siren=SirenConfig(layers=3, hidden_features=hidden), fit=short)
     file = to_bytes(codec.compress(volume, settings, device="cpu", upscaler=upscaler))
-    predicted = predict.predicted_bytes(volume, settings, upscaler)
-    assert predicted == pytest.approx(len(file), rel=0.02, abs=40)
+    predicted = predicted_bytes(volume, settings, upscaler)
+    assert predicted == pytest.approx(len(file), rel=0.02, abs=60)
+    assert predicted >= len(file)
 
 
 def test_speed_depends_on_network_batch_and_device_not_on_steps_or_seed() -> None:

@@ -4,48 +4,12 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from ..coding.quantise import Quantised, row_shape
-from ..coding.weights import QUANTISED, encode_quantised
 from ..core.resample import lr_shape
 from ..core.volume import Volume
 from ..inr.config import Device, FitConfig, Settings, SirenConfig
-from ..inr.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
-from ..io.inr_file import to_bytes
 
 MONITORINGS, MONITOR = 60, 16_384  # as in `inr.fit`, which imports torch
 Speed = tuple[SirenConfig, FitConfig, Device]  # what the speed of a fit depends on
-
-
-def predicted_bytes(volume: Volume, settings: Settings, upscaler: str) -> int:
-    """Return the size of the `.inr` to about a percent: of its weights the bits that they may take."""
-    has_weights = upscaler != "lanczos" and settings.factor[1:] == (4, 4)
-    figure = 33.333333333333336  # as long as figures are in the file
-    zeros = [
-        Quantised(np.zeros(row_shape(name, shape), np.int32), np.zeros(row_shape(name, shape)[0], np.int32))
-        for name, shape in settings.siren.shapes.items()
-    ]
-    inr = InrVolume(
-        siren=settings.siren,
-        coding=QUANTISED,
-        payload=encode_quantised(zeros),
-        geometry=volume.geometry,
-        factor=settings.factor,
-        intensity_range=volume.intensity_range,
-        units=volume.units,
-        dtype=volume.voxels.dtype.name,
-        padding=volume.padding,
-        source_bytes=volume.source_bytes,
-        upscaler=UpscalerRef(name="span", sha256="0" * 64) if has_weights else UpscalerRef(),
-        fit=FitRecord(preset=settings.preset, steps=settings.fit.steps, seed=settings.fit.seed),
-        quality=Quality(
-            lr_psnr=figure, hr_psnr=figure, lanczos_psnr=figure, rmse=figure, p99=figure, max_error=figure
-        ),
-        software="napari-inr-volume 0.1.0",
-    )
-    weights = int(settings.fit.weight_bits * settings.siren.parameters / 8)
-    return len(to_bytes(inr)) - len(inr.payload) + weights
 
 
 def predicted_memory(volume: Volume, settings: Settings) -> int:

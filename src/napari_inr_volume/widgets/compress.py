@@ -21,10 +21,11 @@ from ..core.errors import InrError
 from ..core.volume import Volume
 from ..core.windows import find_window
 from ..inr.config import find_preset
+from ..io.inr_size import predicted_bytes
 from ..plugin import compare, dialogs, jobs
 from ..plugin.jobs import Done, FitOutcome, FitReport, Fitted, Job, Reconstruction
 from ..plugin.layers import UPSCALERS, add_layer, check_layer, original_layer
-from ..plugin.predict import predicted_bytes, predicted_memory, predicted_steps, speed_key
+from ..plugin.predict import predicted_memory, predicted_steps, speed_key
 from ..plugin.readers import find_stacks, series_name
 from ..plugin.session import FIT, Session
 from ..plugin.settings import OWN_WEIGHTS, load_last_used, own_weights, preferences, remember

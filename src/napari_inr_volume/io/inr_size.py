@@ -1,0 +1,54 @@
+"""How large an `.inr` will be, before there is a network to put into it. No torch here."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import __version__
+from ..coding.quantise import Quantised, row_shape
+from ..coding.weights import QUANTISED, encode_quantised
+from ..core.volume import Volume
+from ..inr.config import Settings, SirenConfig
+from ..inr.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
+from .inr_file import to_bytes
+
+LONGEST = 1.2345678901234567e-10  # as long as a figure can be in the file
+SOME_SIREN = SirenConfig(layers=1, hidden_features=100)  # one whose weights are quickly coded
+
+
+def predicted_bytes(volume: Volume, settings: Settings, upscaler: str) -> int:
+    """Return how large the `.inr` will be at most; it comes within about a percent of that."""
+    return bytes_beside_weights(volume, settings, upscaler) + int(
+        settings.fit.weight_bits * settings.siren.parameters / 8
+    )
+
+
+def bytes_beside_weights(volume: Volume, settings: Settings, upscaler: str) -> int:
+    """Return how many bytes of the `.inr` are not weights, at most; an embedded model not counted."""
+    has_weights = upscaler != "lanczos" and settings.factor[1:] == (4, 4)
+    shapes = [row_shape(name, shape) for name, shape in SOME_SIREN.shapes.items()]
+    zeros = [Quantised(np.zeros(shape, np.int32), np.zeros(shape[0], np.int32)) for shape in shapes]
+    inr = InrVolume(
+        siren=SOME_SIREN,
+        coding=QUANTISED,
+        payload=encode_quantised(zeros),
+        geometry=volume.geometry,
+        factor=settings.factor,
+        intensity_range=volume.intensity_range,
+        units=volume.units,
+        dtype=volume.voxels.dtype.name,
+        padding=volume.padding,
+        source_bytes=volume.source_bytes,
+        upscaler=UpscalerRef(name="srdensenet", sha256="0" * 64) if has_weights else UpscalerRef(),
+        fit=FitRecord(preset=settings.preset, steps=settings.fit.all_steps, seed=settings.fit.seed),
+        quality=Quality(
+            lr_psnr=LONGEST,
+            hr_psnr=LONGEST,
+            lanczos_psnr=LONGEST,
+            rmse=LONGEST,
+            p99=LONGEST,
+            max_error=LONGEST,
+        ),
+        software=f"napari-inr-volume {__version__}",
+    )
+    return len(to_bytes(inr)) - len(inr.payload)

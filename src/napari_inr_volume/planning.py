@@ -1,0 +1,267 @@
+"""Settings for a target: how large a network must be for a size or a quality, told from short probes.
+
+A probe fits small networks for a few hundred steps and restores some slices without any fit. With
+doublings d of steps and w of weights since the first of them,
+
+    LR PSNR = first + a d + b w + BEND d^2 + JOINT d w - ROUNDING
+    HR mean squared error = that of restoring the clean LR + SHARE * that of the LR
+
+where first, a, b and the clean LR's error are of this volume, what is in capitals of CT volumes in general
+(`benchmarks/prediction.py` says how well that foretells what comes of a fit).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from threading import Event
+
+import numpy as np
+
+from .codec import fit_volume, lanczos_lr
+from .core.errors import FitError
+from .core.volume import Triple, Volume
+from .inr.config import Device, FitConfig, Settings, SirenConfig
+from .io.inr_size import bytes_beside_weights
+from .superres.upscale import Upscaler, find_upscaler
+from .target import Target
+
+FACTORS: tuple[Triple, ...] = ((1.0, 4.0, 4.0), (1.0, 2.0, 2.0))  # x4 and x2, in the plane only
+PROBES = ((64, 400), (64, 1_200), (128, 400))  # hidden features, steps
+SLICES = 6  # of the original that are restored without a fit
+
+BEND, JOINT = -0.08, 0.10  # dB
+ROUNDING = 0.3  # dB that weights of about five bits lose
+SHARE = 1.2  # of the LR's mean squared error that comes back in the HR's
+
+WIDTHS = (
+    12,
+    16,
+    20,
+    24,
+    32,
+    40,
+    48,
+    56,
+    64,
+    80,
+    96,
+    112,
+    128,
+    144,
+    160,
+    192,
+    224,
+    256,
+    320,
+)  # hidden features
+BITS = (4.25, 5.5)  # a weight: between these, quality for bytes was the same (docs/benchmarks.md)
+LEAST_BITS = 3.0  # where even the smallest network needs fewer than the above
+MOST_BITS = 12.0  # beyond which a weight has nothing more to say
+MOST_PSNR = 150.0  # dB
+MORE = 0.2  # dB asked of the next try beyond what was missing
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactorModel:
+    """What fits to a volume's LR by one factor come to."""
+
+    factor: Triple
+    upscaler: str
+    clean_mse: float  # of the clean LR's restoration, as a share of the squared range
+    first: float  # dB, LR PSNR of the first probe
+    by_steps: float  # dB a doubling
+    by_weights: float  # dB a doubling
+
+    def lr_psnr(self, settings: Settings) -> float:
+        """Return the LR PSNR (range) to expect of a fit, in dB."""
+        width, steps = PROBES[0]
+        d = math.log2(settings.fit.all_steps / steps)
+        w = math.log2(settings.siren.parameters / _siren(settings, width).parameters)
+        grown = self.by_steps * d + self.by_weights * w + BEND * d**2 + JOINT * d * w
+        return self.first + grown - ROUNDING
+
+    def hr_psnr(self, settings: Settings) -> float:
+        """Return the PSNR (range) of the reconstruction to expect, in dB."""
+        return _decibel(self.clean_mse + SHARE * 10 ** (-self.lr_psnr(settings) / 10))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Settings for a target, and what to expect of them."""
+
+    settings: Settings
+    file_bytes: int
+    lr_psnr: float  # dB (range)
+    hr_psnr: float  # dB (range)
+    upscaler: str
+    missed: str | None = None  # why the target cannot be met, in words
+
+
+def probe(
+    volume: Volume,
+    base: Settings,
+    *,
+    upscaler: str = "auto",
+    device: Device = "auto",
+    stop: Event | None = None,
+    drop: Event | None = None,
+) -> Generator[tuple[int, int], None, list[FactorModel]]:
+    """Find out what fits to this volume come to; yields (steps done, steps in all).
+
+    `base` gives what is not planned: optimiser, batch, seed. Raises FitError if it is stopped.
+    """
+    models: list[FactorModel] = []
+    total = len(FACTORS) * sum(steps for _, steps in PROBES)
+    done = 0
+    for factor in FACTORS:
+        restore = find_upscaler(upscaler if factor[1:] == (4, 4) else "lanczos", factor[1:], device=device)
+        found: list[float] = []
+        for width, steps in PROBES:
+            settings = replace(base, factor=factor, siren=_siren(base, width), fit=_probe_fit(base, steps))
+            fitting = fit_volume(volume, settings, device=device, stop=stop, drop=drop)
+            while True:
+                try:
+                    record = next(fitting)
+                except StopIteration as end:
+                    if end.value.stopped:
+                        raise FitError("stopped while looking for settings; nothing was fitted") from None
+                    found.append(end.value.psnr)
+                    break
+                yield done + record.step, total
+            done += steps
+        first, longer, larger = found
+        width, steps = PROBES[0]
+        weights = _siren(base, PROBES[2][0]).parameters / _siren(base, width).parameters
+        models.append(
+            FactorModel(
+                factor=factor,
+                upscaler=restore.name,
+                clean_mse=_clean_mse(volume, factor, restore),
+                first=first,
+                by_steps=(longer - first) / math.log2(PROBES[1][1] / steps),
+                by_weights=(larger - first) / math.log2(weights),
+            )
+        )
+    return models
+
+
+def plan(
+    volume: Volume, models: list[FactorModel], target: Target, base: Settings, *, embedded: int = 0
+) -> Plan:
+    """Return the settings with which a target is met, or comes nearest to being met.
+
+    For a size or a ratio they are those of the best quality within it, for a PSNR those of the fewest
+    bytes. `embedded` is the bytes of a model that will be in the file too. Raises FitError if no file of
+    this volume can be so small.
+    """
+    most = target.most_bytes(volume.source_bytes)
+    if most is not None:
+        plans = [
+            found
+            for model in models
+            if (found := _largest_within(volume, model, base, most - embedded, embedded)) is not None
+        ]
+        if not plans:
+            least = min(_least_bytes(volume, model, base) for model in models) + embedded
+            raise FitError(
+                f"no .inr of this volume can be as small as {most:,} bytes; ask for {least:,} bytes, which is"
+                f" {volume.source_bytes / least:,.0f}:1, or more"
+            )
+        return max(plans, key=lambda found: found.hr_psnr)
+    plans = [_planned(volume, model, base, width, BITS[1], embedded) for model in models for width in WIDTHS]
+    enough = [found for found in plans if found.hr_psnr >= target.value]
+    if enough:
+        return min(enough, key=lambda found: found.file_bytes)
+    best = max(plans, key=lambda found: found.hr_psnr)
+    words = (
+        f"{target.value:g} dB is beyond what this software reaches on this volume with preset"
+        f" {base.preset}: about {best.hr_psnr:.1f} dB are to be expected"
+    )
+    return replace(best, missed=words)
+
+
+def next_plan(
+    volume: Volume,
+    models: list[FactorModel],
+    target: Target,
+    base: Settings,
+    last: Plan,
+    reached: float,
+    *,
+    embedded: int = 0,
+) -> Plan | None:
+    """Return what to fit next, where a fit for a PSNR only `reached` so much; None if nothing is larger."""
+    if target.kind != "psnr" or reached >= target.value or last.missed is not None:
+        return None
+    asked = min(target.value + max(last.hr_psnr - reached, 0.0) + MORE, MOST_PSNR)
+    larger = plan(volume, models, replace(target, value=asked), base, embedded=embedded)
+    return larger if larger.file_bytes > last.file_bytes else None
+
+
+def _largest_within(
+    volume: Volume, model: FactorModel, base: Settings, most: int, embedded: int
+) -> Plan | None:
+    """Return the best plan of a factor whose file is within these bytes, or None if there is none."""
+    left = 8 * (
+        most - bytes_beside_weights(volume, _settings(model, base, WIDTHS[0], BITS[0]), model.upscaler)
+    )
+    for width in reversed(WIDTHS):
+        bits = left / _settings(model, base, width, BITS[0]).siren.parameters
+        if bits >= (BITS[0] if width > WIDTHS[0] else LEAST_BITS):
+            return _planned(volume, model, base, width, min(bits, MOST_BITS), embedded)
+    return None
+
+
+def _least_bytes(volume: Volume, model: FactorModel, base: Settings) -> int:
+    return _planned(volume, model, base, WIDTHS[0], LEAST_BITS + 0.05).file_bytes
+
+
+def _planned(
+    volume: Volume, model: FactorModel, base: Settings, width: int, bits: float, embedded: int = 0
+) -> Plan:
+    settings = _settings(model, base, width, bits)
+    weights = int(bits * settings.siren.parameters / 8)
+    return Plan(
+        settings=settings,
+        file_bytes=bytes_beside_weights(volume, settings, model.upscaler) + weights + embedded,
+        lr_psnr=model.lr_psnr(settings),
+        hr_psnr=model.hr_psnr(settings),
+        upscaler=model.upscaler,
+    )
+
+
+def _settings(model: FactorModel, base: Settings, width: int, bits: float) -> Settings:
+    return replace(
+        base,
+        factor=model.factor,
+        siren=_siren(base, width),
+        fit=replace(base.fit, weight_bits=bits),
+    )
+
+
+def _siren(base: Settings, width: int) -> SirenConfig:
+    return replace(base.siren, hidden_features=width)
+
+
+def _probe_fit(base: Settings, steps: int) -> FitConfig:
+    """Return the base's fit with so many steps, and weights as good as exact."""
+    return replace(base.fit, steps=steps, tuning_steps=0, weight_bits=16.0, target_psnr=None, least_gain=None)
+
+
+def _clean_mse(volume: Volume, factor: Triple, restore: Upscaler) -> float:
+    """Return the mean squared error, as a share of the squared range, of restoring slices from a clean LR."""
+    chosen = np.unique(np.linspace(0, len(volume.voxels) - 1, SLICES + 2)[1:-1].astype(int))
+    some = Volume.from_array(volume.voxels[chosen], units=volume.units, padding=volume.padding)
+    low, high = volume.intensity_range
+    lr = (lanczos_lr(some, factor) - low) / (high - low)
+    hr = np.clip(restore(lr, volume.shape[1:]), 0, 1)
+    squares = np.square(hr - (some.voxels.astype(np.float32) - low) / (high - low))
+    measured = some.measured()
+    return float(np.mean(squares if measured is None else squares[measured], dtype=np.float64))
+
+
+def _decibel(mse: float) -> float:
+    """Return the PSNR of a mean squared error that is a share of the squared range."""
+    return -10 * math.log10(max(mse, 1e-15))

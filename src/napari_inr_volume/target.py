@@ -1,0 +1,44 @@
+"""What a person asks of an `.inr`: a size, a ratio or a quality. No torch here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from .core.errors import FitError
+
+TargetKind = Literal["preset", "bytes", "ratio", "psnr"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A target of a kind: nothing beyond the preset, bytes of the file, ratio, or PSNR (range) in dB.
+
+    The ratio is the bytes of the stored pixels over those of the file; the PSNR is that of the
+    reconstruction against the original. Raises FitError on a value that no file can have.
+    """
+
+    kind: TargetKind = "preset"
+    value: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(TargetKind):
+            raise FitError(f"a target must be one of {', '.join(get_args(TargetKind))}, got {self.kind!r}")
+        low, high, words = _ALLOWED[self.kind]
+        if not low <= self.value <= high or math.isnan(self.value):
+            raise FitError(f"a target of {words} must be from {low:g} to {high:g}, got {self.value:g}")
+
+    def most_bytes(self, source_bytes: int) -> int | None:
+        """Return how many bytes the file may have; None if the target does not say."""
+        if self.kind == "bytes":
+            return int(self.value)
+        return int(source_bytes / self.value) if self.kind == "ratio" else None
+
+
+_ALLOWED: dict[TargetKind, tuple[float, float, str]] = {
+    "preset": (0.0, 0.0, "a preset"),
+    "bytes": (1.0, 1e9, "a file's bytes"),
+    "ratio": (1.0, 1e6, "a ratio"),
+    "psnr": (5.0, 150.0, "a PSNR in dB"),
+}
