@@ -142,7 +142,8 @@ def as_text(figures: list[dict[str, Any]], settings: Settings) -> str:
     steps = f"{settings.fit.all_steps:,} steps, of which {settings.fit.tuning_steps:,} are the tuning"
     return (
         f"Preset `{settings.preset}`: {settings.siren.parameters:,} parameters, {steps}; seed 0. Lost:"
-        f" against the same steps without tuning, at 16 bits. {machine()}.\n\n{table(header, rows)}\n\n{damage}."
+        " against the same steps without tuning, at 16 bits."
+        f" {machine()}.\n\n{table(header, rows)}\n\n{damage}."
     )
 
 

@@ -65,8 +65,8 @@ def test_options_reach_the_fit(run: Any, source: Path, tmp_path: Path) -> None:
     assert inr.fit.seed == 7
 
 
-def test_target_psnr_ends_the_fit_early(run: Any, source: Path, tmp_path: Path) -> None:
-    options = ["--steps", "100000", "--target-psnr", "15", "--json"]
+def test_a_psnr_of_the_lr_ends_the_fit_early(run: Any, source: Path, tmp_path: Path) -> None:
+    options = ["--steps", "100000", "--lr-psnr", "15", "--json"]
     _, out, _ = run("compress", source, tmp_path / "x.inr", *QUICK, *options)
     assert json.loads(out)["lr_psnr"] >= 15
     assert json.loads(out)["steps"] < 100_000

@@ -35,6 +35,7 @@ from .console import (
 from .core.errors import FitError, InrError
 from .core.windows import WindowName, find_window
 from .inr.config import PRESETS, Device, Settings, find_preset
+from .target import Target, TargetKind
 
 if TYPE_CHECKING:
     from threading import Event
@@ -113,8 +114,22 @@ def compress(
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     batch: Annotated[int | None, typer.Option(help="LR voxels a step.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of the fit.")] = None,
+    max_bytes: Annotated[
+        int | None,
+        typer.Option(
+            help="Choose factor, hidden features and bits: the best file of no more than these bytes."
+        ),
+    ] = None,
+    ratio: Annotated[
+        float | None,
+        typer.Option("--ratio", help="The same for a ratio: stored pixels over bytes of the file."),
+    ] = None,
     target_psnr: Annotated[
-        float | None, typer.Option(help="Stop when the LR reaches this PSNR, in dB (range).")
+        float | None,
+        typer.Option(help="The same for a quality: the smallest file that reaches this PSNR, in dB (range)."),
+    ] = None,
+    lr_psnr: Annotated[
+        float | None, typer.Option(help="End the fit once the LR reaches this PSNR, in dB (range).")
     ] = None,
     device: DeviceOption = "auto",
     seed: Annotated[int | None, typer.Option(help="Same seed, same file.")] = None,
@@ -144,7 +159,10 @@ def compress(
     from .superres.upscale import find_upscaler
 
     started = time.perf_counter()
-    settings = _settings(preset, factor, layers, hidden, omega, lr, batch, steps, target_psnr, seed)
+    settings = _settings(preset, factor, layers, hidden, omega, lr, batch, steps, lr_psnr, seed)
+    target = _target(max_bytes, ratio, target_psnr)
+    if target.kind != "preset" and (factor is not None or hidden is not None):
+        raise FitError("a target chooses --factor and --hidden; leave those out, or the target")
     check_output(output, [SUFFIX])
     checkpoint = output.with_name(f"{output.name}.fit")
     if checkpoint.exists() and not resume:
@@ -156,17 +174,27 @@ def compress(
     restore = find_upscaler(upscaler, settings.factor[1:], device=device)
     where = find_device(device)
     volume = _read(src, series)
-    result, interrupted = _fit(volume, settings, device, checkpoint, before)
-    if interrupted and not _keep_partial(result, output):
-        if not resume:
-            checkpoint.unlink(missing_ok=True)
-        raise typer.Exit(130)
-    with slices_bar("measuring") as on_slices:
-        inr = codec.pack(volume, settings, result, restore, device=device, on_slices=on_slices)
+    seeker = None
+    if target.kind != "preset":
+        seeker = _Seeker(volume, target, settings, upscaler, device, embed_model)
+        settings, restore = seeker.settings, seeker.restore
+        if before is not None:  # it may be of a later try than the first
+            settings = replace(settings, siren=before.siren, fit=before.fit)
+    while True:
+        result, interrupted = _fit(volume, settings, device, checkpoint, before)
+        if interrupted and not _keep_partial(result, output):
+            if not resume:
+                checkpoint.unlink(missing_ok=True)
+            raise typer.Exit(130)
+        with slices_bar("measuring") as on_slices:
+            inr = codec.pack(volume, settings, result, restore, device=device, on_slices=on_slices)
+        assert inr.quality is not None
+        if seeker is None or interrupted or not seeker.seek_on(inr.quality.hr_psnr):
+            break
+        settings, restore, before = seeker.settings, seeker.restore, None
     save(inr, output, model=restore.weights if embed_model and restore.weights else None)
     if not interrupted:
         checkpoint.unlink(missing_ok=True)
-    assert inr.quality is not None
     file_bytes = output.stat().st_size
     ratios = _ratios(inr, file_bytes, 0 if embed_model else len(restore.weights))
     report = {
@@ -186,6 +214,7 @@ def compress(
         "file_bytes": file_bytes,
         "source_bytes": inr.source_bytes,
         **ratios,
+        **({} if seeker is None else seeker.report(inr.quality.hr_psnr)),
     }
     if as_json:
         print_json(report)
@@ -467,19 +496,112 @@ def _settings(
     lr: float | None = None,
     batch: int | None = None,
     steps: int | None = None,
-    target_psnr: float | None = None,
+    lr_psnr: float | None = None,
     seed: int | None = None,
 ) -> Settings:
     """Return the preset with the given options in its place."""
     base = find_preset(preset)
     siren = {"layers": layers, "hidden_features": hidden, "omega_0": omega}
-    fit = {"learning_rate": lr, "batch": batch, "steps": steps, "target_psnr": target_psnr, "seed": seed}
+    fit = {"learning_rate": lr, "batch": batch, "steps": steps, "target_psnr": lr_psnr, "seed": seed}
     return replace(
         base,
         factor=base.factor if factor is None else _parse_factor(factor),
         siren=replace(base.siren, **_given(siren)),
         fit=replace(base.fit, **_given(fit)),
     )
+
+
+def _target(max_bytes: int | None, ratio: float | None, psnr: float | None) -> Target:
+    """Return the one target that was given, or that of a preset."""
+    kinds: tuple[tuple[TargetKind, float | None], ...] = (
+        ("bytes", max_bytes),
+        ("ratio", ratio),
+        ("psnr", psnr),
+    )
+    given = [Target(kind=kind, value=value) for kind, value in kinds if value is not None]
+    if len(given) > 1:
+        raise FitError("--max-bytes, --ratio and --target-psnr exclude one another; give one of them")
+    return given[0] if given else Target()
+
+
+class _Seeker:
+    """The settings to fit next for a target, and what was foretold of them."""
+
+    def __init__(
+        self, volume: Volume, target: Target, base: Settings, upscaler: str, device: Device, embed: bool
+    ) -> None:
+        from .planning import plan, probe
+        from .superres.upscale import find_upscaler
+
+        self.volume, self.target, self.base = volume, target, base
+        self.upscaler, self.device = upscaler, device
+        self.embedded = len(find_upscaler(upscaler, (4, 4), device=device).weights) if embed else 0
+        with interruptible() as stop, progress_bar() as progress:
+            task = progress.add_task("looking for settings", total=None)
+            probing = probe(volume, base, upscaler=upscaler, device=device, stop=stop)
+            while True:
+                try:
+                    done, total = next(probing)
+                except StopIteration as end:
+                    self.models = end.value
+                    break
+                progress.update(task, completed=done, total=total)
+        self.plan = plan(volume, self.models, target, base, embedded=self.embedded)
+        self._tell()
+
+    @property
+    def settings(self) -> Settings:
+        return self.plan.settings
+
+    @property
+    def restore(self) -> Upscaler:
+        from .superres.upscale import find_upscaler
+
+        factor = self.settings.factor[1:]
+        return find_upscaler(self.upscaler if factor == (4, 4) else "lanczos", factor, device=self.device)
+
+    def seek_on(self, reached: float) -> bool:
+        """Take a larger network, if this PSNR falls short of the target and there is one."""
+        from .planning import next_plan
+
+        larger = next_plan(
+            self.volume, self.models, self.target, self.base, self.plan, reached, embedded=self.embedded
+        )
+        if larger is None:
+            return False
+        err.print(f"{reached:.2f} dB reached; the next try is larger", highlight=False)
+        self.plan = larger
+        self._tell()
+        return True
+
+    def report(self, reached: float) -> dict[str, Any]:
+        """Return what was asked for and foretold, and whether it was met; say so where it was not."""
+        met = self.target.kind != "psnr" or reached >= self.target.value
+        if not met:
+            words = self.plan.missed or "no larger network is tried"
+            err.print(
+                f"the target of {self.target.value:g} dB was not met: {reached:.2f} dB (range); {words}",
+                highlight=False,
+                soft_wrap=True,
+            )
+        return {
+            "target": {"kind": self.target.kind, "value": self.target.value, "met": met},
+            "expected": {
+                "file_bytes": self.plan.file_bytes,
+                "lr_psnr": self.plan.lr_psnr,
+                "hr_psnr": self.plan.hr_psnr,
+            },
+        }
+
+    def _tell(self) -> None:
+        siren, factor = self.settings.siren, " x ".join(f"{value:g}" for value in self.settings.factor)
+        err.print(
+            f"factor {factor}, {siren.layers} layers of {siren.hidden_features},"
+            f" {self.settings.fit.weight_bits:.1f} bits a weight; expected: at most"
+            f" {size(self.plan.file_bytes)}, LR about {self.plan.lr_psnr:.1f} dB, reconstruction about {self.plan.hr_psnr:.1f} dB (range)",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
