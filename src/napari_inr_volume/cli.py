@@ -598,7 +598,8 @@ class _Seeker:
         err.print(
             f"factor {factor}, {siren.layers} layers of {siren.hidden_features},"
             f" {self.settings.fit.weight_bits:.1f} bits a weight; expected: at most"
-            f" {size(self.plan.file_bytes)}, LR about {self.plan.lr_psnr:.1f} dB, reconstruction about {self.plan.hr_psnr:.1f} dB (range)",
+            f" {size(self.plan.file_bytes)}, LR about {self.plan.lr_psnr:.1f} dB,"
+            f" reconstruction about {self.plan.hr_psnr:.1f} dB (range)",
             highlight=False,
             soft_wrap=True,
         )
