@@ -1,0 +1,125 @@
+"""Settings for a target keep within its bytes, and say what cannot be met."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_inr_volume.codec import compress
+from napari_inr_volume.core.errors import FitError
+from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.inr.config import find_preset
+from napari_inr_volume.io.inr_file import to_bytes
+from napari_inr_volume.planning import FACTORS, WIDTHS, FactorModel, next_plan, plan, probe
+from napari_inr_volume.target import Target
+
+BASE = find_preset("fast")
+VOLUME = Volume.from_array(np.arange(40 * 512 * 512, dtype=np.int16).reshape(40, 512, 512))
+MODELS = [
+    FactorModel(
+        factor=FACTORS[0],
+        upscaler="span",
+        clean_mse=1e-4,
+        first=28.0,
+        by_steps=2.0,
+        by_weights=2.0,
+    ),
+    FactorModel(
+        factor=FACTORS[1],
+        upscaler="lanczos",
+        clean_mse=1e-5,
+        first=25.0,
+        by_steps=2.0,
+        by_weights=2.0,
+    ),
+]
+
+
+@given(st.integers(3_000, 2_000_000))
+def test_a_plan_keeps_within_the_bytes(most: int) -> None:
+    found = plan(VOLUME, MODELS, Target(kind="bytes", value=most), BASE)
+    assert 0.7 * min(most, 400_000) < found.file_bytes <= most
+
+
+def test_a_ratio_is_a_size() -> None:
+    by_ratio = plan(VOLUME, MODELS, Target(kind="ratio", value=1000), BASE)
+    most = VOLUME.source_bytes / 1000
+    assert by_ratio == plan(VOLUME, MODELS, Target(kind="bytes", value=int(most)), BASE)
+
+
+def test_more_bytes_promise_more_and_take_the_finer_grid_in_the_end() -> None:
+    plans = [plan(VOLUME, MODELS, Target(kind="bytes", value=most), BASE) for most in (5e3, 2e4, 8e4, 6e5)]
+    qualities = [found.hr_psnr for found in plans]
+    assert qualities == sorted(qualities)
+    assert plans[0].settings.factor == FACTORS[0]
+    assert plans[-1].settings.factor == FACTORS[1]
+
+
+def test_what_is_too_small_is_refused_with_the_least_that_can_be_had() -> None:
+    with pytest.raises(FitError, match=r"as small as 100 bytes; ask for ([\d,]+) bytes") as caught:
+        plan(VOLUME, MODELS, Target(kind="bytes", value=100), BASE)
+    least = int(str(caught.value).split("ask for ")[1].split(" ")[0].replace(",", ""))
+    assert plan(VOLUME, MODELS, Target(kind="bytes", value=least), BASE).file_bytes <= least
+
+
+def test_an_embedded_model_counts() -> None:
+    target = Target(kind="bytes", value=900_000)
+    plain, embedded = (plan(VOLUME, MODELS, target, BASE, embedded=size) for size in (0, 830_000))
+    assert embedded.file_bytes <= 900_000
+    assert embedded.settings.siren.parameters < plain.settings.siren.parameters
+
+
+def test_a_psnr_is_planned_with_the_fewest_bytes() -> None:
+    found = plan(VOLUME, MODELS, Target(kind="psnr", value=34.0), BASE)
+    assert found.hr_psnr >= 34
+    assert found.missed is None
+    smaller = [width for width in WIDTHS if width < found.settings.siren.hidden_features]
+    siren = replace(found.settings.siren, hidden_features=smaller[-1])
+    model = next(model for model in MODELS if model.factor == found.settings.factor)
+    assert model.hr_psnr(replace(found.settings, siren=siren)) < 34
+
+
+def test_a_psnr_out_of_reach_is_said_to_be() -> None:
+    found = plan(VOLUME, MODELS, Target(kind="psnr", value=90.0), BASE)
+    assert found.missed is not None
+    assert "90 dB is beyond" in found.missed
+
+
+def test_the_next_plan_is_larger_until_the_target_is_reached() -> None:
+    target = Target(kind="psnr", value=33.0)
+    first = plan(VOLUME, MODELS, target, BASE)
+    second = next_plan(VOLUME, MODELS, target, BASE, first, reached=32.0)
+    assert second is not None
+    assert second.file_bytes > first.file_bytes
+    assert next_plan(VOLUME, MODELS, target, BASE, second, reached=33.0) is None
+
+
+def test_targets_of_size_are_planned_once() -> None:
+    target = Target(kind="bytes", value=20_000)
+    assert next_plan(VOLUME, MODELS, target, BASE, plan(VOLUME, MODELS, target, BASE), reached=1.0) is None
+
+
+@pytest.mark.slow
+def test_a_file_of_a_target_has_its_bytes() -> None:
+    """From the probes to the file, with what a person would set."""
+    volume = head_phantom((8, 64, 64))
+    base = replace(BASE, fit=replace(BASE.fit, steps=60, tuning_steps=20, batch=256))
+    probing = probe(volume, base, upscaler="lanczos", device="cpu")
+    told = []
+    while True:
+        try:
+            told.append(next(probing))
+        except StopIteration as end:
+            models = end.value
+            break
+    assert told[-1][0] <= told[-1][1]
+    assert [model.factor for model in models] == list(FACTORS)
+    assert models[1].clean_mse < models[0].clean_mse  # a finer grid loses less
+    found = plan(volume, models, Target(kind="bytes", value=4_000), base)
+    file = to_bytes(compress(volume, found.settings, device="cpu", upscaler="lanczos"))
+    assert 0.95 * found.file_bytes <= len(file) <= 4_000
