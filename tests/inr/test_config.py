@@ -25,6 +25,9 @@ def test_paper_presets_are_the_papers_recipe(layers: int, parameters: int) -> No
         optimiser="adam",
         precision="float32",
         target_psnr=None,
+        least_gain=None,
+        tuning_steps=1_000,  # after the recipe, for the coding that the paper does not have
+        weight_bits=5.9,
     )
 
 
@@ -60,6 +63,9 @@ bad_values = [
     (FitConfig, "optimiser", "sgd"),
     (FitConfig, "precision", "float16"),
     (FitConfig, "target_psnr", -3.0),
+    (FitConfig, "tuning_steps", -1),
+    (FitConfig, "weight_bits", 0.5),
+    (FitConfig, "least_gain", 0.0),
     (FitConfig, "seed", -1),
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, cast, get_args
 
 from qtpy.QtCore import Signal
@@ -100,6 +100,13 @@ class SettingsSection(Section):
         self.rate.setToolTip("Learning rate of the optimiser. Too high and the fit diverges.")
         self.batch = _whole(1, 2**24, "LR voxels a step. More: smoother, slower, more memory.", 1024)
         self.steps = _whole(1, 10_000_000, "Steps of the fit. Twice the steps take twice the time.", 1000)
+        self.tuning = _whole(
+            0, 10_000_000, "Steps after these with weights rounded as in the file, to learn that back.", 100
+        )
+        self.bits = _decimal(1.0, 16.0, 1, 0.5)
+        self.bits.setToolTip(
+            "Bits of the file for each weight. Fewer: a smaller file that keeps less of the fit."
+        )
         self.has_target = QCheckBox()
         self.has_target.setToolTip("End the fit as soon as the LR reaches the PSNR beside.")
         self.has_target.setAccessibleName("stop at a target PSNR")
@@ -131,6 +138,8 @@ class SettingsSection(Section):
             ("Learning rate", self.rate, self.rate),
             ("Batch", self.batch, self.batch),
             ("Steps", self.steps, self.steps),
+            ("Tuning steps", self.tuning, self.tuning),
+            ("Bits a weight", self.bits, self.bits),
             ("Target PSNR", self.has_target, target),
             ("Device", self.device_box, self.device_box),
             ("Seed", self.seed, self.seed),
@@ -141,9 +150,9 @@ class SettingsSection(Section):
         self.has_target.toggled.connect(self.target.setEnabled)
         self.has_target.toggled.connect(self._edited)
         self.device_box.textActivated.connect(self.changed)
-        for box in (*self.factor, self.omega, self.rate, self.target):
+        for box in (*self.factor, self.omega, self.rate, self.bits, self.target):
             box.valueChanged.connect(self._edited)
-        for whole in (self.layers, self.hidden, self.batch, self.steps, self.seed):
+        for whole in (self.layers, self.hidden, self.batch, self.steps, self.tuning, self.seed):
             whole.valueChanged.connect(self._edited)
 
     @property
@@ -164,13 +173,13 @@ class SettingsSection(Section):
                 omega_0=self.omega.value(),
                 hidden_omega=self._shown.siren.hidden_omega,
             ),
-            fit=FitConfig(
+            fit=replace(
+                self._shown.fit,
                 steps=self.steps.value(),
+                tuning_steps=self.tuning.value(),
+                weight_bits=self.bits.value(),
                 batch=self.batch.value(),
                 learning_rate=self.rate.value(),
-                schedule=self._shown.fit.schedule,
-                optimiser=self._shown.fit.optimiser,
-                precision=self._shown.fit.precision,
                 target_psnr=self.target.value() if self.has_target.isChecked() else None,
                 seed=self.seed.value(),
             ),
@@ -189,6 +198,8 @@ class SettingsSection(Section):
         self.rate.setValue(settings.fit.learning_rate)
         self.batch.setValue(settings.fit.batch)
         self.steps.setValue(settings.fit.steps)
+        self.tuning.setValue(settings.fit.tuning_steps)
+        self.bits.setValue(settings.fit.weight_bits)
         self.seed.setValue(settings.fit.seed)
         self.has_target.setChecked(settings.fit.target_psnr is not None)
         if settings.fit.target_psnr is not None:
