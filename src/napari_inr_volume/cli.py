@@ -113,7 +113,10 @@ def compress(
     omega: Annotated[float | None, typer.Option(help="omega_0, the frequency of the first layer.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     batch: Annotated[int | None, typer.Option(help="LR voxels a step.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of the fit.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps of the fit in all; the preset's share of them is the tuning.")
+    ] = None,
+    bits: Annotated[float | None, typer.Option(help="Bits of the file for each weight.")] = None,
     max_bytes: Annotated[
         int | None,
         typer.Option(
@@ -159,10 +162,10 @@ def compress(
     from .superres.upscale import find_upscaler
 
     started = time.perf_counter()
-    settings = _settings(preset, factor, layers, hidden, omega, lr, batch, steps, lr_psnr, seed)
+    settings = _settings(preset, factor, layers, hidden, omega, lr, batch, steps, lr_psnr, seed, bits)
     target = _target(max_bytes, ratio, target_psnr)
-    if target.kind != "preset" and (factor is not None or hidden is not None):
-        raise FitError("a target chooses --factor and --hidden; leave those out, or the target")
+    if target.kind != "preset" and (factor, hidden, bits) != (None, None, None):
+        raise FitError("a target chooses --factor, --hidden and --bits; leave those out, or the target")
     check_output(output, [SUFFIX])
     checkpoint = output.with_name(f"{output.name}.fit")
     if checkpoint.exists() and not resume:
@@ -498,11 +501,21 @@ def _settings(
     steps: int | None = None,
     lr_psnr: float | None = None,
     seed: int | None = None,
+    bits: float | None = None,
 ) -> Settings:
     """Return the preset with the given options in its place."""
     base = find_preset(preset)
+    tuning = None if steps is None else steps * base.fit.tuning_steps // base.fit.all_steps
     siren = {"layers": layers, "hidden_features": hidden, "omega_0": omega}
-    fit = {"learning_rate": lr, "batch": batch, "steps": steps, "target_psnr": lr_psnr, "seed": seed}
+    fit = {
+        "learning_rate": lr,
+        "batch": batch,
+        "steps": None if steps is None or tuning is None else steps - tuning,
+        "tuning_steps": tuning,
+        "weight_bits": bits,
+        "target_psnr": lr_psnr,
+        "seed": seed,
+    }
     return replace(
         base,
         factor=base.factor if factor is None else _parse_factor(factor),
@@ -646,7 +659,7 @@ def _fit(
     saved = time.perf_counter()
     with interruptible() as stop, progress_bar(TextColumn("{task.fields[psnr]}")) as progress:
         done = 0 if before is None else before.step
-        task = progress.add_task("fitting", total=settings.fit.steps, completed=done, psnr="")
+        task = progress.add_task("fitting", total=settings.fit.all_steps, completed=done, psnr="")
         steps = fit_volume(volume, settings, device=device, stop=stop, resume=before)
         while True:
             try:
@@ -660,7 +673,7 @@ def _fit(
                 saved = time.perf_counter()
                 save_state(record.state(), checkpoint)
             words = f"LR {record.psnr:.2f} dB (range)" if record.psnr else ""
-            progress.update(task, completed=record.step, psnr=words)
+            progress.update(task, completed=record.step, total=record.steps, psnr=words)
 
 
 def _keep_partial(result: FitResult, output: Path) -> bool:
