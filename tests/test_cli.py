@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from napari_inr_volume import planning
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.io.inr_file import read_inr
 from napari_inr_volume.superres.model_file import ModelInfo
@@ -348,6 +349,61 @@ def test_a_damaged_state_is_named_and_nothing_is_fitted(run: Any, source: Path, 
 def test_a_state_tells_nothing_of_where_the_volume_came_from(killed_once: bytes, source: Path) -> None:
     for word in (source.parent.name, source.name, str(Path.home())):
         assert word.encode() not in killed_once
+
+
+# Targets
+
+TARGET = ["--layers", "2", "--steps", "30", "--batch", "512", "--device", "cpu", "--upscaler", "lanczos"]
+
+
+@pytest.fixture
+def short_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "PROBES", ((16, 20), (16, 60), (32, 20)))
+
+
+@pytest.mark.usefixtures("short_probes")
+def test_a_file_of_a_size_has_no_more_bytes(run: Any, source: Path, tmp_path: Path) -> None:
+    code, out, err = run("compress", source, tmp_path / "x.inr", *TARGET, "--max-bytes", 2_000, "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert (tmp_path / "x.inr").stat().st_size == report["file_bytes"] <= 2_000
+    assert report["target"] == {"kind": "bytes", "value": 2000, "met": True}
+    assert 0.9 * report["expected"]["file_bytes"] <= report["file_bytes"] <= report["expected"]["file_bytes"]
+    assert "expected: at most 2.0 kB" in err
+
+
+@pytest.mark.usefixtures("short_probes")
+def test_a_ratio_is_kept(run: Any, source: Path, tmp_path: Path) -> None:
+    report = json.loads(run("compress", source, tmp_path / "x.inr", *TARGET, "--ratio", 20, "--json")[1])
+    assert report["ratio"] >= 20
+
+
+@pytest.mark.usefixtures("short_probes")
+def test_a_quality_that_is_not_reached_is_said_with_what_was(run: Any, source: Path, tmp_path: Path) -> None:
+    code, out, err = run("compress", source, tmp_path / "x.inr", *TARGET, "--target-psnr", 60, "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert not report["target"]["met"]
+    assert f"the target of 60 dB was not met: {report['hr_psnr']:.2f} dB (range)" in err
+
+
+@pytest.mark.usefixtures("short_probes")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--max-bytes", 100], "no .inr of this volume can be as small as 100 bytes; ask for"),
+        (["--max-bytes", 9_000, "--ratio", 20], "exclude one another"),
+        (["--ratio", 20, "--hidden", 16], "a target chooses --factor, --hidden and --bits"),
+        (["--ratio", 0.1], "a ratio must be from 1"),
+    ],
+)
+def test_targets_that_cannot_be_are_refused_in_words(
+    run: Any, source: Path, tmp_path: Path, options: list[Any], message: str
+) -> None:
+    code, _, err = run("compress", source, tmp_path / "x.inr", *TARGET, *options)
+    assert code == 2
+    assert message in err
+    assert not (tmp_path / "x.inr").exists()
 
 
 def test_demo_goes_the_whole_way(run: Any, tmp_path: Path) -> None:
