@@ -114,7 +114,7 @@ def compress(
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     batch: Annotated[int | None, typer.Option(help="LR voxels a step.")] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Steps of the fit in all; the preset's share of them is the tuning.")
+        int | None, typer.Option(help="Steps of the fit in all; the tuning and the rate follow.")
     ] = None,
     bits: Annotated[float | None, typer.Option(help="Bits of the file for each weight.")] = None,
     max_bytes: Annotated[
@@ -505,13 +505,12 @@ def _settings(
 ) -> Settings:
     """Return the preset with the given options in its place."""
     base = find_preset(preset)
-    tuning = None if steps is None else steps * base.fit.tuning_steps // base.fit.all_steps
+    if steps is not None:
+        base = replace(base, fit=base.fit.with_all_steps(steps))
     siren = {"layers": layers, "hidden_features": hidden, "omega_0": omega}
     fit = {
         "learning_rate": lr,
         "batch": batch,
-        "steps": None if steps is None or tuning is None else steps - tuning,
-        "tuning_steps": tuning,
         "weight_bits": bits,
         "target_psnr": lr_psnr,
         "seed": seed,

@@ -79,3 +79,23 @@ def test_impossible_setting_is_refused_by_name(config: type, name: str, value: o
 def test_factor_below_one_is_refused_with_its_axis() -> None:
     with pytest.raises(FitError, match="factor along y must be a number from 1 to 64"):
         replace(Settings(), factor=(1.0, 0.5, 4.0))
+
+
+@pytest.mark.parametrize("steps", [1, 20, 7_000, 100_000])
+def test_other_steps_keep_the_share_of_the_tuning(steps: int) -> None:
+    fit = find_preset("default").fit.with_all_steps(steps)
+    assert fit.all_steps == steps
+    assert fit.tuning_steps == steps // 7
+    assert fit.steps >= 1
+
+
+def test_a_longer_fit_by_muon_takes_a_lower_rate_and_one_by_adam_the_same() -> None:
+    ours, papers = find_preset("default").fit, find_preset("paper-2").fit
+    assert ours.with_all_steps(3 * ours.all_steps).learning_rate == pytest.approx(ours.learning_rate / 3)
+    assert ours.with_all_steps(100).learning_rate == ours.learning_rate
+    assert papers.with_all_steps(10**6).learning_rate == papers.learning_rate
+
+
+def test_a_fit_of_no_steps_is_refused() -> None:
+    with pytest.raises(FitError, match="steps must be a whole number from 1"):
+        find_preset("default").fit.with_all_steps(0)

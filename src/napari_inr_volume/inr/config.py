@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from ..core.errors import FitError
@@ -13,6 +13,8 @@ Optimiser = Literal["adam", "muon"]
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["float32", "mixed"]
 Device = Literal["auto", "cuda", "mps", "cpu"]
+
+MOST_RATE = 1.0  # of the rate, however short a fit is: a higher one falls apart at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +94,20 @@ class FitConfig:
         """Steps with those of the tuning."""
         return self.steps + self.tuning_steps
 
+    def with_all_steps(self, steps: int) -> FitConfig:
+        """Return the same for so many steps in all: as much of them tuning, the rate fit for their number.
+
+        Muon's steps are of a length of their own, and the weights grow with the way that all of them go: at
+        one rate a fit three times as long falls apart. So with Muon rate times steps stays what it was, up
+        to MOST_RATE times the rate.
+        """
+        _check_whole("steps", steps, 1, 10_000_000)
+        tuning = steps * self.tuning_steps // self.all_steps
+        rate = self.learning_rate
+        if self.optimiser == "muon":
+            rate *= min(self.all_steps / steps, MOST_RATE)
+        return replace(self, steps=steps - tuning, tuning_steps=tuning, learning_rate=rate)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -144,14 +160,14 @@ def _paper(layers: int) -> Settings:
     )
 
 
-def _ours(preset: str, steps: int, tuning_steps: int) -> Settings:
+def _ours(preset: str, steps: int) -> Settings:
     """Our own way: x4 in the plane only, Muon on a cosine schedule, small batches, mixed precision.
 
     As many weights as the paper's four layers of 128, in five layers (docs/benchmarks.md, "Optimisers").
     """
     fit = FitConfig(
-        steps=steps,
-        tuning_steps=tuning_steps,
+        steps=6_000,
+        tuning_steps=1_000,
         weight_bits=5.0,
         batch=2_048,
         learning_rate=1e-3,
@@ -160,13 +176,14 @@ def _ours(preset: str, steps: int, tuning_steps: int) -> Settings:
         precision="mixed",
         least_gain=0.02,
     )
-    return Settings(preset=preset, siren=SirenConfig(layers=5, hidden_features=110), fit=fit)
+    siren = SirenConfig(layers=5, hidden_features=110)
+    return Settings(preset=preset, siren=siren, fit=fit.with_all_steps(steps))
 
 
 PRESETS: dict[str, Settings] = {
-    "fast": _ours("fast", 1_700, 300),
-    "default": _ours("default", 6_000, 1_000),
-    "quality": _ours("quality", 26_000, 4_000),
+    "fast": _ours("fast", 2_000),
+    "default": _ours("default", 7_000),
+    "quality": _ours("quality", 30_000),
     "paper-2": _paper(2),
     "paper-3": _paper(3),
     "paper-4": _paper(4),

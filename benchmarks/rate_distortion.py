@@ -1,0 +1,298 @@
+"""Bytes against PSNR: our codec, the classical ones, and an LR coded by a classical one.
+
+    python benchmarks/rate_distortion.py SOURCE... [--json OUT] [--only ours|classical|lr] [--plot-only]
+
+Every point is a whole volume, encoded and decoded: PSNR (range), padding excluded. With --json each point is kept
+as it is found, and a rerun does those that are missing; so tables and plots may hold points of several runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bjontegaard import Curve, bd_rate, crossover, psnr_at
+
+from napari_inr_volume.classical import CODECS, Codec, code, missing
+from napari_inr_volume.codec import decompress, encode, fit_volume, lanczos_lr
+from napari_inr_volume.core.metrics import psnr
+from napari_inr_volume.core.volume import Triple, Volume
+from napari_inr_volume.inr.config import PRESETS, Settings
+from napari_inr_volume.io.inr_file import to_bytes
+from napari_inr_volume.io.sources import read_source
+from napari_inr_volume.superres.upscale import find_upscaler
+
+from report import DOCUMENT, machine, table, write_json, write_section
+
+OURS = "ours"
+FOUR, TWO, ALL_FOUR = (1.0, 4.0, 4.0), (1.0, 2.0, 2.0), (4.0, 4.0, 4.0)
+# Factor, hidden features, steps: from small to large. Bits and all else are those of the preset.
+SWEEP: tuple[tuple[Triple, int, int], ...] = (
+    *((FOUR, width, 7_000) for width in (24, 40, 64, 88, 110)),
+    (FOUR, 110, 21_000),
+    (FOUR, 160, 14_000),
+    (TWO, 160, 14_000),
+)
+# Parts of the way from coarse to fine: what falls between about 100:1 and 6000:1 is what counts.
+QUALITIES = {
+    "jpeg2000": (0.05, 0.12, 0.2, 0.28, 0.36, 0.45),
+    "htj2k": (0.1, 0.2, 0.3, 0.4, 0.5),
+    "jpegls": (0.0, 0.3, 0.6, 0.8),
+    "jpegxl": (0.0, 0.1, 0.2, 0.35),
+    "sz3": (0.0, 0.15, 0.3, 0.4, 0.5),
+    "hevc": (0.08, 0.17, 0.26, 0.36, 0.45, 0.55),
+}
+LR_CODECS = {"jpegls": (0.0, 0.4, 0.7, 0.85, 0.95), "hevc": (0.4, 0.55, 0.7, 0.85)}
+RATIOS = (500, 1_000, 1_500, 2_000, 3_000)
+
+
+def main() -> None:
+    """Find the points that are missing, print the tables, and put them and the plots into docs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("source", type=Path, nargs="+")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--only", choices=("ours", "classical", "lr"))
+    parser.add_argument("--plot-only", action="store_true")
+    arguments = parser.parse_args()
+    kept: dict[str, Any] = {"machine": machine(), "volumes": {}}
+    if arguments.json is not None and arguments.json.is_file():
+        kept = json.loads(arguments.json.read_text())
+    for source in arguments.source:
+        name = source.name.split(".")[0]
+        found = kept["volumes"].setdefault(name, {"points": {}})
+        if arguments.plot_only:
+            continue
+        volume = read_source(source)
+        low, high = volume.intensity_range
+        found |= {"shape": volume.shape, "source_bytes": volume.source_bytes, "peak": high - low}
+        for key, measure in work(volume, arguments.only):
+            if key not in found["points"]:
+                found["points"][key] = measure()
+                print(name, key, found["points"][key], flush=True)
+                write_json(arguments.json, kept)
+    for name, found in kept["volumes"].items():
+        plot(name, found)
+    text = "\n\n".join(
+        [
+            f"PSNR (range), padding excluded, of whole volumes; seconds are of two cores. {kept['machine']}.",
+            *(as_text(name, found) for name, found in kept["volumes"].items()),
+        ]
+    )
+    print(text)
+    write_section("rate-distortion", text)
+
+
+def work(volume: Volume, only: str | None) -> list[tuple[str, Callable[[], dict[str, Any]]]]:
+    """Return every point by its name: `curve|settings`."""
+    points: list[tuple[str, Callable[[], dict[str, Any]]]] = []
+    if only in (None, "ours"):
+        for factor, width, steps in SWEEP:
+            key = f"{OURS}|x{factor[1]:g} in the plane, 5 x {width}, {steps:,} steps"
+            points.append((key, lambda one=(factor, width, steps): ours(volume, *one)))
+    if only in (None, "classical"):
+        for codec, part in codings(QUALITIES):
+            points.append(
+                (f"{codec.name}|{codec.quality(part):.4g}", lambda a=codec, b=part: classical(volume, a, b))
+            )
+    if only in (None, "lr"):
+        for factor in (FOUR, ALL_FOUR):
+            for codec, part in codings(LR_CODECS):
+                words = "x4 in the plane" if factor == FOUR else "x4 on all axes"
+                key = f"LR {words}, {codec.name}|{codec.quality(part):.4g}"
+                points.append((key, lambda a=factor, b=codec, c=part: lr_coded(volume, a, b, c)))
+    return points
+
+
+def codings(qualities: dict[str, tuple[float, ...]]) -> list[tuple[Codec, float]]:
+    """Return codecs that are here, each with its parts of the way."""
+    return [
+        (CODECS[name], part)
+        for name, parts in qualities.items()
+        if missing(CODECS[name]) is None
+        for part in parts
+    ]
+
+
+def ours(volume: Volume, factor: Triple, width: int, steps: int) -> dict[str, Any]:
+    """Fit, write and read back."""
+    base = PRESETS["default"]
+    siren = replace(base.siren, hidden_features=width)
+    settings = Settings(preset="custom", factor=factor, siren=siren, fit=base.fit.with_all_steps(steps))
+    restore = find_upscaler("auto", factor[1:], device="cpu")
+    started = time.perf_counter()
+    fitting = fit_volume(volume, settings, device="cpu")
+    while True:
+        try:
+            next(fitting)
+        except StopIteration as end:
+            result = end.value
+            break
+    inr = encode(volume, settings, result, restore)
+    encoded = time.perf_counter()
+    voxels = decompress(inr, upscaler=restore, device="cpu").voxels
+    return {
+        "bytes": len(to_bytes(inr)),
+        "psnr": whole_psnr(volume, voxels),
+        "lr_psnr": result.psnr,
+        "upscaler": restore.name,
+        "encode_seconds": encoded - started,
+        "decode_seconds": time.perf_counter() - encoded,
+        "settings": asdict(settings),
+    }
+
+
+def classical(volume: Volume, codec: Codec, part: float) -> dict[str, Any]:
+    """Code at one quality."""
+    found = code(codec, volume, codec.quality(part))
+    return {
+        "bytes": found.size,
+        "psnr": whole_psnr(volume, found.voxels),
+        "encode_seconds": found.encode_seconds,
+        "decode_seconds": found.decode_seconds,
+    }
+
+
+def lr_coded(volume: Volume, factor: Triple, codec: Codec, part: float) -> dict[str, Any]:
+    """Code the LR at one quality, and restore it by Lanczos along z, and by `auto` in the plane."""
+    low, high = volume.intensity_range
+    lr = Volume.from_array(np.rint(np.clip(lanczos_lr(volume, factor), low, high)).astype(np.int16))
+    found = code(codec, lr, codec.quality(part))
+    planes = found.voxels.astype(np.float32)
+    if factor[0] > 1:
+        from napari_inr_volume.core.resample import resample_plane
+
+        depth, (_, rows, columns) = len(volume.voxels), planes.shape
+        flat = resample_plane(planes.reshape(len(planes), -1), (depth, rows * columns), (1 / factor[0], 1.0))
+        planes = flat.reshape(depth, rows, columns)
+    psnrs = {}
+    for upscaler in ("lanczos", "auto"):
+        restore = find_upscaler(upscaler, factor[1:], device="cpu")
+        hr = restore((planes - low) / (high - low), volume.shape[1:]) * (high - low) + low
+        psnrs[restore.name] = whole_psnr(volume, np.rint(np.clip(hr, low, high)))
+    return {
+        "bytes": found.size,
+        "psnr": max(psnrs.values()),
+        "psnrs": psnrs,
+        "encode_seconds": found.encode_seconds,
+        "decode_seconds": found.decode_seconds,
+    }
+
+
+def whole_psnr(volume: Volume, voxels: np.ndarray) -> float:
+    """PSNR (range) in dB of a whole volume, padding excluded."""
+    low, high = volume.intensity_range
+    squares, count = 0.0, 0
+    measured = volume.measured()
+    for z, plane in enumerate(voxels):
+        error = np.square(plane.astype(np.float64) - volume.voxels[z])
+        squares += float(error.sum() if measured is None else error[measured[z]].sum())
+        count += error.size if measured is None else int(measured[z].sum())
+    return psnr(squares / count, high - low)
+
+
+def curves(found: dict[str, Any]) -> dict[str, Curve]:
+    """Return the points of each curve, from few bytes to many."""
+    grouped: dict[str, Curve] = {}
+    for key, point in found["points"].items():
+        grouped.setdefault(key.split("|")[0], []).append((point["bytes"], point["psnr"]))
+    return {name: sorted(curve) for name, curve in grouped.items()}
+
+
+def as_text(name: str, found: dict[str, Any]) -> str:
+    """Return the tables of a volume."""
+    source = found["source_bytes"]
+    shape = " x ".join(map(str, found["shape"]))
+    rows = [
+        [
+            *key.split("|"),
+            f"{point['bytes'] / 1000:.1f} kB",
+            f"{source / point['bytes']:.0f}:1",
+            f"{point['psnr']:.2f} dB",
+            f"{point['encode_seconds']:.1f} s / {point['decode_seconds']:.1f} s",
+        ]
+        for key, point in sorted(
+            found["points"].items(),
+            key=lambda item: (item[0].split("|")[0] != OURS, item[0].split("|")[0], item[1]["bytes"]),
+        )
+    ]
+    points = table(["codec", "setting", "bytes", "ratio", "PSNR (range)", "encode / decode"], rows)
+    return (
+        f"### {name}\n\n{shape}, {source / 1e6:.1f} MB, peak {found['peak']:,.0f}.\n\n"
+        f"![Bytes against PSNR, {name}](images/rd-{name}.png)\n\n{compared(found)}\n\n"
+        f"<details><summary>All points</summary>\n\n{points}\n\n</details>"
+    )
+
+
+def in_order(item: tuple[str, dict[str, Any]]) -> tuple[bool, str, float]:
+    """Return what points are sorted by: ours first, then by curve, then by bytes."""
+    curve = item[0].split("|")[0]
+    return curve != OURS, curve, item[1]["bytes"]
+
+
+def compared(found: dict[str, Any]) -> str:
+    """Return PSNR at round ratios, BD-rate and crossover of each curve against ours."""
+    all_curves, source = curves(found), found["source_bytes"]
+    rows = []
+    for name, curve in all_curves.items():
+        at = [psnr_at(curve, source / ratio) for ratio in RATIOS]
+        row = [name, *("" if value is None else f"{value:.1f}" for value in at)]
+        if name == OURS or OURS not in all_curves:
+            rows.append([*row, "", ""])
+            continue
+        share = bd_rate(all_curves[OURS], curve)
+        where, ahead = crossover(all_curves[OURS], curve)
+        words = "everywhere measured" if ahead else "nowhere measured"
+        rows.append(
+            [
+                *row,
+                "no common PSNR" if share is None else f"{share:+.0%}",
+                words if where is None else f"from {source / where:,.0f}:1 on",
+            ]
+        )
+    header = [
+        "codec",
+        *(f"dB at {ratio:,}:1" for ratio in RATIOS),
+        "our bytes at the same PSNR",
+        "we are ahead",
+    ]
+    return table(header, rows)
+
+
+def plot(name: str, found: dict[str, Any]) -> None:
+    """Draw the curves of a volume."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for label, curve in curves(found).items():
+        ratios = [found["source_bytes"] / size for size, _ in curve]
+        style = (
+            {"linewidth": 2.5, "color": "black", "marker": "o"}
+            if label == OURS
+            else {"marker": ".", "linewidth": 1}
+        )
+        line = "--" if label.startswith("LR") else "-"
+        axes.plot(ratios, [value for _, value in curve], line, label=label, **style)
+    axes.set(
+        xscale="log",
+        xlim=(8_000, 50),
+        ylim=(20, 50),
+        xlabel="ratio (:1)",
+        ylabel="PSNR (range), dB",
+        title=name,
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(DOCUMENT.parent / "images" / f"rd-{name}.png", dpi=110)
+
+
+if __name__ == "__main__":
+    main()
