@@ -1,7 +1,7 @@
 """Rate-distortion curves against one another: BD-rate, and the ratio from which on one is ahead.
 
 A curve is points (bytes, PSNR in dB). Source of BD-rate: Bjontegaard 2001, VCEG-M33, with straight lines
-between points of the logarithm of the bytes instead of a cubic, which needs more points than some curves have.
+between points of the logarithm of the bytes instead of a cubic, which needs more points than some have.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python benchmarks/rate_distortion.py SOURCE... [--json OUT] [--only ours|classical|lr] [--plot-only]
 
-Every point is a whole volume, encoded and decoded: PSNR (range), padding excluded. With --json each point is kept
-as it is found, and a rerun does those that are missing; so tables and plots may hold points of several runs.
+Every point is a whole volume, encoded and decoded: PSNR (range), padding excluded. With --json each point is
+kept as it is found, and a rerun does those that are missing; so tables may hold points of several runs.
 """
 
 from __future__ import annotations
