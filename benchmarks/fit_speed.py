@@ -36,8 +36,7 @@ from napari_inr_volume.inr.siren import Siren
 from napari_inr_volume.io.sources import read_source
 
 import reference_siren
-from report import machine, table, write_json, write_section
-from scaling import peak_memory
+from report import forget_peak, machine, peak_memory, table, write_json, write_section
 
 LAYERS = (2, 3, 4)
 FACTOR = (4.0, 4.0, 4.0)
@@ -194,9 +193,7 @@ def memory_alone(samples: LrSamples, way: str, layers: int) -> float:
     """Return the MB by which this process, or its memory on a GPU, grew at its peak in some steps."""
     cuda = samples.intensity.device.type == "cuda"
     held: Callable[[], float] = (lambda: torch.cuda.max_memory_allocated() / 1e6) if cuda else peak_memory
-    marks = Path("/proc/self/clear_refs")
-    if marks.is_file():
-        marks.write_text("5")  # forgets the peak so far, which was that of reading the volume
+    forget_peak()  # which was that of reading the volume
     before = held()
     steps = stepper(samples, layers, way)
     for _ in range(STEPS):

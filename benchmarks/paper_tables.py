@@ -37,8 +37,7 @@ from napari_inr_volume.io.sources import read_source
 from napari_inr_volume.superres.model_file import NETWORKS, available_models
 from napari_inr_volume.superres.upscale import Upscaler, find_upscaler
 
-from report import machine, table, write_json, write_section
-from scaling import peak_memory
+from report import machine, peak_memory, table, write_json, write_section
 
 Way = Literal["architecture", "architecture, all slices", "direct SIREN"]
 

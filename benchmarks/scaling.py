@@ -1,8 +1,10 @@
-"""Time and memory of reading, resampling and decoding at three sizes: they grow as the voxels do.
+"""How time and memory grow: of reading, resampling and decoding with the voxels, of a fit with its settings.
 
     python benchmarks/scaling.py [--json OUT]
 
-Each size runs in a process of its own, five times over; medians count. Data: the head phantom as DICOM.
+Reading, resampling and decoding run at three sizes of the head phantom as DICOM: they grow as the voxels do.
+A fit's step is timed at three batches and five networks; its memory is taken at three sizes of the LR.
+What is said of memory is measured in processes of their own, five times over; medians count.
 """
 
 from __future__ import annotations
@@ -10,63 +12,88 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
-from napari_inr_volume.codec import decompress, encode, lanczos_lr
+import numpy as np
+import torch
+
+from napari_inr_volume.codec import decompress, encode, fit_volume, lanczos_lr
 from napari_inr_volume.core.phantom import head_phantom
-from napari_inr_volume.inr.config import PRESETS
-from napari_inr_volume.inr.fit import FitResult
+from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.inr.config import PRESETS, FitConfig, Settings, SirenConfig
+from napari_inr_volume.inr.engine import Engine
+from napari_inr_volume.inr.fit import FitProgress, FitResult, LrSamples, fit
+from napari_inr_volume.inr.inr_volume import InrVolume
 from napari_inr_volume.inr.siren import Siren
 from napari_inr_volume.io.dicom import read_dicom
 from napari_inr_volume.io.dicom_export import write_dicom_series
-from napari_inr_volume.superres.upscale import LanczosUpscaler
+from napari_inr_volume.superres.upscale import LanczosUpscaler, Upscaler
 
-from report import machine, table, write_json, write_section
+from report import forget_peak, in_turns, machine, peak_memory, table, write_json, write_section
 
-SLICES = (32, 64, 128)  # of 256 x 256 voxels
+SLICES = (32, 64, 128)  # of 256 x 256 voxels; fitted: of an LR of 128 x 128
 REPEATS = 5
 STAGES = ("read", "resample", "decode")
+BATCHES = (16_384, 65_536, 262_144)
+NETWORKS = {
+    f"{layers} x {width}": SirenConfig(layers=layers, hidden_features=width)
+    for layers, width in ((2, 128), (3, 128), (4, 128), (3, 181), (3, 256))
+}
+FIT_STEPS = 100  # of the fits whose memory is measured
+CPU = torch.device("cpu")
 
 
 def main() -> None:
-    """Run every size, print the table, and put it into docs/benchmarks.md."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run every size, print the tables, and put them into docs/benchmarks.md."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--series", type=Path, help=argparse.SUPPRESS)  # one size, in a process of its own
+    parser.add_argument("--fit-slices", type=int, help=argparse.SUPPRESS)  # the same for a fit
     arguments = parser.parse_args()
     if arguments.series:
         print(json.dumps(measure(arguments.series)))
         return
-    figures = []
+    if arguments.fit_slices:
+        print(json.dumps(fit_memory(arguments.fit_slices)))
+        return
+    sizes = []
     for slices in SLICES:
         with tempfile.TemporaryDirectory() as folder:
             write_dicom_series(head_phantom((slices, 256, 256)), Path(folder))
-            runs = [run_alone(Path(folder)) for _ in range(REPEATS)]
-        figures.append(
-            {"slices": slices, "voxels": slices * 256 * 256}
-            | {name: statistics.median(run[name] for run in runs) for name in runs[0]}
-        )
-    text = as_text(figures)
-    print(text)
-    write_section("scaling", text)
-    write_json(arguments.json, {"machine": machine(), "sizes": figures})
-
-
-def run_alone(series: Path) -> dict[str, float]:
-    """Measure one size in a process of its own, with its own peak memory, on one thread."""
-    command = [sys.executable, __file__, "--series", str(series)]
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
-    return json.loads(
-        subprocess.run(command, check=True, capture_output=True, text=True, env=one_thread).stdout
+            found = median_alone("--series", folder, OMP_NUM_THREADS="1")
+        sizes.append({"slices": slices, "voxels": slices * 256 * 256} | found)
+    steps = step_seconds()
+    memory = [median_alone("--fit-slices", str(slices)) for slices in SLICES]
+    for name, text in (("scaling", as_text(sizes)), ("scaling-fit", fit_text(steps, memory))):
+        print(text, end="\n\n")
+        write_section(name, text)
+    write_json(
+        arguments.json,
+        {"machine": machine(), "sizes": sizes, "step_seconds": steps, "fit_megabytes": memory},
     )
+
+
+def median_alone(*arguments: str, **environment: str) -> dict[str, float]:
+    """Measure in processes of their own, and return the medians of what they print."""
+    command = [sys.executable, __file__, *arguments]
+    runs = [
+        json.loads(
+            subprocess.run(command, check=True, stdout=subprocess.PIPE, env=os.environ | environment).stdout
+        )
+        for _ in range(REPEATS)
+    ]
+    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
 
 
 def measure(series: Path) -> dict[str, float]:
@@ -76,11 +103,27 @@ def measure(series: Path) -> dict[str, float]:
     settings = PRESETS["default"]
     volume = timed("read", figures, lambda: read_dicom(series))
     timed("resample", figures, lambda: lanczos_lr(volume, settings.factor))
-    fresh = FitResult(siren=Siren(settings.siren), steps=1, psnr=0.0, seconds=0.0, stopped=False)
     upscaler = LanczosUpscaler(settings.factor[1:])
-    inr = encode(volume, settings, fresh, upscaler)
+    inr = fresh_inr(volume, settings, upscaler)
     timed("decode", figures, lambda: decompress(inr, upscaler=upscaler, device="cpu"))
     return figures | {"megabytes": peak_memory() - before}
+
+
+def fresh_inr(volume: Volume, settings: Settings, upscaler: Upscaler) -> InrVolume:
+    """Return the volume's `.inr` after a single step: decoding takes as long with any weights."""
+    one_step = Settings(
+        factor=settings.factor, siren=settings.siren, fit=FitConfig(steps=1, batch=256, learning_rate=1e-8)
+    )
+    return encode(volume, settings, to_the_end(fit_volume(volume, one_step, device="cpu")), upscaler)
+
+
+def to_the_end(fitting: Generator[FitProgress, None, FitResult]) -> FitResult:
+    """Return what a fit comes to."""
+    while True:
+        try:
+            next(fitting)
+        except StopIteration as end:
+            return end.value
 
 
 def timed(name: str, figures: dict[str, float], work: Callable[[], Any]) -> Any:
@@ -91,15 +134,48 @@ def timed(name: str, figures: dict[str, float], work: Callable[[], Any]) -> Any:
     return result
 
 
-def peak_memory() -> float:
-    """Return the most memory this process ever held, in MB (1e6 bytes)."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # Linux counts the parent's memory in getrusage
-        kibibytes = next(
-            line for line in status.read_text().splitlines() if line.startswith("VmHWM")
-        ).split()[1]
-        return int(kibibytes) * 1024 / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS: bytes
+def step_seconds() -> dict[str, dict[int, float]]:
+    """Return the median seconds of a step by Adam, of each network and batch."""
+    samples = phantom_samples(64)
+    steps = {
+        (name, batch): stepper(samples, siren, batch) for name, siren in NETWORKS.items() for batch in BATCHES
+    }
+    found = in_turns({f"{name}, {batch}": step for (name, batch), step in steps.items()}, REPEATS)
+    return {name: {batch: found[f"{name}, {batch}"]["wall"] for batch in BATCHES} for name in NETWORKS}
+
+
+def stepper(samples: LrSamples, config: SirenConfig, batch: int) -> Callable[[], None]:
+    """Return a function that does one step as `inr.fit` does, by Adam."""
+    siren = Siren(config)
+    engine = Engine(siren, samples, batch, True, Event())
+    optimiser = torch.optim.Adam(siren.parameters(), lr=1e-4, fused=True)
+    random = torch.Generator().manual_seed(0)
+
+    def step() -> None:
+        engine.step(torch.randint(len(samples), (batch,), generator=random))
+        optimiser.step()
+
+    return step
+
+
+def phantom_samples(slices: int) -> LrSamples:
+    """Return a head phantom of 128 x 128 in the plane as the LR of a volume of 512 x 512."""
+    volume = head_phantom((slices, 128, 128))
+    lr = volume.voxels.astype(np.float32)
+    return LrSamples(lr, (slices, 512, 512), PRESETS["default"].factor, volume.intensity_range, CPU)
+
+
+def fit_memory(slices: int) -> dict[str, float]:
+    """Return the MB of an LR, and by how many a process that holds it grew at its peak in a fit to it."""
+    settings = PRESETS["default"]
+    config = settings.fit.with_all_steps(FIT_STEPS)
+    # What torch and compiled functions take when they are first used is no cost of this fit.
+    to_the_end(fit(phantom_samples(8), settings.siren, config, CPU))
+    samples = phantom_samples(slices)
+    forget_peak()
+    before = peak_memory()
+    to_the_end(fit(samples, settings.siren, config, CPU))
+    return {"lr": samples.intensity.nbytes / 1e6, "grown": peak_memory() - before}
 
 
 def as_text(figures: list[dict[str, float]]) -> str:
@@ -118,6 +194,44 @@ def as_text(figures: list[dict[str, float]]) -> str:
     return (
         f"Head phantom; one thread; medians of {REPEATS}; in brackets the ratio to the smallest size. Memory"
         f" is what the process grew by at its peak. {machine()}.\n\n{table(header, rows)}"
+    )
+
+
+def fit_text(steps: dict[str, dict[int, float]], memory: list[dict[str, float]]) -> str:
+    """Return a table of time and one of memory."""
+    least = next(iter(NETWORKS))
+    rows = []
+    for name, siren in NETWORKS.items():
+        seconds = steps[name]
+        grown = siren.parameters / NETWORKS[least].parameters
+        rows.append(
+            [
+                name,
+                f"{siren.parameters:,} ({grown:.1f})",
+                *(
+                    f"{1000 * seconds[batch]:.0f} ms ({seconds[batch] / seconds[BATCHES[0]]:.1f})"
+                    for batch in BATCHES
+                ),
+                f"{seconds[BATCHES[-1]] / steps[least][BATCHES[-1]]:.1f}",
+            ]
+        )
+    header = ["layers x width", "parameters, ratio", *(f"a step of {batch:,}" for batch in BATCHES)]
+    times = table([*header, f"{BATCHES[-1]:,}: ratio to {least}"], rows)
+    rows = [
+        [
+            f"{slices} x 128 x 128",
+            f"{slices / SLICES[0]:.1f}",
+            f"{found['lr']:.1f} MB",
+            f"{found['grown']:.1f} MB ({found['grown'] / memory[0]['grown']:.1f})",
+        ]
+        for slices, found in zip(SLICES, memory, strict=True)
+    ]
+    growth = table(["LR", "voxels, ratio", "the LR itself", "the fit beside it"], rows)
+    return (
+        f"Head phantom; mixed precision; medians of {REPEATS}, steps by Adam and in turns. In brackets the"
+        f" ratio to the smallest batch, for parameters to {least}. {machine()}.\n\n{times}\n\nPreset"
+        f" `default`, {FIT_STEPS} steps: by how much a process that holds the LR, and fitted before, grows"
+        f" at its peak; in brackets the ratio to the smallest LR.\n\n{growth}"
     )
 
 

@@ -10,12 +10,11 @@ process of its own for the memory. Writes into docs/models.md.
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,27 +30,10 @@ from napari_inr_volume.superres.model_file import available_models
 from napari_inr_volume.superres.upscale import Upscaler, find_upscaler
 from napari_inr_volume.training import IN_PLANE
 
-from report import machine, table, write_json, write_section
+from report import in_turns, machine, peak_memory, table, write_json, write_section
 
 CARD = Path(__file__).parents[1] / "docs" / "models.md"
 REPEATS = 7
-ONE_SLICE = """
-import json, resource, sys, time
-import numpy as np
-from napari_inr_volume.superres.upscale import find_upscaler
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-upscaler = find_upscaler(sys.argv[1], (4.0, 4.0))
-lr = np.random.default_rng(0).random((1, 128, 128), dtype=np.float32)
-upscaler(lr, (512, 512))
-seconds = []
-for _ in range(int(sys.argv[2])):
-    start = time.perf_counter()
-    upscaler(lr, (512, 512))
-    seconds.append(time.perf_counter() - start)
-unit = 1 if sys.platform == "darwin" else 1024
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps({"seconds": seconds, "bytes": peak * unit, "before": before * unit}))
-"""
 
 
 def main() -> None:
@@ -116,11 +98,18 @@ def clean_psnr(volume: Volume, lr: NDArray[np.float32], upscaler: Upscaler) -> f
     return psnr(total / count, high - low)
 
 
-def cost_of(name: str) -> dict[str, Any]:
-    """Return the time of one slice, 128 x 128 to 512 x 512, and the memory of a process that makes it."""
-    command = [sys.executable, "-c", ONE_SLICE, name, str(REPEATS)]
-    found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-    return found | {"median": statistics.median(found["seconds"])}
+def cost_of(name: str) -> dict[str, float]:
+    """Return the seconds of one slice and the MB of a process of its own that makes it."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as alone:
+        return alone.submit(one_slice, name).result()
+
+
+def one_slice(name: str) -> dict[str, float]:
+    """Return the median seconds of one slice, 128 x 128 to 512 x 512, and the most MB this process held."""
+    upscaler = find_upscaler(name, IN_PLANE[1:])
+    lr = np.random.default_rng(0).random((1, 128, 128), dtype=np.float32)
+    seconds = in_turns({name: lambda: upscaler(lr, (512, 512))}, REPEATS)[name]["wall"]
+    return {"seconds": seconds, "megabytes": peak_memory()}
 
 
 def gains_text(gains: list[dict[str, Any]], preset: str) -> str:
@@ -147,7 +136,7 @@ def gains_text(gains: list[dict[str, Any]], preset: str) -> str:
 def cost_text(cost: dict[str, Any]) -> str:
     """Return a line for each upscaler."""
     rows = [
-        [name, f"{1000 * found['median']:.0f} ms", f"{found['bytes'] / 1e9:.2f} GB"]
+        [name, f"{1000 * found['seconds']:.0f} ms", f"{found['megabytes'] / 1000:.2f} GB"]
         for name, found in cost.items()
     ]
     caption = (

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from report import machine, table, write_json, write_section
+from report import machine, peak_memory, table, write_json, write_section
 
 COMMAND = [sys.executable, "-c", "from napari_inr_volume.cli import main; main()"]
 
@@ -42,11 +41,9 @@ def measure(source: Path, preset: str) -> dict[str, Any]:
         compressed = run("compress", source, inr, "--preset", preset, "--device", "cpu")
         compared = run("compare", source, inr, "--device", "cpu")
         shape = run("info", inr)["hr"]["shape"]
-    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )
     times = {"compress_seconds": compressed["seconds"], "fit_seconds": compressed["fit_seconds"]}
-    return {"volume": source.stem, "shape": shape, "peak_bytes": memory} | compared | times
+    memory = {"peak_megabytes": peak_memory("children")}
+    return {"volume": source.stem, "shape": shape} | memory | compared | times
 
 
 def run(*arguments: str | Path) -> dict[str, Any]:
@@ -78,7 +75,7 @@ def as_text(figures: list[dict[str, Any]], preset: str) -> str:
         *("Lanczos alone, PSNR (range)", "HR PSNR (range)"),
         *("HR PSNR (8 bit, window full)", "SSIM", "error: RMSE / P99 / max", "fit", "compress + compare"),
     ]
-    memory = max(volume["peak_bytes"] for volume in figures) / 1e9
+    memory = max(volume["peak_megabytes"] for volume in figures) / 1000
     return (
         f"Preset `{preset}`, seed 0, on the CPU; most memory held by any process: {memory:.2f} GB."
         f" {machine()}.\n\n{table(header, rows)}"
