@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
-from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
