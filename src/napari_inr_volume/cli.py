@@ -32,6 +32,7 @@ from .console import (
     slices_bar,
     spinner,
 )
+from .core.advice import advice
 from .core.errors import FitError, InrError
 from .core.windows import WindowName, find_window
 from .inr.config import PRESETS, Device, Settings, find_preset
@@ -217,6 +218,7 @@ def compress(
         "file_bytes": file_bytes,
         "source_bytes": inr.source_bytes,
         **ratios,
+        "advice": advice(ratios["ratio"]),
         **({} if seeker is None else seeker.report(inr.quality.hr_psnr)),
     }
     if as_json:
@@ -230,6 +232,8 @@ def compress(
             f" on {where.type}",
             highlight=False,
         )
+        if report["advice"]:
+            err.print(str(report["advice"]), highlight=False, soft_wrap=True)
     if interrupted:
         raise typer.Exit(130)
 
@@ -285,6 +289,8 @@ def info(src: InrPath, as_json: JsonOption = False) -> None:
     from .io.inr_file import describe
 
     declared = describe(src)
+    words = advice(declared["source_bytes"] / declared["file_bytes"])
+    declared |= {"ratio": declared["source_bytes"] / declared["file_bytes"], "advice": words}
     if as_json:
         print_json(declared)
         return

@@ -113,9 +113,9 @@ def test_changing_a_number_makes_the_preset_custom_and_says_so_once(qtbot) -> No
 
 def test_target_counts_only_if_it_is_ticked(qtbot) -> None:
     widget = shown(qtbot, SettingsSection)
-    widget.target.setValue(41.5)
+    widget.lr_psnr.setValue(41.5)
     assert widget.settings.fit.target_psnr is None
-    widget.has_target.setChecked(True)
+    widget.has_lr_psnr.setChecked(True)
     assert widget.settings.fit.target_psnr == 41.5
 
 

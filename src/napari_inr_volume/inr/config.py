@@ -97,15 +97,14 @@ class FitConfig:
     def with_all_steps(self, steps: int) -> FitConfig:
         """Return the same for so many steps in all: as much of them tuning, the rate fit for their number.
 
-        Muon's steps are of a length of their own, and the weights grow with the way that all of them go: at
-        one rate a fit three times as long falls apart. So with Muon rate times steps stays what it was, up
-        to MOST_RATE times the rate.
+        Muon's steps are of a length of their own, however small the gradient: at one rate a fit four times as
+        long falls apart. So with Muon the rate goes with the root of the steps, up to MOST_RATE times itself.
         """
         _check_whole("steps", steps, 1, 10_000_000)
         tuning = steps * self.tuning_steps // self.all_steps
         rate = self.learning_rate
         if self.optimiser == "muon":
-            rate *= min(self.all_steps / steps, MOST_RATE)
+            rate *= min(math.sqrt(self.all_steps / steps), MOST_RATE)
         return replace(self, steps=steps - tuning, tuning_steps=tuning, learning_rate=rate)
 
 

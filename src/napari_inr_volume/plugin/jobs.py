@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ..inr.inr_volume import InrVolume
     from ..inr.siren import Siren
     from ..io.dicom import Listing
+    from ..planning import FactorModel
     from ..superres.model_file import ModelInfo
 
 SECONDS_PER_REPORT = 0.1  # of loading, decoding and measuring
@@ -304,6 +305,22 @@ def read(control: Control, path: Path, series: str | None) -> Volume:
     from ..io.sources import read_source
 
     return read_source(path, series, control.on_progress)
+
+
+def look(
+    control: Control, volume: Volume, base: Settings, *, device: Device, upscaler: str
+) -> list[FactorModel]:
+    """Find out what fits to a volume come to, for targets; reports Done. See `planning.probe`."""
+    from ..planning import probe
+
+    _leave_a_core()
+    probing = probe(volume, base, upscaler=upscaler, device=device, drop=control.drop)
+    while True:
+        try:
+            control.on_progress(*next(probing))
+        except StopIteration as end:
+            models: list[FactorModel] = end.value
+            return models
 
 
 def fit(

@@ -11,6 +11,7 @@ from ..core.metrics import Comparison
 from ..core.volume import Volume
 from ..inr.config import Settings
 from ..inr.inr_volume import InrVolume
+from ..target import Target
 from .compare import Figures, difference_layer, link, of_slice, of_volume
 from .jobs import Fitted, Preview, Reconstruction
 from .layers import (
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from ..inr.fit_state import FitState
+    from ..planning import Plan
 
 FIT = "LR fit"  # its name in layers and figures
 
@@ -45,6 +47,8 @@ class Session:
         self.source = source
         self.volume = volume
         self.settings = settings
+        self.target = Target()
+        self.plan: Plan | None = None  # of the settings, where a target chose them
         self.name = source.name
         self.inr: InrVolume | None = None  # once it is fitted
         self.state: FitState | None = None  # what to go on from, if the fit was stopped

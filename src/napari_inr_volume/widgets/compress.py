@@ -7,6 +7,7 @@ shows what comes of them in the viewer, through `plugin.session`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from qtpy.QtWidgets import (
 from ..core.errors import InrError
 from ..core.volume import Volume
 from ..core.windows import find_window
-from ..inr.config import find_preset
+from ..inr.config import Settings, find_preset
 from ..io.inr_size import predicted_bytes
 from ..plugin import compare, dialogs, jobs
 from ..plugin.jobs import Done, FitOutcome, FitReport, Fitted, Job, Reconstruction
@@ -35,7 +36,7 @@ from .fit_section import FitSection
 from .panel import Panel
 from .reconstruct_section import ReconstructSection
 from .section import in_bytes, in_ratio, in_time
-from .settings_section import SettingsSection, from_fields, to_fields
+from .settings_section import SettingsSection, from_fields, target_from, to_fields
 from .source_section import EMPTY, SourceSection
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from ..inr.fit_state import FitState
     from ..inr.inr_volume import InrVolume
     from ..io.dicom import Listing
+    from ..planning import FactorModel, Plan
     from ..plugin.predict import Speed
     from ..superres.model_file import ModelInfo
 
@@ -78,9 +80,14 @@ class CompressWidget(Panel):
         self.fitting, self.applying = Job(self), Job(self)
         self.measuring, self.subtracting = Job(self), Job(self)
         self.checking = Job(self)
+        self.looking = Job(self)  # for what targets need to know of the volume
         self._bar: progress | None = None  # in the activity dock
         self._speeds: dict[Speed, float] = {}  # steps a second
         self._probed: Speed | None = None
+        self._models: list[FactorModel] | None = None  # what fits come to, of what `_looked_at` names
+        self._looked_at: tuple[object, ...] = ()
+        self._plan: Plan | None = None  # for the target that is shown
+        self._larger: Plan | None = None  # the next try, where a fit fell short of its target
         self._described: Image | None = None  # the chosen layer
         self._describe_again = self._measure_again = False
         self._folder, self._loading_name = Path(), ""  # that is being loaded
@@ -123,6 +130,10 @@ class CompressWidget(Panel):
         self.loading.ended.connect(self._loading_ended)
         self.probing.finished.connect(self._keep_speed)
         self.probing.ended.connect(self._probe_again)
+        self.looking.reported.connect(self._show_looking)
+        self.looking.finished.connect(self._keep_models)
+        self.looking.failed.connect(self.settings.prediction.setText)
+        self.looking.ended.connect(self._looking_ended)
         self.fitting.reported.connect(self._fit_reported)
         self.fitting.finished.connect(self._fit_finished)
         self.fitting.failed.connect(self.fit.words.setText)
@@ -247,6 +258,7 @@ class CompressWidget(Panel):
 
     def _after_edit(self) -> None:
         self._remember()
+        self._look()
         self._probe()
 
     def _remember(self) -> None:
@@ -254,6 +266,7 @@ class CompressWidget(Panel):
         remember(
             {
                 "settings": to_fields(self.settings.settings),
+                "target": asdict(self.settings.target),
                 "device": self.settings.device,
                 "upscaler": self.reconstruct.upscaler,
                 OWN_WEIGHTS: "" if own is None else str(own),
@@ -266,6 +279,7 @@ class CompressWidget(Panel):
         used, preferred = load_last_used(), preferences()
         settings = from_fields(used.get("settings")) or find_preset(preferred.preset)
         self.settings.show_settings(settings)
+        self.settings.show_target(target_from(used.get("target")))
         self.settings.show_device(used.get("device", preferred.device))
         own = own_weights()
         if own is not None:
@@ -276,22 +290,86 @@ class CompressWidget(Panel):
 
     def _predict(self) -> None:
         """Say what to expect of the settings, as far as it is known."""
+        line, self._plan = self.settings.prediction, None
+        self.settings.banner.show_ratio(None)
         if self.volume is None:
-            self.settings.prediction.setText("Choose a volume to see what to expect.")
+            line.setText("Choose a volume to see what to expect.")
             return
-        settings = self.settings.settings
+        settings, quality, words = self.settings.settings, "", ""
         size = predicted_bytes(self.volume, settings, self.reconstruct.upscaler)
+        if self.settings.target.kind != "preset":
+            if self._models is None or self._looked_at != self._look_at():
+                line.setText("Looking at the volume, to choose settings...")
+                return
+            from ..planning import plan
+
+            try:
+                self._plan = plan(self.volume, self._models, self.settings.target, settings)
+            except InrError as error:
+                line.setText(f"{error}.")
+                return
+            settings, size = self._plan.settings, self._plan.file_bytes
+            quality = (
+                f", LR about {self._plan.lr_psnr:.1f} dB, reconstruction about {self._plan.hr_psnr:.1f} dB"
+            )
+            words = f". {self._plan.missed}" if self._plan.missed else ""
         speed = self._speeds.get(speed_key(settings, self.settings.device))
         work = predicted_steps(self.volume, settings)
         seconds = "measuring the speed..." if speed is None else f"about {in_time(work / speed)}"
         ratio = self.volume.source_bytes / size
-        self.settings.prediction.setText(f"Expected: {in_bytes(size)}, {in_ratio(ratio)}, {seconds}")
+        line.setText(f"Expected: {in_bytes(size)}, {in_ratio(ratio)}{quality}, {seconds}{words}")
+        self.settings.banner.show_ratio(ratio)
+
+    def _look_at(self) -> tuple[object, ...]:
+        """Return what the models of a target depend on."""
+        settings = self.settings.settings
+        fit = replace(settings.fit, weight_bits=8.0)
+        siren = replace(settings.siren, hidden_features=1)
+        return id(self.volume), siren, fit, self.reconstruct.upscaler, self.settings.device
+
+    def _look(self) -> None:
+        """Look in the background at what fits to the volume come to, if a target needs to know."""
+        if self.volume is None or self.settings.target.kind == "preset" or self.fitting.running:
+            return
+        if self._models is not None and self._looked_at == self._look_at():
+            return
+        if self.looking.running:
+            self.looking.drop()  # it was of other settings; the next look begins when it has ended
+            return
+        self._models, self._looked_at = None, self._look_at()
+        self.looking.start(
+            jobs.look,
+            self.volume,
+            self.settings.settings,
+            device=self.settings.device,
+            upscaler=self.reconstruct.upscaler,
+        )
+
+    def _show_looking(self, record: Done) -> None:
+        if self.settings.target.kind != "preset":
+            part = 100 * record.done // record.total
+            self.settings.prediction.setText(f"Looking at the volume, to choose settings: {part} %")
+
+    def _keep_models(self, models: list[FactorModel]) -> None:
+        self._models = models
+        self._predict()
+        self._probe()
+
+    def _looking_ended(self) -> None:
+        if self._models is None and self._looked_at != self._look_at():
+            self._look()
 
     def _probe(self) -> None:
         """Try how fast these settings are fitted, unless it is known or the computer is busy with a fit."""
-        settings, device = self.settings.settings, self.settings.device
+        settings, device = self._settings_to_fit(), self.settings.device
         key = speed_key(settings, device)
-        if self.volume is None or key in self._speeds or self.fitting.running or self.applying.running:
+        if (
+            self.looking.running
+            or self.volume is None
+            or key in self._speeds
+            or self.fitting.running
+            or self.applying.running
+        ):
             return
         if self.probing.running:
             self.probing.drop()
@@ -305,8 +383,12 @@ class CompressWidget(Panel):
         self._predict()
 
     def _probe_again(self) -> None:
-        if self._probed != speed_key(self.settings.settings, self.settings.device):
+        if self._probed != speed_key(self._settings_to_fit(), self.settings.device):
             self._probe()
+
+    def _settings_to_fit(self) -> Settings:
+        """Return the settings that are shown, or those that are planned for the target."""
+        return self.settings.settings if self._plan is None else self._plan.settings
 
     # Fit
 
@@ -318,7 +400,13 @@ class CompressWidget(Panel):
         if self.volume is None or self._described is None:
             show_info("Choose a volume first: a 3D image layer, or a CT folder.")
             return
-        session = Session(self.viewer, self._described, self.volume, self.settings.settings)
+        if self.settings.target.kind != "preset" and self._plan is None:
+            show_info(
+                "The settings for the target are not known yet. Wait a moment, or choose another target."
+            )
+            return
+        session = Session(self.viewer, self._described, self.volume, self._settings_to_fit())
+        session.plan, session.target = self._plan, self.settings.target
         self._start(session, self.settings.device)
 
     def continue_fit(self) -> None:
@@ -331,17 +419,17 @@ class CompressWidget(Panel):
         self._start(session, stopped.state.device, stopped.state)
 
     def _start(self, session: Session, device: str, resume: FitState | None = None) -> None:
-        for job in (self.probing, self.measuring, self.applying, self.subtracting):
+        for job in (self.probing, self.looking, self.measuring, self.applying, self.subtracting):
             job.drop()
         self.compare.button("off").setChecked(True)
         self.session = session
-        self._bar = progress(total=session.settings.fit.steps, desc=f"Fitting {session.name}")
+        self._bar = progress(total=session.settings.fit.all_steps, desc=f"Fitting {session.name}")
         self.fitting.start(
             jobs.fit,
             session.volume,
             session.settings,
             device=device,
-            upscaler=self.reconstruct.upscaler,
+            upscaler=self.reconstruct.upscaler if session.settings.factor[1:] == (4, 4) else "lanczos",
             window=self.source.find_window(session.volume),
             seconds_per_preview=preferences().preview_interval,
             resume=resume,
@@ -388,6 +476,26 @@ class CompressWidget(Panel):
         self.fit.words.setText(
             f"Done: {outcome.inr.fit.steps:,} steps kept, LR PSNR {quality.lr_psnr:.1f} dB"
         )
+        if session.target.kind == "psnr" and session.state is None:
+            self._seek_on(session, quality.hr_psnr)
+
+    def _seek_on(self, session: Session, reached: float) -> None:
+        """Plan a larger network where a fit fell short of the PSNR that was asked for, or say that it did."""
+        from ..planning import next_plan
+
+        asked = session.target.value
+        if reached >= asked or session.plan is None:
+            return
+        if self._models is not None and self._looked_at == self._look_at():
+            self._larger = next_plan(
+                session.volume, self._models, session.target, self.settings.settings, session.plan, reached
+            )
+        short = f"{reached:.1f} dB reached, {asked:.1f} dB asked for"
+        self.fit.words.setText(
+            f"{short}: {session.plan.missed or 'no larger network is tried'}"
+            if self._larger is None
+            else f"{short}: a larger network is fitted next"
+        )
 
     def _fit_ended(self) -> None:
         if self._bar is not None:
@@ -401,6 +509,13 @@ class CompressWidget(Panel):
         self._layer_removed()
         self._show_figures()
         self._predict()
+        larger, self._larger = self._larger, None
+        if larger is not None and self.session is not None:
+            last = self.session
+            session = Session(self.viewer, last.source, last.volume, larger.settings)
+            session.plan, session.target = larger, last.target
+            last.drop_preview()  # the fit that fell short
+            self._start(session, self.settings.device)
 
     def _show_step(self, step: int, steps: int) -> None:
         """Show how far the fit is where it is seen with the panel hidden: activity dock and tab."""

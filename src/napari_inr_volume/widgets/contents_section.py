@@ -11,9 +11,8 @@ from qtpy.QtWidgets import QHeaderView, QSizePolicy, QTreeWidget, QTreeWidgetIte
 from ..inr.inr_volume import InrVolume
 from ..plugin.contents import Contents
 from ..plugin.layers import UPSCALERS
-from .section import Section, in_bytes, in_decibels, in_hu, in_ratio, text_line
+from .section import AdviceLine, Section, in_bytes, in_decibels, in_hu, in_ratio, text_line
 
-DIAGNOSTIC = 15  # the highest ratio that is accepted for diagnosis
 PEAK = "Peak: the intensity range of the original."
 OPEN = ("File", "Quality when it was made")  # the groups that are seen at first
 
@@ -26,11 +25,7 @@ class ContentsSection(Section):
 
     def __init__(self) -> None:
         super().__init__("Contents", "What the file declares.")
-        self.banner = text_line("Preview quality, not for diagnosis")
-        self.banner.setStyleSheet("font-weight: bold; border: 1px solid palette(mid); padding: 3px;")
-        self.banner.setToolTip(
-            f"Accepted ratios for diagnosis are 5:1 to {DIAGNOSTIC}:1; this file is beyond them."
-        )
+        self.banner = AdviceLine()
         self.words = text_line()
         self.tree = Tree()
         for widget in (self.banner, self.words, self.tree):
@@ -39,14 +34,14 @@ class ContentsSection(Section):
 
     def show_words(self, words: str) -> None:
         """Show why there is nothing to show."""
-        self.banner.hide()
+        self.banner.show_ratio(None)
         self.tree.hide()
         self.words.setText(words)
         self.words.setVisible(bool(words))
 
     def show_contents(self, contents: Contents) -> None:
         """Show what an `.inr` holds."""
-        self.banner.setVisible(contents.ratio > DIAGNOSTIC)
+        self.banner.show_ratio(contents.ratio)
         self.words.setText(" ".join(contents.notes))
         self.words.setVisible(bool(contents.notes))
         self.tree.show_groups(groups_of(contents))

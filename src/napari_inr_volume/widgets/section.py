@@ -7,6 +7,8 @@ import math
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
+from ..core.advice import advice
+
 DASH = "–"  # for a number that is being computed, or that there is not
 
 
@@ -49,6 +51,24 @@ def text_line(text: str = "") -> QLabel:
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label
+
+
+class AdviceLine(QLabel):
+    """A framed line of what must be said of a ratio; hidden where nothing must."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.setStyleSheet("font-weight: bold; border: 1px solid palette(mid); padding: 3px;")
+        self.setToolTip("A fitted network loses detail. Look at the difference before you rely on it.")
+        self.show_ratio(None)
+
+    def show_ratio(self, ratio: float | None) -> None:
+        """Say what must be said of this ratio, if it is known."""
+        words = None if ratio is None else advice(ratio)
+        self.setText(words or "")
+        self.setVisible(words is not None)
 
 
 def in_bytes(count: float) -> str:

@@ -21,7 +21,8 @@ from qtpy.QtWidgets import (
 
 from ..core.errors import InrError
 from ..inr.config import PRESETS, Device, FitConfig, Settings, SirenConfig, find_preset
-from .section import Section, text_line
+from ..target import Target, TargetKind
+from .section import AdviceLine, Section, text_line
 
 CUSTOM = "custom"  # what a preset becomes once a number of it is changed
 PRESET_WORDS = {
@@ -31,6 +32,15 @@ PRESET_WORDS = {
     "paper-2": "Sheibanifard and Yu 2023: x4 on every axis, 2 layers",
     "paper-3": "Sheibanifard and Yu 2023: x4 on every axis, 3 layers",
     "paper-4": "Sheibanifard and Yu 2023: x4 on every axis, 4 layers",
+}
+
+
+# Words, suffix, unit, least, most and usual value of each kind of target.
+TARGETS: dict[TargetKind, tuple[str, str, float, float, float, float]] = {
+    "preset": ("as the preset", "", 1.0, 0.0, 0.0, 0.0),
+    "bytes": ("file size", " kB", 1e3, 0.1, 1e6, 30.0),
+    "ratio": ("ratio", ":1", 1.0, 1.0, 1e6, 1000.0),
+    "psnr": ("PSNR", " dB", 1.0, 5.0, 150.0, 36.0),
 }
 
 
@@ -51,8 +61,19 @@ class SettingsSection(Section):
             "All settings at once. fast, default and quality differ in the steps; paper-2, -3 and -4 are the"
             " paper's, with 2, 3 and 4 layers. Changing a number under Advanced makes it custom."
         )
+        self.target_kind = QComboBox()
+        for kind, (words, *_) in TARGETS.items():
+            self.target_kind.addItem(words, kind)
+        self.target_kind.setToolTip(
+            "What the file is to be. A size, a ratio or a PSNR of the reconstruction (peak: the intensity"
+            " range) chooses factor, hidden features and bits a weight, after a short look at the volume; the"
+            " preset gives the steps and all else."
+        )
+        self.target_value = _decimal(0.0, 1e6, 1, 1.0)
+        self.target_value.setAccessibleName("target")
         form = QFormLayout()
         form.addRow(_label("P&reset", self.preset), self.preset)
+        form.addRow(_label("&Target", self.target_kind), self._target_row())
         self.body.addLayout(form)
 
         self.advanced = Section("Advanced", "Each number by itself.", expanded=False)
@@ -64,15 +85,24 @@ class SettingsSection(Section):
             "Size of the .inr, stored pixels of the source against it, and time of the fit, from a short"
             " trial on this device or from the last fit. An estimate: measuring afterwards is not counted."
         )
-        self.banner = text_line("Preview quality, not for diagnosis")
-        self.banner.setStyleSheet("font-weight: bold; border: 1px solid palette(mid); padding: 3px;")
-        self.banner.setToolTip("A fitted network loses detail. Look at the difference before you rely on it.")
+        self.banner = AdviceLine()
         self.locked = text_line("Locked while a fit is running.")
         self.locked.hide()
         for line in (self.prediction, self.banner, self.locked):
             self.body.addWidget(line)
         self.show_settings(find_preset("default"))
+        self.show_target(Target())
         self.preset.textActivated.connect(self._choose_preset)
+        self.target_kind.activated.connect(self._choose_target)
+        self.target_value.valueChanged.connect(self._target_edited)
+
+    def _target_row(self) -> QWidget:
+        widget = QWidget()
+        row = QHBoxLayout(widget)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.target_kind, 1)
+        row.addWidget(self.target_value, 1)
+        return widget
 
     def _add_numbers(self) -> None:
         self.factor = tuple(_decimal(1.0, 64.0, 2, 1.0) for _ in "zyx")
@@ -107,20 +137,20 @@ class SettingsSection(Section):
         self.bits.setToolTip(
             "Bits of the file for each weight. Fewer: a smaller file that keeps less of the fit."
         )
-        self.has_target = QCheckBox()
-        self.has_target.setToolTip("End the fit as soon as the LR reaches the PSNR beside.")
-        self.has_target.setAccessibleName("stop at a target PSNR")
-        self.target = _decimal(1.0, 200.0, 1, 1.0)
-        self.target.setSuffix(" dB")
-        self.target.setValue(45.0)
-        self.target.setToolTip(
+        self.has_lr_psnr = QCheckBox()
+        self.has_lr_psnr.setToolTip("End the fit as soon as the LR reaches the PSNR beside.")
+        self.has_lr_psnr.setAccessibleName("stop at a PSNR of the LR")
+        self.lr_psnr = _decimal(1.0, 200.0, 1, 1.0)
+        self.lr_psnr.setSuffix(" dB")
+        self.lr_psnr.setValue(45.0)
+        self.lr_psnr.setToolTip(
             "PSNR of the LR in dB (peak: the intensity range) at which the fit ends before its last step."
         )
-        target = QWidget()
-        row = QHBoxLayout(target)
+        lr_psnr = QWidget()
+        row = QHBoxLayout(lr_psnr)
         row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.has_target)
-        row.addWidget(self.target, 1)
+        row.addWidget(self.has_lr_psnr)
+        row.addWidget(self.lr_psnr, 1)
         self.device_box = QComboBox()
         self.device_box.addItems(get_args(Device))
         self.device_box.setToolTip("Where to compute. auto takes a GPU where there is one, else the CPU.")
@@ -140,20 +170,48 @@ class SettingsSection(Section):
             ("Steps", self.steps, self.steps),
             ("Tuning steps", self.tuning, self.tuning),
             ("Bits a weight", self.bits, self.bits),
-            ("Target PSNR", self.has_target, target),
+            ("LR PSNR", self.has_lr_psnr, lr_psnr),
             ("Device", self.device_box, self.device_box),
             ("Seed", self.seed, self.seed),
         ):
             form.addRow(_label(words, buddy), field)
         self.advanced.body.addLayout(form)
-        self.target.setEnabled(False)
-        self.has_target.toggled.connect(self.target.setEnabled)
-        self.has_target.toggled.connect(self._edited)
+        self.lr_psnr.setEnabled(False)
+        self.has_lr_psnr.toggled.connect(self.lr_psnr.setEnabled)
+        self.has_lr_psnr.toggled.connect(self._edited)
         self.device_box.textActivated.connect(self.changed)
-        for box in (*self.factor, self.omega, self.rate, self.bits, self.target):
+        for box in (*self.factor, self.omega, self.rate, self.bits, self.lr_psnr):
             box.valueChanged.connect(self._edited)
         for whole in (self.layers, self.hidden, self.batch, self.steps, self.tuning, self.seed):
             whole.valueChanged.connect(self._edited)
+
+    @property
+    def target(self) -> Target:
+        """What the file is to be."""
+        kind: TargetKind = self.target_kind.currentData()
+        _, _, unit, *_ = TARGETS[kind]
+        return Target(kind=kind, value=unit * self.target_value.value())
+
+    def show_target(self, target: Target) -> None:
+        """Set the target."""
+        self._filling = True
+        self.target_kind.setCurrentIndex(list(TARGETS).index(target.kind))
+        _, suffix, unit, low, high, usual = TARGETS[target.kind]
+        self.target_value.setSuffix(suffix)
+        self.target_value.setRange(low, high)
+        self.target_value.setValue(target.value / unit if target.kind != "preset" else usual)
+        self.target_value.setVisible(target.kind != "preset")
+        self._filling = False
+
+    def _choose_target(self) -> None:
+        kind: TargetKind = self.target_kind.currentData()
+        _, _, unit, *_, usual = TARGETS[kind]
+        self.show_target(Target(kind=kind, value=unit * usual))
+        self.changed.emit()
+
+    def _target_edited(self) -> None:
+        if not self._filling:
+            self.changed.emit()
 
     @property
     def device(self) -> Device:
@@ -180,7 +238,7 @@ class SettingsSection(Section):
                 weight_bits=self.bits.value(),
                 batch=self.batch.value(),
                 learning_rate=self.rate.value(),
-                target_psnr=self.target.value() if self.has_target.isChecked() else None,
+                target_psnr=self.lr_psnr.value() if self.has_lr_psnr.isChecked() else None,
                 seed=self.seed.value(),
             ),
         )
@@ -201,9 +259,9 @@ class SettingsSection(Section):
         self.tuning.setValue(settings.fit.tuning_steps)
         self.bits.setValue(settings.fit.weight_bits)
         self.seed.setValue(settings.fit.seed)
-        self.has_target.setChecked(settings.fit.target_psnr is not None)
+        self.has_lr_psnr.setChecked(settings.fit.target_psnr is not None)
         if settings.fit.target_psnr is not None:
-            self.target.setValue(settings.fit.target_psnr)
+            self.lr_psnr.setValue(settings.fit.target_psnr)
         self._filling = False
         self.changed.emit()
 
@@ -213,7 +271,8 @@ class SettingsSection(Section):
 
     def lock(self, locked: bool) -> None:
         """Hold the settings fast while they are in use, and say so."""
-        self.preset.setEnabled(not locked)
+        for box in (self.preset, self.target_kind, self.target_value):
+            box.setEnabled(not locked)
         self.advanced.setEnabled(not locked)
         self.locked.setVisible(locked)
 
@@ -246,6 +305,14 @@ def from_fields(fields: Any) -> Settings | None:
         )
     except (KeyError, TypeError, IndexError, InrError):
         return None
+
+
+def target_from(fields: Any) -> Target:
+    """Return the target remembered, or that of a preset if it is not sound."""
+    try:
+        return Target(**fields)
+    except (TypeError, InrError):
+        return Target()
 
 
 def _label(words: str, buddy: QWidget) -> QLabel:
