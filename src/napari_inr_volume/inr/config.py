@@ -105,7 +105,7 @@ class FitConfig:
         rate = self.learning_rate
         if self.optimiser == "muon":
             rate *= min(math.sqrt(self.all_steps / steps), MOST_RATE)
-        return replace(self, steps=steps - tuning, tuning_steps=tuning, learning_rate=rate)
+        return replace(self, steps=steps - tuning, tuning_steps=tuning, learning_rate=round(rate, 6))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,136 @@
+"""A size, a ratio or a PSNR instead of a preset's settings: what the panel says, fits and remembers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from qtpy.QtCore import Qt
+
+from napari_inr_volume import planning
+from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
+from napari_inr_volume.io.inr_file import to_bytes
+from napari_inr_volume.plugin.settings import load_last_used
+from napari_inr_volume.target import Target
+from napari_inr_volume.widgets.compress import CompressWidget
+from napari_inr_volume.widgets.settings_section import SettingsSection, target_from
+
+pytestmark = pytest.mark.gui
+
+LONG = 60_000  # ms
+LEFT = Qt.MouseButton.LeftButton
+BASE = Settings(
+    siren=SirenConfig(layers=2, hidden_features=16),
+    fit=FitConfig(steps=20, tuning_steps=10, batch=256, learning_rate=1e-3, optimiser="muon"),
+)
+
+
+@pytest.fixture(autouse=True)
+def short_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "PROBES", ((16, 20), (16, 60), (32, 20)))
+
+
+def choose(panel: CompressWidget, kind: str, value: float | None = None) -> None:
+    """As a person does: the kind from the list, then the number."""
+    section = panel.settings
+    section.target_kind.setCurrentIndex(section.target_kind.findData(kind))
+    section.target_kind.activated.emit(section.target_kind.currentIndex())
+    if value is not None:
+        section.target_value.setValue(value)
+
+
+def planned(qtbot, panel: CompressWidget) -> planning.Plan:
+    qtbot.waitUntil(lambda: panel._plan is not None, timeout=LONG)
+    return panel._plan
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown", "expected"),
+    [("bytes", 25.0, 25_000), ("ratio", 700.0, 700), ("psnr", 37.5, 37.5)],
+)
+def test_the_row_gives_the_target_in_its_unit(qtbot, kind: str, shown: float, expected: float) -> None:
+    section = SettingsSection()
+    qtbot.addWidget(section)
+    section.show_target(Target(kind=kind, value=expected))
+    assert section.target_value.value() == shown
+    assert section.target == Target(kind=kind, value=expected)
+
+
+def test_a_preset_needs_no_number(qtbot) -> None:
+    section = SettingsSection()
+    qtbot.addWidget(section)
+    section.show()
+    assert section.target == Target()
+    assert not section.target_value.isVisible()
+
+
+@pytest.mark.parametrize("fields", [None, {"kind": "size", "value": 3}, {"kind": "psnr", "value": -1}, 7])
+def test_a_target_that_was_remembered_unsoundly_is_forgotten(fields: object) -> None:
+    assert target_from(fields) == Target()
+
+
+def test_a_size_is_looked_for_told_and_kept(qtbot, panel: CompressWidget, head) -> None:
+    panel.settings.show_settings(BASE)
+    choose(panel, "bytes", 4.0)
+    assert "Looking at the volume" in panel.settings.prediction.text()
+    plan = planned(qtbot, panel)
+    words = panel.settings.prediction.text()
+    assert f"reconstruction about {plan.hr_psnr:.1f} dB" in words
+    qtbot.waitUntil(lambda: not panel.probing.running and not panel.looking.running, timeout=LONG)
+    qtbot.mouseClick(panel.fit.fit, LEFT)
+    assert not panel.settings.target_kind.isEnabled()
+    qtbot.waitUntil(lambda: not panel.fitting.running, timeout=LONG)
+    assert panel.session.inr.siren == plan.settings.siren
+    assert len(to_bytes(panel.session.inr)) <= 4_000
+
+
+def test_a_size_that_cannot_be_is_said_before_the_fit(qtbot, panel: CompressWidget, head) -> None:
+    panel.settings.show_settings(BASE)
+    choose(panel, "bytes", 0.1)
+    qtbot.waitUntil(lambda: "as small as 100 bytes" in panel.settings.prediction.text(), timeout=LONG)
+    panel.start_fit()
+    assert not panel.fitting.running
+
+
+def test_another_number_needs_no_other_look(qtbot, panel: CompressWidget, head) -> None:
+    panel.settings.show_settings(BASE)
+    choose(panel, "bytes", 4.0)
+    first = planned(qtbot, panel)
+    models = panel._models
+    panel.settings.target_value.setValue(9.0)
+    assert panel._models is models
+    assert panel._plan.file_bytes > first.file_bytes
+
+
+def test_a_quality_that_is_missed_is_tried_again_larger_or_said(qtbot, panel: CompressWidget, head) -> None:
+    panel.settings.show_settings(BASE)
+    choose(panel, "psnr", 14.0)
+    plan = planned(qtbot, panel)
+    panel._plan = replace(plan, hr_psnr=30.0)  # as if more had been promised than was held
+    qtbot.mouseClick(panel.fit.fit, LEFT)
+    qtbot.waitUntil(
+        lambda: not panel.fitting.running and panel.session is not None and panel.session.inr is not None,
+        timeout=LONG,
+    )
+    reached = panel.session.inr.quality.hr_psnr
+    assert reached >= 14.0 or "dB asked for" in panel.fit.words.text()
+
+
+def test_the_target_is_remembered(qtbot, panel: CompressWidget, head) -> None:
+    choose(panel, "ratio", 321.0)
+    qtbot.waitUntil(lambda: load_last_used().get("target") == {"kind": "ratio", "value": 321.0}, timeout=LONG)
+
+
+def test_advice_is_given_once_beyond_diagnostic_ratios(qtbot, panel: CompressWidget, head) -> None:
+    panel.settings.show_settings(replace(BASE, siren=SirenConfig(layers=1, hidden_features=4)))
+    qtbot.waitUntil(lambda: "Expected" in panel.settings.prediction.text(), timeout=LONG)
+    assert ratio(panel) > 15
+    assert panel.settings.banner.isVisible()
+    panel.settings.show_settings(replace(BASE, siren=SirenConfig(layers=4, hidden_features=256)))
+    assert ratio(panel) < 15
+    assert not panel.settings.banner.isVisible()
+
+
+def ratio(panel: CompressWidget) -> float:
+    """What the panel says."""
+    return float(panel.settings.prediction.text().split(", ")[1].split(":")[0].replace(",", ""))
