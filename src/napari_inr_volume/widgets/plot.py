@@ -120,3 +120,65 @@ class FitPlot(QWidget):
 
     def _fit_loss_view(self) -> None:
         self._loss_view.setGeometry(self._plot.getPlotItem().vb.sceneBoundingRect())
+
+
+class RatePlot(QWidget):
+    """PSNR in dB against the ratio, logarithmic, a curve for each codec; the first is ours, drawn large."""
+
+    CURVES = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#999999")  # told apart by everybody
+    TICKS = (2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 50_000)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._plot = still_plot(self, HEIGHT)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._plot)
+        self.setToolTip("PSNR in dB (peak: the intensity range) against the ratio; right: smaller files.")
+        item = self._plot.getPlotItem()
+        item.layout.setContentsMargins(0, 6, 8, 8)
+        item.getAxis("bottom").setHeight(40)
+        item.getAxis("left").setWidth(44)
+        for name in ("left", "bottom"):
+            item.getAxis(name).enableAutoSIPrefix(False)
+        self._legend = item.addLegend(offset=(-4, 4), labelTextSize="8pt")
+        self._curves: list[tuple[str, list[tuple[float, float]]]] = []
+        self._theme = "dark"
+        self.set_theme("dark")
+
+    def set_theme(self, name: str) -> None:
+        """Take the colours of a napari theme."""
+        self._theme = name
+        theme = get_theme(name)
+        item = self._plot.getPlotItem()
+        self._plot.setBackground(theme.background.as_hex())
+        text = theme.text.as_hex()
+        for axis in ("left", "bottom"):
+            item.getAxis(axis).setPen(theme.secondary.as_hex())
+            item.getAxis(axis).setTextPen(text)
+        item.setLabel("bottom", "ratio (:1)", color=text)
+        item.setLabel("left", "PSNR", color=text)
+        self._legend.setLabelTextColor(text)
+        self.show_curves(self._curves)
+
+    def show_curves(self, curves: list[tuple[str, list[tuple[float, float]]]]) -> None:
+        """Draw curves, each a name and its points (ratio, PSNR)."""
+        self._curves = curves
+        item, text = self._plot.getPlotItem(), get_theme(self._theme).text.as_hex()
+        item.clear()
+        for index, (name, points) in enumerate(curves):
+            ordered = sorted(points)
+            ratios = [math.log10(ratio) for ratio, _ in ordered]
+            ours = index == 0
+            colour = text if ours else self.CURVES[(index - 1) % len(self.CURVES)]
+            item.plot(
+                ratios,
+                [psnr for _, psnr in ordered],
+                name=name,
+                pen=pyqtgraph.mkPen(colour, width=2),
+                symbol="star" if ours else "o",
+                symbolSize=15 if ours else 5,
+                symbolBrush=colour,
+                symbolPen=colour,
+            )
+        item.getAxis("bottom").setTicks([[(math.log10(tick), f"{tick:,}") for tick in self.TICKS]])

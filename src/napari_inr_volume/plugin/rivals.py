@@ -1,0 +1,198 @@
+"""Other codecs at the same number of bytes: what a `Job` finds for the widget Codec comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import VolumeError
+from ..core.metrics import psnr
+from ..core.volume import Volume
+from ..inr.config import Device
+from ..inr.inr_volume import InrVolume
+from .contents import restorer
+from .jobs import Control, Done
+from .layers import volume_of
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+OURS = "INR"
+EVEN = 0.05  # dB within which two are called even
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rival:
+    """What one codec makes of the voxels within the bytes of the `.inr`."""
+
+    label: str
+    voxels: NDArray[Any] | None = None  # (z, y, x); None if it failed
+    size: int = 0  # bytes
+    psnr: float = 0.0  # dB, peak: the intensity range of the whole original
+    points: tuple[tuple[int, float], ...] = ()  # bytes and PSNR of every try
+    seconds: tuple[float, float] = (0.0, 0.0)  # of encoding and decoding; of ours, decoding alone
+    fits: bool = True  # into the bytes
+    failed: str = ""  # why, in words
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Compared:
+    """Ours and its rivals, on some slices of a volume."""
+
+    start: int  # first slice of them
+    source_bytes: int  # of the stored pixels of these slices
+    ours: Rival
+    rivals: tuple[Rival, ...]
+    notes: tuple[str, ...]
+
+
+def compare(
+    control: Control,
+    original: Image,
+    inr: InrVolume,
+    path: Path | None,
+    own: Path | None,
+    device: Device,
+    names: Sequence[str],
+    slices: slice,
+) -> Compared:
+    """Code slices of the original by the codecs of these names, within the bytes of the `.inr`.
+
+    Those are its bytes in proportion to the slices. Reports Done of codecs and tries, and each Rival as it is
+    found. Raises VolumeError if the original is not of the shape that the `.inr` decodes to.
+    """
+    from ..classical import CODECS, SEARCH, CodecError, Coded, code_within
+    from ..io.inr_file import to_bytes
+
+    volume = volume_of(original)
+    if volume.shape != inr.geometry.shape:
+        raise VolumeError(
+            f"the original has the shape {volume.shape}, the .inr decodes to {inr.geometry.shape};"
+            " choose the layer that it was made of"
+        )
+    start, stop, _ = slices.indices(len(volume.voxels))
+    share = (stop - start) / len(volume.voxels)
+    whole = share == 1
+    part = volume if whole else _cut(volume, start, stop)
+    peak = volume.intensity_range[1] - volume.intensity_range[0]
+    most = int((path.stat().st_size if path is not None else len(to_bytes(inr))) * share)
+    total = len(names) * (SEARCH + 1) + 1
+    ours, notes = _ours(control, part, inr, path, own, device, start, most, peak)
+    control.report(ours)
+    done, rivals = 1, []
+    control.report(Done(done, total))
+    for name in names:
+        points: list[tuple[int, float]] = []
+
+        def on_point(found: Coded, points: list[tuple[int, float]] = points, before: int = done) -> None:
+            points.append((found.size, _psnr(part, found.voxels, peak)))
+            control.check()
+            control.report(Done(min(before + len(points), total), total))
+
+        try:
+            found = code_within(CODECS[name], part, most, on_point=on_point, stop=control.drop)
+            rival = Rival(
+                label=CODECS[name].label,
+                voxels=found.voxels,
+                size=found.size,
+                psnr=_psnr(part, found.voxels, peak),
+                points=tuple(sorted(points)),
+                seconds=(found.encode_seconds, found.decode_seconds),
+                fits=found.size <= most,
+            )
+        except CodecError as error:
+            control.check()
+            rival = Rival(label=CODECS[name].label, failed=str(error))
+        rivals.append(rival)
+        control.report(rival)
+        done += SEARCH + 1
+        control.report(Done(done, total))
+    return Compared(
+        start=start,
+        source_bytes=int(volume.source_bytes * share),
+        ours=ours,
+        rivals=tuple(rivals),
+        notes=notes,
+    )
+
+
+def verdict(ours: Rival, rivals: Sequence[Rival]) -> str:
+    """Return in a sentence who is better at these bytes, whoever it is."""
+    judged = [rival for rival in rivals if rival.fits and not rival.failed]
+    better = sorted(
+        (rival for rival in judged if rival.psnr - ours.psnr > EVEN), key=lambda rival: -rival.psnr
+    )
+    words = []
+    if better:
+        names = ", ".join(f"{rival.label} by {rival.psnr - ours.psnr:.1f} dB" for rival in better)
+        words.append(f"At these bytes other codecs are better here: {names}.")
+    elif judged:
+        nearest = max(judged, key=lambda rival: rival.psnr)
+        lead = ours.psnr - nearest.psnr
+        words.append(
+            f"At these bytes the INR is ahead: of {nearest.label}, the nearest, by {lead:.1f} dB."
+            if lead > EVEN
+            else f"At these bytes the INR and {nearest.label} are even."
+        )
+    if large := [rival.label for rival in rivals if not rival.fits]:
+        words.append(f"Cannot go so small: {', '.join(large)}; shown at the fewest bytes that they take.")
+    words += [f"{rival.failed}." for rival in rivals if rival.failed]
+    return " ".join(words)
+
+
+def _ours(
+    control: Control,
+    part: Volume,
+    inr: InrVolume,
+    path: Path | None,
+    own: Path | None,
+    device: Device,
+    start: int,
+    size: int,
+    peak: float,
+) -> tuple[Rival, tuple[str, ...]]:
+    """Decode these slices of the `.inr`."""
+    import time
+
+    from .. import codec
+    from ..inr.decode import LrDecoder
+
+    upscaler, notes = restorer(inr, path, own, device)
+    began = time.perf_counter()
+    decoder = LrDecoder(inr, device)
+    voxels = np.empty(part.shape, dtype=inr.dtype)
+    for z in range(len(voxels)):
+        control.check()
+        voxels[z] = codec.restore_slices(decoder.slices([start + z]), upscaler, inr)[0]
+    seconds = time.perf_counter() - began
+    found = _psnr(part, voxels, peak)
+    point = ((size, found),)
+    return Rival(
+        label=OURS, voxels=voxels, size=size, psnr=found, points=point, seconds=(0.0, seconds)
+    ), notes
+
+
+def _cut(volume: Volume, start: int, stop: int) -> Volume:
+    """Return slices of a volume, where they lie."""
+    geometry = volume.geometry
+    positions = geometry.slice_positions
+    if positions is not None:
+        positions = tuple(value - positions[start] for value in positions[start:stop])
+    shape = (stop - start, *volume.shape[1:])
+    return replace(
+        volume,
+        voxels=volume.voxels[start:stop],
+        geometry=replace(geometry, shape=shape, slice_positions=positions),
+    )
+
+
+def _psnr(volume: Volume, voxels: NDArray[Any], peak: float) -> float:
+    """PSNR in dB, padding excluded."""
+    error = np.square(voxels.astype(np.float64) - volume.voxels)
+    measured = volume.measured()
+    return psnr(float(error.mean() if measured is None else error[measured].mean()), peak)

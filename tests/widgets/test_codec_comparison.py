@@ -1,0 +1,106 @@
+"""The widget Codec comparison, on real layers and real codecs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtCore import Qt
+
+from napari_inr_volume import codec
+from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
+from napari_inr_volume.plugin.layers import add_layer, hr_layer, original_layer
+from napari_inr_volume.widgets.codec_comparison import NO_FILE, CodecComparisonWidget
+
+pytestmark = pytest.mark.gui
+
+LONG = 60_000  # ms
+LEFT = Qt.MouseButton.LeftButton
+VOLUME = head_phantom((8, 48, 48))
+
+
+@pytest.fixture
+def widget(qtbot, settings) -> Iterator[CodecComparisonWidget]:
+    widget = CodecComparisonWidget(ViewerModel())
+    qtbot.addWidget(widget)
+    widget.resize(360, 900)
+    widget.show()
+    yield widget
+    widget.comparing.drop()
+    qtbot.waitUntil(lambda: not widget.comparing.running, timeout=LONG)
+
+
+@pytest.fixture
+def filled(widget: CodecComparisonWidget) -> CodecComparisonWidget:
+    small = Settings(
+        siren=SirenConfig(layers=2, hidden_features=32),
+        fit=FitConfig(steps=40, batch=512, learning_rate=3e-3),
+    )
+    inr = codec.compress(VOLUME, small, device="cpu", upscaler="lanczos")
+    add_layer(widget.viewer, original_layer(VOLUME, "head"))
+    voxels = codec.decompress(inr, device="cpu").voxels
+    add_layer(widget.viewer, hr_layer(voxels, "head [Lanczos]", inr, widget.viewer.layers[0]))
+    for name, box in widget.choice.codecs.items():
+        box.setChecked(name == "jpeg2000")
+    return widget
+
+
+def compare(qtbot, widget: CodecComparisonWidget) -> None:
+    qtbot.mouseClick(widget.choice.compare, LEFT)
+    assert widget.comparing.running
+    qtbot.waitUntil(lambda: not widget.comparing.running, timeout=LONG)
+
+
+def test_without_layers_it_says_what_to_do(widget: CodecComparisonWidget) -> None:
+    assert widget.choice.words.text() == NO_FILE
+    assert not widget.choice.compare.isEnabled()
+
+
+def test_the_other_codec_becomes_a_linked_layer_over_the_original(qtbot, filled) -> None:
+    compare(qtbot, filled)
+    original, *_, ours, other = filled.viewer.layers
+    assert other.name.startswith("head [JPEG 2000 ")
+    assert ours.name.startswith("head [INR ")
+    assert other.data.shape == VOLUME.shape
+    np.testing.assert_allclose(other.data_to_world((3, 5, 7)), original.data_to_world((3, 5, 7)))
+    original.contrast_limits = (-100, 100)
+    assert list(other.contrast_limits) == [-100, 100]
+    assert "At these bytes" in filled.result.words.text()
+    assert filled.result.table.rowCount() == 2
+
+
+def test_some_slices_lie_where_they_are_in_the_original(qtbot, filled) -> None:
+    filled.choice.all_slices.setChecked(False)
+    filled.choice.count.setValue(2)
+    original = filled.viewer.layers[0]
+    filled.viewer.dims.set_point(0, original.data_to_world((5, 0, 0))[0])
+    compare(qtbot, filled)
+    other = filled.viewer.layers[-1]
+    assert other.data.shape == (2, 48, 48)
+    np.testing.assert_allclose(other.data_to_world((0, 0, 0)), original.data_to_world((4, 0, 0)))
+
+
+def test_cancelled_nothing_is_added(qtbot, filled) -> None:
+    before = list(filled.viewer.layers)
+    qtbot.mouseClick(filled.choice.compare, LEFT)
+    qtbot.mouseClick(filled.choice.cancel, LEFT)
+    qtbot.waitUntil(lambda: not filled.comparing.running, timeout=LONG)
+    assert list(filled.viewer.layers) == before
+    assert filled.choice.compare.isEnabled()
+
+
+def test_no_codec_checked_is_told(qtbot, filled) -> None:
+    filled.choice.codecs["jpeg2000"].setChecked(False)
+    qtbot.mouseClick(filled.choice.compare, LEFT)
+    assert filled.choice.words.text() == "Check at least one codec."
+    assert not filled.comparing.running
+
+
+def test_removing_the_original_meanwhile_disturbs_nothing(qtbot, filled) -> None:
+    qtbot.mouseClick(filled.choice.compare, LEFT)
+    filled.viewer.layers.pop(0)
+    qtbot.waitUntil(lambda: not filled.comparing.running, timeout=LONG)
+    assert len(filled.viewer.layers) == 1
