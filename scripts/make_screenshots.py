@@ -29,7 +29,7 @@ PATIENCE = 400  # seconds that anything may take
 
 
 def main() -> None:
-    """Draw the four pictures."""
+    """Draw the five pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=IMAGES, help="folder of the pictures")
     parser.add_argument("--size", default="1600x1000", help="of the window in pixels")
@@ -39,6 +39,7 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     draw_compress(_viewer(width, height, given.theme), given.out)
     draw_inr_file(_viewer(width, height, given.theme), given.out)
+    draw_codec_comparison(_viewer(width, height, given.theme), given.out)
 
 
 def draw_compress(viewer: napari.Viewer, out: Path) -> None:
@@ -79,6 +80,22 @@ def draw_inr_file(viewer: napari.Viewer, out: Path) -> None:
     _scroll_to(widget, widget.errors.table)
     viewer.fit_to_view()
     _draw(viewer, out / "inr-file.png")
+    viewer.close()
+
+
+def draw_codec_comparison(viewer: napari.Viewer, out: Path) -> None:
+    """Draw the widget Codec comparison with the sample `.inr` beside the codecs that are checked at first."""
+    viewer.open_sample(PLUGIN, "head_phantom")
+    viewer.open(str(SAMPLE), plugin=PLUGIN)
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Codec comparison")
+    widget.choice.compare.click()
+    _wait_for(widget)
+    for layer in viewer.layers:
+        layer.visible = layer.name.split(" [")[-1].startswith(("INR", "JPEG", "HEVC"))
+        layer.name_overlay.visible = True
+    viewer.canvas.grid.enabled = True
+    viewer.fit_to_view()
+    _draw(viewer, out / "codec-comparison.png")
     viewer.close()
 
 

@@ -102,7 +102,8 @@ def test_writer_of_several_layers_is_called_with_a_list(plugins: PluginManager) 
 
 
 def test_widgets_are_named_as_the_docs_name_them(plugins: PluginManager) -> None:
-    assert [widget.display_name for widget in plugins.iter_widgets()] == ["Compress (INR)", "INR file"]
+    names = [widget.display_name for widget in plugins.iter_widgets()]
+    assert names == ["Compress (INR)", "INR file", "Codec comparison"]
 
 
 def test_sample_data_are_offered(plugins: PluginManager) -> None:
