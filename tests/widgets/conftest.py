@@ -15,6 +15,7 @@ from npe2 import PluginManifest
 import napari_inr_volume
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.plugin import kept_fits
 from napari_inr_volume.plugin.jobs import Job
 from napari_inr_volume.plugin.layers import add_layer, original_layer
 from napari_inr_volume.widgets.compress import CompressWidget
@@ -41,6 +42,12 @@ def drop_jobs(qtbot, panel: CompressWidget) -> None:
     for job in jobs:
         job.drop()
     qtbot.waitUntil(lambda: not any(worker.is_running for worker in workers), timeout=20_000)
+
+
+@pytest.fixture(autouse=True)
+def no_fits_of_others(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Stopped fits are kept in a folder of the test's own."""
+    monkeypatch.setattr(kept_fits, "FOLDER", tmp_path_factory.mktemp("fits"))
 
 
 @pytest.fixture

@@ -16,12 +16,13 @@ from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.inr.config import PRESETS, Settings, find_preset
 from napari_inr_volume.plugin.compare import Figures
 from napari_inr_volume.plugin.jobs import FitReport
+from napari_inr_volume.plugin.kept_fits import settings_from
 from napari_inr_volume.superres import upscale
 from napari_inr_volume.widgets.compare_section import CompareSection
 from napari_inr_volume.widgets.fit_section import FitSection
 from napari_inr_volume.widgets.reconstruct_section import ReconstructSection
 from napari_inr_volume.widgets.section import Section, in_bytes, in_decibels, in_hu, in_ssim, in_time
-from napari_inr_volume.widgets.settings_section import SettingsSection, from_fields, to_fields
+from napari_inr_volume.widgets.settings_section import SettingsSection, to_fields
 from napari_inr_volume.widgets.source_section import SourceSection
 
 pytestmark = pytest.mark.gui
@@ -130,9 +131,9 @@ def test_locked_settings_cannot_be_changed_and_say_why(qtbot) -> None:
 def test_remembered_settings_survive_json_and_unsound_ones_are_forgotten() -> None:
     settings = replace(find_preset("paper-3"), preset="custom", factor=(1.0, 3.0, 2.5))
     fields = json.loads(json.dumps(to_fields(settings)))
-    assert from_fields(fields) == settings
+    assert settings_from(fields) == settings
     for damaged in (None, {}, {**fields, "factor": [0, 4, 4]}, {**fields, "siren": {"depth": 3}}):
-        assert from_fields(damaged) is None
+        assert settings_from(damaged) is None
 
 
 def test_advanced_is_collapsed_at_first(qtbot) -> None:

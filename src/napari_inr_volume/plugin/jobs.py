@@ -44,10 +44,12 @@ if TYPE_CHECKING:
     from ..io.dicom import Listing
     from ..planning import FactorModel
     from ..superres.model_file import ModelInfo
+    from .kept_fits import Kept
 
 SECONDS_PER_REPORT = 0.1  # of loading, decoding and measuring
 SECONDS_PER_PREVIEW = 0.5  # unless the settings say otherwise
 PREVIEW_SHARE = 0.2  # of a fit's time that previews may take
+SECONDS_PER_KEPT = 60.0  # what closing napari during a fit loses at most
 PROBE_SECONDS = 0.5  # of fitting, from which the time of a whole fit is foretold
 
 _one_fit = Lock()  # a fit takes all the processor there is: two would be done no sooner
@@ -307,6 +309,14 @@ def read(control: Control, path: Path, series: str | None) -> Volume:
     return read_source(path, series, control.on_progress)
 
 
+def recall(control: Control, volume: Volume) -> tuple[Volume, str, Kept | None]:
+    """Return a volume, its identity, and the fit of it that was stopped before, if one is kept."""
+    from . import kept_fits
+
+    name = kept_fits.identity(volume)
+    return volume, name, kept_fits.find(name)
+
+
 def look(
     control: Control, volume: Volume, base: Settings, *, device: Device, upscaler: str
 ) -> list[FactorModel]:
@@ -332,17 +342,20 @@ def fit(
     upscaler: str,
     window: Window,
     seconds_per_preview: float = SECONDS_PER_PREVIEW,
-    resume: FitState | None = None,
+    resume: FitState | Kept | None = None,
+    keep_as: str | None = None,
 ) -> FitOutcome:
     """Fit a network and measure it; reports FitReport, Done while it decodes, Fitted, Done.
 
     `resume` is where a stopped fit of the same volume and settings stood; this one goes on from there.
+    Under the identity `keep_as` its state is kept once a minute and when it is stopped, for when napari
+    runs again; a fit that ends by itself leaves nothing.
     Raises FitError, as `codec.compress` does, and while another panel's fit is running.
     """
     if not _one_fit.acquire(blocking=False):
         raise FitError("another fit is running in this napari; stop it, or wait until it has ended")
     try:
-        return _fit(control, volume, settings, device, upscaler, window, seconds_per_preview, resume)
+        return _fit(control, volume, settings, device, upscaler, window, seconds_per_preview, resume, keep_as)
     finally:
         _one_fit.release()
 
@@ -355,15 +368,20 @@ def _fit(
     upscaler: str,
     window: Window,
     seconds_per_preview: float,
-    resume: FitState | None,
+    resume: FitState | Kept | None,
+    keep_as: str | None,
 ) -> FitOutcome:
     from .. import codec
     from ..inr.decode import LrDecoder
     from ..superres.upscale import find_upscaler
+    from . import kept_fits
     from .compare import compare_lr
 
     _leave_a_core()
+    if isinstance(resume, kept_fits.Kept):
+        resume = kept_fits.load(resume)
     restore = find_upscaler(upscaler, settings.factor[1:], device=device)
+    kept = time.perf_counter()
     previews = _Previews(volume, settings, control, seconds_per_preview)
     idle = 0.0
     steps = codec.fit_volume(
@@ -377,8 +395,15 @@ def _fit(
                 result = end.value
                 break
             control.check()
+            if keep_as is not None and time.perf_counter() - kept >= SECONDS_PER_KEPT:
+                kept = time.perf_counter()
+                kept_fits.keep(keep_as, settings, progress.state())
             control.report(_fit_report(progress, idle, previews.next(progress.siren)))
             idle += control.wait_while_paused()
+    if keep_as is not None and result.state is not None and result.steps > 0:
+        kept_fits.keep(keep_as, settings, result.state)
+    elif keep_as is not None and result.state is None:
+        kept_fits.forget(keep_as)
     inr = codec.encode(volume, settings, result, restore)
     decoder = LrDecoder(inr, device)
     lr = np.empty(inr.lr_shape, dtype=np.float32)

@@ -25,6 +25,7 @@ from ..inr.config import Settings, find_preset
 from ..io.inr_size import predicted_bytes
 from ..plugin import compare, dialogs, jobs
 from ..plugin.jobs import Done, FitOutcome, FitReport, Fitted, Job, Reconstruction
+from ..plugin.kept_fits import Kept, settings_from
 from ..plugin.layers import UPSCALERS, add_layer, check_layer, original_layer
 from ..plugin.predict import predicted_memory, predicted_steps, speed_key
 from ..plugin.readers import find_stacks, series_name
@@ -36,7 +37,7 @@ from .fit_section import FitSection
 from .panel import Panel
 from .reconstruct_section import ReconstructSection
 from .section import in_bytes, in_ratio, in_time
-from .settings_section import SettingsSection, from_fields, target_from, to_fields
+from .settings_section import SettingsSection, target_from, to_fields
 from .source_section import EMPTY, SourceSection
 
 if TYPE_CHECKING:
@@ -80,10 +81,13 @@ class CompressWidget(Panel):
         self.fitting, self.applying = Job(self), Job(self)
         self.measuring, self.subtracting = Job(self), Job(self)
         self.checking = Job(self)
+        self.recalling = Job(self)  # a fit of the volume that was stopped before
         self.looking = Job(self)  # for what targets need to know of the volume
         self._bar: progress | None = None  # in the activity dock
         self._speeds: dict[Speed, float] = {}  # steps a second
         self._probed: Speed | None = None
+        self._identity: str | None = None  # of the volume, once it is known
+        self._kept: Kept | None = None  # a fit of it that was stopped before
         self._models: list[FactorModel] | None = None  # what fits come to, of what `_looked_at` names
         self._looked_at: tuple[object, ...] = ()
         self._plan: Plan | None = None  # for the target that is shown
@@ -130,6 +134,8 @@ class CompressWidget(Panel):
         self.loading.ended.connect(self._loading_ended)
         self.probing.finished.connect(self._keep_speed)
         self.probing.ended.connect(self._probe_again)
+        self.recalling.finished.connect(self._recalled_fit)
+        self.recalling.ended.connect(self._recall_again)
         self.looking.reported.connect(self._show_looking)
         self.looking.finished.connect(self._keep_models)
         self.looking.failed.connect(self.settings.prediction.setText)
@@ -173,7 +179,7 @@ class CompressWidget(Panel):
             if layer is not None:
                 layer.events.set_data.connect(self._describe)
         self._described = layer
-        self.volume = None
+        self.volume = self._identity = self._kept = None
         self._update_buttons()
         if layer is None:
             self.source.show_words(EMPTY)
@@ -200,8 +206,24 @@ class CompressWidget(Panel):
         self.volume = volume
         memory = predicted_memory(volume, self.settings.settings)
         self.source.show_volume(volume, memory, self._described.contrast_limits)
+        self.recalling.drop()  # it was of another volume
+        self._recall_again()
         self._update_buttons()
         self._settings_changed()
+
+    def _recall_again(self) -> None:
+        """Look for a fit of the volume that was stopped before, unless that is known."""
+        if self.volume is not None and self._identity is None and not self.recalling.running:
+            self.recalling.start(jobs.recall, self.volume)
+
+    def _recalled_fit(self, found: tuple[Volume, str, Kept | None]) -> None:
+        volume, identity, kept = found
+        if volume is not self.volume:
+            return
+        self._identity, self._kept = identity, kept
+        if kept is not None and not self.fitting.running and self.session is None:
+            self.fit.words.setText(kept.words)
+        self._update_buttons()
 
     def _show_no_volume(self, words: str) -> None:
         if self._describe_again:
@@ -277,7 +299,7 @@ class CompressWidget(Panel):
     def _recall(self) -> None:
         """Set the panel as it was last time, or else as the preferences say."""
         used, preferred = load_last_used(), preferences()
-        settings = from_fields(used.get("settings")) or find_preset(preferred.preset)
+        settings = settings_from(used.get("settings")) or find_preset(preferred.preset)
         self.settings.show_settings(settings)
         self.settings.show_target(target_from(used.get("target")))
         self.settings.show_device(used.get("device", preferred.device))
@@ -412,13 +434,26 @@ class CompressWidget(Panel):
     def continue_fit(self) -> None:
         """Go on with the fit that was stopped last, as it was begun; what it had by then keeps its layers."""
         stopped = self.session
-        if stopped is None or stopped.state is None or self.fitting.running:
+        if self.fitting.running:
+            return
+        if stopped is None or stopped.state is None:
+            self._continue_kept()
             return
         self.settings.show_settings(stopped.settings)
         session = Session(self.viewer, stopped.source, stopped.volume, stopped.settings)
         self._start(session, stopped.state.device, stopped.state)
 
-    def _start(self, session: Session, device: str, resume: FitState | None = None) -> None:
+    def _continue_kept(self) -> None:
+        """Go on with a fit of the chosen volume that was stopped before napari was closed."""
+        kept = self._kept
+        if kept is None or self.volume is None or self._described is None:
+            return
+        self.settings.show_settings(kept.settings)
+        self._start(
+            Session(self.viewer, self._described, self.volume, kept.settings), self.settings.device, kept
+        )
+
+    def _start(self, session: Session, device: str, resume: FitState | Kept | None = None) -> None:
         for job in (self.probing, self.looking, self.measuring, self.applying, self.subtracting):
             job.drop()
         self.compare.button("off").setChecked(True)
@@ -433,8 +468,10 @@ class CompressWidget(Panel):
             window=self.source.find_window(session.volume),
             seconds_per_preview=preferences().preview_interval,
             resume=resume,
+            keep_as=self._identity if session.volume is self.volume else None,
         )
         self.fitting.control.z = session.z
+        self._kept = None
         self.settings.lock(True)
         self.fit.show_running(continued=resume is not None)
         self._update_buttons()
@@ -709,7 +746,8 @@ class CompressWidget(Panel):
         session, fitting, applying = self.session, self.fitting.running, self.applying.running
         fitted = session is not None and session.inr is not None and not fitting
         if not fitting:
-            self.fit.show_idle(self.volume is not None, session is not None and session.state is not None)
+            stopped = session is not None and session.state is not None
+            self.fit.show_idle(self.volume is not None, stopped or self._kept is not None)
         if not applying:
             self.reconstruct.show_idle(fitted)
         self.compare.show_possible(fitted, session is not None and session.hr is not None and not applying)

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from ..core.errors import InrError
-from ..inr.config import PRESETS, Device, FitConfig, Settings, SirenConfig, find_preset
+from ..inr.config import PRESETS, Device, Settings, SirenConfig, find_preset
 from ..target import Target, TargetKind
 from .section import AdviceLine, Section, text_line
 
@@ -291,20 +291,6 @@ class SettingsSection(Section):
 def to_fields(settings: Settings) -> dict[str, Any]:
     """Return settings as JSON types, to be remembered."""
     return asdict(settings)
-
-
-def from_fields(fields: Any) -> Settings | None:
-    """Return the settings remembered, or None if they are not sound or of another version."""
-    try:
-        factor = tuple(fields["factor"])
-        return Settings(
-            preset=str(fields["preset"]),
-            factor=(factor[0], factor[1], factor[2]),
-            siren=SirenConfig(**fields["siren"]),
-            fit=FitConfig(**fields["fit"]),
-        )
-    except (KeyError, TypeError, IndexError, InrError):
-        return None
 
 
 def target_from(fields: Any) -> Target:

@@ -1,0 +1,123 @@
+"""Fits that were stopped, kept in files for when napari runs again, and found by the volume they are of.
+
+Of the volume a file holds a hash, in its name, and nothing else. All of it is work for a `Job`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import platformdirs
+
+from ..core.atomic import atomic_write, checked_folder
+from ..core.errors import FitError, InrError
+from ..core.volume import Volume
+from ..inr.config import FitConfig, Settings, SirenConfig
+
+if TYPE_CHECKING:
+    from ..inr.fit_state import FitState
+
+FOLDER = Path(platformdirs.user_data_dir("napari-inr-volume", appauthor=False)) / "fits"
+MOST = 8  # fits that are kept; the oldest go
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A fit that was stopped."""
+
+    path: Path  # of its state, see `inr.fit_state`
+    settings: Settings
+    step: int
+    psnr: float  # dB (range) of the LR, when it was followed last
+
+    @property
+    def words(self) -> str:
+        """What a person may know of it."""
+        return (
+            f"A fit of this volume was stopped at step {self.step:,} of {self.settings.fit.all_steps:,}"
+            f" (LR PSNR {self.psnr:.1f} dB). Continue goes on with it."
+        )
+
+
+def identity(volume: Volume) -> str:
+    """Return the name under which fits of a volume are kept: a hash of its voxels and of what counts."""
+    found = hashlib.sha256(repr((volume.shape, volume.voxels.dtype.str, volume.padding)).encode())
+    for plane in volume.voxels:
+        found.update(np.ascontiguousarray(plane).data)
+    return found.hexdigest()[:32]
+
+
+def keep(name: str, settings: Settings, state: FitState) -> None:
+    """Keep where a fit of the volume of this identity stands. Raises InrError if it cannot be saved."""
+    from ..inr.fit_state import save_state
+
+    checked_folder(FOLDER)
+    save_state(state, _state_of(name))
+    words = {"settings": asdict(settings), "step": state.step, "psnr": max(state.best_psnr, 0.0)}
+    with atomic_write(_words_of(name)) as temporary:
+        temporary.write_text(json.dumps(words))
+    kept = sorted(FOLDER.glob("*.json"), key=lambda path: path.stat().st_mtime)
+    for path in kept[:-MOST]:
+        forget(path.stem)
+
+
+def find(name: str) -> Kept | None:
+    """Return the fit that is kept of the volume of this identity; one that cannot be read is forgotten."""
+    try:
+        words = json.loads(_words_of(name).read_text())
+        settings = settings_from(words["settings"])
+        step, psnr = int(words["step"]), float(words["psnr"])
+    except OSError:
+        return None
+    except (KeyError, TypeError, ValueError):
+        settings = None
+    if settings is None or not _state_of(name).is_file():
+        forget(name)
+        return None
+    return Kept(path=_state_of(name), settings=settings, step=step, psnr=psnr)
+
+
+def load(kept: Kept) -> FitState:
+    """Return the state of a fit that is kept. Raises FitError, and forgets it, if it is damaged."""
+    from ..inr.fit_state import load_state
+
+    try:
+        return load_state(kept.path)
+    except FitError as error:
+        forget(kept.path.stem)
+        raise FitError("the fit that was kept is damaged and was removed; press Fit to begin anew") from error
+
+
+def forget(name: str) -> None:
+    """Remove the fit that is kept of the volume of this identity, if there is one."""
+    for path in (_words_of(name), _state_of(name)):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def settings_from(fields: Any) -> Settings | None:
+    """Return settings from JSON types, as `asdict` gave them, or None if they are not sound."""
+    try:
+        factor = tuple(fields["factor"])
+        return Settings(
+            preset=str(fields["preset"]),
+            factor=(factor[0], factor[1], factor[2]),
+            siren=SirenConfig(**fields["siren"]),
+            fit=FitConfig(**fields["fit"]),
+        )
+    except (KeyError, TypeError, IndexError, InrError):
+        return None
+
+
+def _state_of(name: str) -> Path:
+    return FOLDER / f"{name}.fit"
+
+
+def _words_of(name: str) -> Path:
+    return FOLDER / f"{name}.json"

@@ -1,0 +1,149 @@
+"""A fit that was stopped goes on after napari was closed, to the weights of a fit in one go."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtCore import Qt
+
+from napari_inr_volume.core.errors import FitError
+from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.inr import fit as fit_module
+from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
+from napari_inr_volume.inr.fit_state import FitState
+from napari_inr_volume.plugin import kept_fits
+from napari_inr_volume.plugin.layers import add_layer, original_layer
+from napari_inr_volume.widgets.compress import CompressWidget
+
+pytestmark = pytest.mark.gui
+
+LEFT = Qt.MouseButton.LeftButton
+LONG = 60_000  # ms
+SETTINGS = Settings(
+    siren=SirenConfig(layers=2, hidden_features=16),
+    fit=FitConfig(steps=2_000, tuning_steps=200, batch=256, learning_rate=1e-3, weight_bits=6.0),
+)
+
+
+def open_panel(qtbot, volume: Volume) -> CompressWidget:
+    """As after a start of napari."""
+    panel = CompressWidget(ViewerModel())
+    qtbot.addWidget(panel)
+    panel.show()
+    add_layer(panel.viewer, original_layer(volume, "head"))
+    qtbot.waitUntil(lambda: panel._identity is not None, timeout=LONG)
+    return panel
+
+
+def wait_for_the_end(qtbot, panel: CompressWidget) -> None:
+    qtbot.waitUntil(lambda: not panel.fitting.running, timeout=LONG)
+
+
+def stop_midway(qtbot, panel: CompressWidget) -> None:
+    panel.settings.show_settings(SETTINGS)
+    qtbot.mouseClick(panel.fit.fit, LEFT)
+    qtbot.waitUntil(lambda: len(panel.fit.plot.steps) > 1, timeout=LONG)
+    qtbot.mouseClick(panel.fit.fit, LEFT)
+    wait_for_the_end(qtbot, panel)
+
+
+def test_a_fit_goes_on_in_a_new_panel_to_the_weights_of_one_go(
+    qtbot, settings, volume: Volume, monkeypatch
+) -> None:
+    monkeypatch.setattr(fit_module, "SECONDS_PER_RECORD", 0.0)
+    first = open_panel(qtbot, volume)
+    assert not first.fit.go_on.isVisible()
+    stop_midway(qtbot, first)
+    step = first.session.state.step
+    assert step < 2_200
+
+    second = open_panel(qtbot, volume)
+    qtbot.waitUntil(lambda: second.fit.go_on.isVisible(), timeout=LONG)
+    assert f"stopped at step {step:,} of 2,200" in second.fit.words.text()
+    qtbot.mouseClick(second.fit.go_on, LEFT)
+    assert second.settings.settings.fit == SETTINGS.fit
+    wait_for_the_end(qtbot, second)
+
+    third = open_panel(qtbot, volume)
+    assert not third.fit.go_on.isVisible()  # a fit that ended leaves nothing
+    third.settings.show_settings(SETTINGS)
+    qtbot.mouseClick(third.fit.fit, LEFT)
+    wait_for_the_end(qtbot, third)
+    assert second.session.inr.payload == third.session.inr.payload
+
+
+def test_a_fit_of_another_volume_is_not_offered(qtbot, settings, volume: Volume) -> None:
+    stop_midway(qtbot, open_panel(qtbot, volume))
+    other = open_panel(qtbot, head_phantom((8, 32, 32)))
+    assert not other.fit.go_on.isVisible()
+
+
+def test_a_damaged_fit_is_told_and_removed(qtbot, settings, volume: Volume) -> None:
+    first = open_panel(qtbot, volume)
+    stop_midway(qtbot, first)
+    (path,) = kept_fits.FOLDER.glob("*.fit")
+    path.write_bytes(path.read_bytes()[:-50])
+    second = open_panel(qtbot, volume)
+    qtbot.waitUntil(lambda: second.fit.go_on.isVisible(), timeout=LONG)
+    qtbot.mouseClick(second.fit.go_on, LEFT)
+    wait_for_the_end(qtbot, second)
+    assert "damaged and was removed; press Fit to begin anew" in second.fit.words.text()
+    assert not list(kept_fits.FOLDER.iterdir())
+
+
+def test_nothing_of_the_source_is_kept(qtbot, settings, volume: Volume) -> None:
+    stop_midway(qtbot, open_panel(qtbot, volume))
+    for path in kept_fits.FOLDER.iterdir():
+        assert "head" not in path.name
+        assert b"head" not in path.read_bytes()
+    (words,) = kept_fits.FOLDER.glob("*.json")
+    assert set(json.loads(words.read_text())) == {"settings", "step", "psnr"}
+
+
+def make_state(step: int) -> FitState:
+    from types import SimpleNamespace
+
+    return SimpleNamespace(siren=SETTINGS.siren, fit=SETTINGS.fit, step=step, best_psnr=30.0)  # type: ignore[return-value]
+
+
+def test_the_oldest_go_when_there_are_many(no_fits_of_others: None) -> None:
+    for number in range(kept_fits.MOST + 2):
+        kept_fits.keep(f"{number:032x}", SETTINGS, make_state(number))
+        os.utime(kept_fits.FOLDER / f"{number:032x}.json", (number, number))
+    names = sorted(path.stem for path in kept_fits.FOLDER.glob("*.fit"))
+    assert len(names) == kept_fits.MOST
+    assert f"{kept_fits.MOST + 1:032x}" in names
+    assert f"{0:032x}" not in names
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"settings": {}, "step": 3, "psnr": 1}'])
+def test_words_that_cannot_be_read_are_forgotten(no_fits_of_others: None, text: str) -> None:
+    path: Path = kept_fits.FOLDER / "0.json"
+    path.write_text(text)
+    assert kept_fits.find("0") is None
+    assert not path.exists()
+
+
+def test_volumes_are_told_apart_by_voxels_shape_and_padding() -> None:
+    voxels = np.arange(64, dtype=np.int16).reshape(4, 4, 4)
+    names = {
+        kept_fits.identity(Volume.from_array(voxels)),
+        kept_fits.identity(Volume.from_array(voxels.reshape(2, 8, 4))),
+        kept_fits.identity(Volume.from_array(voxels.astype(np.int32))),
+        kept_fits.identity(Volume.from_array(voxels, padding=0)),
+        kept_fits.identity(Volume.from_array(voxels + 1)),
+    }
+    assert len(names) == 5
+    assert kept_fits.identity(Volume.from_array(voxels.copy())) in names
+
+
+def test_a_state_that_is_gone_is_told(no_fits_of_others: None, tmp_path: Path) -> None:
+    kept = kept_fits.Kept(path=tmp_path / "gone.fit", settings=SETTINGS, step=1, psnr=1.0)
+    with pytest.raises(FitError, match="press Fit to begin anew"):
+        kept_fits.load(kept)
