@@ -357,11 +357,11 @@ TARGET = ["--layers", "2", "--steps", "30", "--batch", "512", "--device", "cpu",
 
 
 @pytest.fixture
-def short_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "PROBES", ((16, 20), (16, 60), (32, 20)))
+def short_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "PROBE", (16, 20))
 
 
-@pytest.mark.usefixtures("short_probes")
+@pytest.mark.usefixtures("short_probe")
 def test_a_file_of_a_size_has_no_more_bytes(run: Any, source: Path, tmp_path: Path) -> None:
     code, out, err = run("compress", source, tmp_path / "x.inr", *TARGET, "--max-bytes", 2_000, "--json")
     report = json.loads(out)
@@ -372,13 +372,13 @@ def test_a_file_of_a_size_has_no_more_bytes(run: Any, source: Path, tmp_path: Pa
     assert "expected: at most 2.0 kB" in err
 
 
-@pytest.mark.usefixtures("short_probes")
+@pytest.mark.usefixtures("short_probe")
 def test_a_ratio_is_kept(run: Any, source: Path, tmp_path: Path) -> None:
     report = json.loads(run("compress", source, tmp_path / "x.inr", *TARGET, "--ratio", 20, "--json")[1])
     assert report["ratio"] >= 20
 
 
-@pytest.mark.usefixtures("short_probes")
+@pytest.mark.usefixtures("short_probe")
 def test_a_quality_that_is_not_reached_is_said_with_what_was(run: Any, source: Path, tmp_path: Path) -> None:
     code, out, err = run("compress", source, tmp_path / "x.inr", *TARGET, "--target-psnr", 60, "--json")
     report = json.loads(out)
@@ -387,7 +387,7 @@ def test_a_quality_that_is_not_reached_is_said_with_what_was(run: Any, source: P
     assert f"the target of 60 dB was not met: {report['hr_psnr']:.2f} dB (range)" in err
 
 
-@pytest.mark.usefixtures("short_probes")
+@pytest.mark.usefixtures("short_probe")
 @pytest.mark.parametrize(
     ("options", "message"),
     [

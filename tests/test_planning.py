@@ -25,17 +25,13 @@ MODELS = [
         factor=FACTORS[0],
         upscaler="span",
         clean_mse=1e-4,
-        first=28.0,
-        by_steps=2.0,
-        by_weights=2.0,
+        probed=28.0,
     ),
     FactorModel(
         factor=FACTORS[1],
         upscaler="lanczos",
         clean_mse=1e-5,
-        first=25.0,
-        by_steps=2.0,
-        by_weights=2.0,
+        probed=27.0,
     ),
 ]
 

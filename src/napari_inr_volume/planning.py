@@ -1,13 +1,13 @@
-"""Settings for a target: how large a network must be for a size or a quality, told from short probes.
+"""Settings for a target: how large a network must be for a size or a quality, told from a short probe.
 
-A probe fits small networks for a few hundred steps and restores some slices without any fit. With
-doublings d of steps and w of weights since the first of them,
+A probe fits a small network for a few hundred steps, and restores some slices without a fit. With d doublings
+of the steps and w of the weights since then,
 
-    LR PSNR = first + a d + b w + BEND d^2 + JOINT d w - ROUNDING
+    LR PSNR = that of the probe + LEVEL + STEPS d + WEIGHTS w + JOINT d w
     HR mean squared error = that of restoring the clean LR + SHARE * that of the LR
 
-where first, a, b and the clean LR's error are of this volume, what is in capitals of CT volumes in general
-(`benchmarks/prediction.py` says how well that foretells what comes of a fit).
+where the first term of each is of this volume, and what is in capitals of CT volumes in general: by least
+squares from points of lungfcp0001 and ge_head_tilt in docs/benchmarks.md, "Bytes against quality".
 """
 
 from __future__ import annotations
@@ -28,12 +28,11 @@ from .superres.upscale import Upscaler, find_upscaler
 from .target import Target
 
 FACTORS: tuple[Triple, ...] = ((1.0, 4.0, 4.0), (1.0, 2.0, 2.0))  # x4 and x2, in the plane only
-PROBES = ((64, 400), (64, 1_200), (128, 400))  # hidden features, steps
+PROBE = (64, 400)  # hidden features, steps
 SLICES = 6  # of the original that are restored without a fit
 
-BEND, JOINT = -0.08, 0.10  # dB
-ROUNDING = 0.3  # dB that weights of about five bits lose
-SHARE = 1.2  # of the LR's mean squared error that comes back in the HR's
+LEVEL, STEPS, WEIGHTS, JOINT = 7.5, 0.2, -0.5, 0.64  # dB
+SHARE = 1.25  # of the LR's mean squared error that comes back in the HR's
 
 WIDTHS = (
     12,
@@ -70,17 +69,14 @@ class FactorModel:
     factor: Triple
     upscaler: str
     clean_mse: float  # of the clean LR's restoration, as a share of the squared range
-    first: float  # dB, LR PSNR of the first probe
-    by_steps: float  # dB a doubling
-    by_weights: float  # dB a doubling
+    probed: float  # dB, LR PSNR of the probe
 
     def lr_psnr(self, settings: Settings) -> float:
         """Return the LR PSNR (range) to expect of a fit, in dB."""
-        width, steps = PROBES[0]
+        width, steps = PROBE
         d = math.log2(settings.fit.all_steps / steps)
         w = math.log2(settings.siren.parameters / _siren(settings, width).parameters)
-        grown = self.by_steps * d + self.by_weights * w + BEND * d**2 + JOINT * d * w
-        return self.first + grown - ROUNDING
+        return self.probed + LEVEL + STEPS * d + WEIGHTS * w + JOINT * d * w
 
     def hr_psnr(self, settings: Settings) -> float:
         """Return the PSNR (range) of the reconstruction to expect, in dB."""
@@ -113,35 +109,26 @@ def probe(
     `base` gives what is not planned: optimiser, batch, seed. Raises FitError if it is stopped.
     """
     models: list[FactorModel] = []
-    total = len(FACTORS) * sum(steps for _, steps in PROBES)
-    done = 0
+    width, steps = PROBE
     for factor in FACTORS:
         restore = find_upscaler(upscaler if factor[1:] == (4, 4) else "lanczos", factor[1:], device=device)
-        found: list[float] = []
-        for width, steps in PROBES:
-            settings = replace(base, factor=factor, siren=_siren(base, width), fit=_probe_fit(base, steps))
-            fitting = fit_volume(volume, settings, device=device, stop=stop, drop=drop)
-            while True:
-                try:
-                    record = next(fitting)
-                except StopIteration as end:
-                    if end.value.stopped:
-                        raise FitError("stopped while looking for settings; nothing was fitted") from None
-                    found.append(end.value.psnr)
-                    break
-                yield done + record.step, total
-            done += steps
-        first, longer, larger = found
-        width, steps = PROBES[0]
-        weights = _siren(base, PROBES[2][0]).parameters / _siren(base, width).parameters
+        settings = replace(base, factor=factor, siren=_siren(base, width), fit=_probe_fit(base, steps))
+        fitting = fit_volume(volume, settings, device=device, stop=stop, drop=drop)
+        while True:
+            try:
+                record = next(fitting)
+            except StopIteration as end:
+                result = end.value
+                break
+            yield len(models) * steps + record.step, len(FACTORS) * steps
+        if result.stopped:
+            raise FitError("stopped while looking for settings; nothing was fitted")
         models.append(
             FactorModel(
                 factor=factor,
                 upscaler=restore.name,
                 clean_mse=_clean_mse(volume, factor, restore),
-                first=first,
-                by_steps=(longer - first) / math.log2(PROBES[1][1] / steps),
-                by_weights=(larger - first) / math.log2(weights),
+                probed=result.psnr,
             )
         )
     return models

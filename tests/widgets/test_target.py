@@ -26,8 +26,8 @@ BASE = Settings(
 
 
 @pytest.fixture(autouse=True)
-def short_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "PROBES", ((16, 20), (16, 60), (32, 20)))
+def short_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "PROBE", (16, 20))
 
 
 def choose(panel: CompressWidget, kind: str, value: float | None = None) -> None:
