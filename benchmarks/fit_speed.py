@@ -85,7 +85,7 @@ def measure(arguments: argparse.Namespace, device: torch.device) -> dict[str, An
     memory = {
         layers: {
             way: statistics.median(
-                run_alone(arguments.source, way, layers, device) for _ in range(arguments.repeats)
+                run_alone(arguments.source, way, layers, device) for _ in range(min(arguments.repeats, 3))
             )
             for way in WAYS
         }

@@ -41,6 +41,7 @@ class Codec:
     fine: float
     encode: Callable[[Pixels, float, int], bytes | list[bytes]]  # pixels, quality, bits a pixel
     decode: Callable[[Any, tuple[int, ...], int], NDArray[Any]]  # coded, shape, bits a pixel
+    bits: int = 16  # a pixel at most; intensities of more are scaled
     needs: str | None = None  # a program or package that may be missing
     install: str = ""  # how to come by it
 
@@ -74,7 +75,7 @@ def code(codec: Codec, volume: Volume, quality: float, stop: Event | None = None
     """Encode and decode a volume. Raises CodecError if the codec is missing or fails, or `stop` was set."""
     if (words := missing(codec)) is not None:
         raise CodecError(words)
-    pixels, scale, bits = _pixels(volume)
+    pixels, scale, bits = _pixels(volume, codec.bits)
     started = time.perf_counter()
     try:
         coded = codec.encode(pixels, quality, bits)
@@ -125,13 +126,13 @@ def code_within(
     return best
 
 
-def _pixels(volume: Volume) -> tuple[Pixels, float, int]:
+def _pixels(volume: Volume, most_bits: int) -> tuple[Pixels, float, int]:
     """Return the voxels as whole numbers, the intensity of one, and how many bits they take (12 or 16)."""
     low, high = volume.intensity_range
     voxels: NDArray[Any] = volume.voxels
-    whole = voxels.dtype.kind in "iu" and high - low < 2**16
-    bits = 12 if whole and high - low < 2**12 else 16
-    scale = 1.0 if whole else (high - low) / (2**16 - 1)
+    whole = voxels.dtype.kind in "iu" and high - low < 2**most_bits
+    bits = 12 if whole and high - low < 2**12 else most_bits
+    scale = 1.0 if whole else (high - low) / (2**bits - 1)
     numbers = np.clip((voxels.astype(np.float64) - low) / scale, 0, (high - low) / scale)
     if (measured := volume.measured()) is not None:
         numbers = np.where(measured, numbers, 0)
@@ -204,9 +205,9 @@ def _even(length: int) -> int:
 
 
 def _hevc(pixels: Pixels, quality: float, bits: int) -> bytes:
-    """Slices as frames, in grey of 12 bits; what takes 16 loses the last four."""
+    """Slices as frames, in grey of 12 bits."""
     _, y, x = pixels.shape
-    frames = np.pad(pixels >> (bits - 12), ((0, 0), (0, _even(y) - y), (0, _even(x) - x)), mode="edge")
+    frames = np.pad(pixels, ((0, 0), (0, _even(y) - y), (0, _even(x) - x)), mode="edge")
     raw = ["-f", "rawvideo", "-pix_fmt", "gray12le", "-s", f"{_even(x)}x{_even(y)}", "-r", "25", "-i", "-"]
     way = ["-c:v", "libx265", "-preset", "medium", "-pix_fmt", "gray12le", "-x265-params"]
     return _ffmpeg([*raw, *way, f"crf={quality:.3f}:log-level=none:info=0", "-f", "hevc"], frames.tobytes())
@@ -218,7 +219,7 @@ def _hevc_back(coded: bytes, shape: tuple[int, ...], bits: int) -> NDArray[Any]:
         ["-f", "hevc", "-i", "-", "-pix_fmt", "gray12le", "-fps_mode", "passthrough", "-f", "rawvideo"], coded
     )
     frames = np.frombuffer(raw, "<u2").reshape(z, _even(y), _even(x))[:, :y, :x]
-    return frames.astype(np.uint16) << (bits - 12)
+    return frames.astype(np.uint16)
 
 
 CODECS: dict[str, Codec] = {
@@ -235,8 +236,8 @@ CODECS: dict[str, Codec] = {
             0.5,
             _sz3,
             _sz3_back,
-            "pysz",
-            "pip install pysz",
+            needs="pysz",
+            install="pip install pysz",
         ),
         Codec(
             "hevc",
@@ -245,8 +246,9 @@ CODECS: dict[str, Codec] = {
             0.0,
             _hevc,
             _hevc_back,
-            "ffmpeg",
-            "install ffmpeg with libx265",
+            bits=12,
+            needs="ffmpeg",
+            install="install ffmpeg with libx265",
         ),
     )
 }

@@ -47,7 +47,7 @@ def drop_jobs(qtbot, panel: CompressWidget) -> None:
 @pytest.fixture(autouse=True)
 def no_fits_of_others(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Stopped fits are kept in a folder of the test's own."""
-    monkeypatch.setattr(kept_fits, "FOLDER", tmp_path_factory.mktemp("fits"))
+    monkeypatch.setattr(kept_fits, "FOLDER", tmp_path_factory.mktemp("data") / "of the plugin" / "fits")
 
 
 @pytest.fixture

@@ -125,6 +125,7 @@ def test_the_oldest_go_when_there_are_many(no_fits_of_others: None) -> None:
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"settings": {}, "step": 3, "psnr": 1}'])
 def test_words_that_cannot_be_read_are_forgotten(no_fits_of_others: None, text: str) -> None:
     path: Path = kept_fits.FOLDER / "0.json"
+    path.parent.mkdir(parents=True)
     path.write_text(text)
     assert kept_fits.find("0") is None
     assert not path.exists()

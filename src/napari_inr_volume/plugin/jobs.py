@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Lock
@@ -397,11 +397,13 @@ def _fit(
             control.check()
             if keep_as is not None and time.perf_counter() - kept >= SECONDS_PER_KEPT:
                 kept = time.perf_counter()
-                kept_fits.keep(keep_as, settings, progress.state())
+                with suppress(InrError):  # a full disk must not end the fit
+                    kept_fits.keep(keep_as, settings, progress.state())
             control.report(_fit_report(progress, idle, previews.next(progress.siren)))
             idle += control.wait_while_paused()
     if keep_as is not None and result.state is not None and result.steps > 0:
-        kept_fits.keep(keep_as, settings, result.state)
+        with suppress(InrError):
+            kept_fits.keep(keep_as, settings, result.state)
     elif keep_as is not None and result.state is None:
         kept_fits.forget(keep_as)
     inr = codec.encode(volume, settings, result, restore)

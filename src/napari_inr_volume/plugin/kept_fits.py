@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import platformdirs
 
-from ..core.atomic import atomic_write, checked_folder
+from ..core.atomic import atomic_write
 from ..core.errors import FitError, InrError
 from ..core.volume import Volume
 from ..inr.config import FitConfig, Settings, SirenConfig
@@ -57,7 +57,10 @@ def keep(name: str, settings: Settings, state: FitState) -> None:
     """Keep where a fit of the volume of this identity stands. Raises InrError if it cannot be saved."""
     from ..inr.fit_state import save_state
 
-    checked_folder(FOLDER)
+    try:
+        FOLDER.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FitError(f"the fit cannot be kept in {FOLDER}: {error.strerror}") from error
     save_state(state, _state_of(name))
     words = {"settings": asdict(settings), "step": state.step, "psnr": max(state.best_psnr, 0.0)}
     with atomic_write(_words_of(name)) as temporary:
