@@ -83,13 +83,7 @@ def measure(arguments: argparse.Namespace, device: torch.device) -> dict[str, An
     samples = read_samples(arguments.source, device)
     speed = {layers: step_seconds(samples, layers, arguments.repeats) for layers in LAYERS}
     memory = {
-        layers: {
-            way: statistics.median(
-                run_alone(arguments.source, way, layers, device) for _ in range(min(arguments.repeats, 3))
-            )
-            for way in WAYS
-        }
-        for layers in LAYERS
+        layers: {way: run_alone(arguments.source, way, layers, device) for way in WAYS} for layers in LAYERS
     }
     quality = [
         compare_quality(samples, arguments.seconds, arguments.equal, seed) for seed in range(arguments.seeds)
@@ -212,8 +206,9 @@ def as_text(figures: dict[str, Any], arguments: argparse.Namespace) -> str:
     """Return the tables."""
     source = "head phantom" if arguments.source is None else arguments.source.stem
     parts = [
-        f"{source}, LR by 4 on every axis; batch {reference_siren.BATCH:,} in steps and memory; medians of"
-        f" {arguments.repeats} repeats, and of {arguments.seeds} seeds for quality. {machine()}."
+        f"{source}, LR by 4 on every axis; batch {reference_siren.BATCH:,} in steps and memory. Steps:"
+        f" medians of {arguments.repeats} x {STEPS}; memory: one process each; quality: medians of"
+        f" {arguments.seeds} seeds. {machine()}."
     ]
     for device, found in figures.items():
         parts += [f"**{device}**, LR {' x '.join(map(str, found['lr_shape']))}", steps_table(found)]
