@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bjontegaard import Curve, bd_rate, crossover, psnr_at
+from bjontegaard import Curve, bd_rate, crossover, frontier, psnr_at
 
 from napari_inr_volume.classical import CODECS, Codec, code, missing
 from napari_inr_volume.codec import decompress, encode, fit_volume, lanczos_lr
@@ -51,6 +51,7 @@ QUALITIES = {
     "hevc": (0.08, 0.17, 0.26, 0.36, 0.45, 0.55),
 }
 LR_CODECS = {"jpegls": (0.0, 0.4, 0.7, 0.85, 0.95), "hevc": (0.4, 0.55, 0.7, 0.85)}
+TICKS = (5_000, 2_000, 1_000, 500, 200, 100)  # of the plots
 RATIOS = (500, 1_000, 1_500, 2_000, 3_000)
 
 
@@ -266,6 +267,11 @@ def compared(found: dict[str, Any]) -> str:
     return table(header, rows)
 
 
+def as_ratios(curve: Curve, found: dict[str, Any]) -> tuple[list[float], list[float]]:
+    """Return a curve's ratios and PSNRs."""
+    return [found["source_bytes"] / size for size, _ in curve], [value for _, value in curve]
+
+
 def plot(name: str, found: dict[str, Any]) -> None:
     """Draw the curves of a volume."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -274,15 +280,13 @@ def plot(name: str, found: dict[str, Any]) -> None:
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    for label, curve in curves(found).items():
-        ratios = [found["source_bytes"] / size for size, _ in curve]
-        style = (
-            {"linewidth": 2.5, "color": "black", "marker": "o"}
-            if label == OURS
-            else {"marker": ".", "linewidth": 1}
-        )
-        line = "--" if label.startswith("LR") else "-"
-        axes.plot(ratios, [value for _, value in curve], line, label=label, **style)
+    for label, every in curves(found).items():
+        best, ours = frontier(every), label == OURS
+        style = {"linewidth": 2.5, "color": "black"} if ours else {"linewidth": 1}
+        line = ".--" if label.startswith("LR") else "-" if ours else ".-"
+        axes.plot(*as_ratios(best, found), line, label=label, **style)
+        if ours:
+            axes.plot(*as_ratios(every, found), "ko")
     axes.set(
         xscale="log",
         xlim=(8_000, 50),
@@ -291,6 +295,8 @@ def plot(name: str, found: dict[str, Any]) -> None:
         ylabel="PSNR (range), dB",
         title=name,
     )
+    axes.set_xticks(TICKS, [f"{tick:,}" for tick in TICKS])
+    axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     figure.savefig(DOCUMENT.parent / "images" / f"rd-{name}.png", dpi=110)
