@@ -3,8 +3,8 @@
     python benchmarks/optimisers.py SOURCE... [--steps 2000] [--seeds 2] [--variants NAME...] [--json OUT]
 
 Each variant changes the preset `default` in something, and is fitted to each source with each seed. LR PSNR
-(range) is that of the coded weights, of five bits each. With --json each fit is kept as it is done, and a rerun
-does those that are missing.
+(range) is that of the coded weights, of five bits each. With --json each fit is kept as it is done, and a
+rerun does those that are missing.
 """
 
 from __future__ import annotations
