@@ -18,6 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_inr_volume import planning
+from napari_inr_volume.core.advice import advice
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.io.inr_file import read_inr
 from napari_inr_volume.superres.model_file import ModelInfo
@@ -143,7 +144,14 @@ def test_series_lists_what_can_be_chosen(run: Any, tmp_path: Path) -> None:
         (["compress", "SOURCE", "x.inr", "--factor", "1,4"], "three for z,y,x"),
         (["compress", "SOURCE", "x.inr", "--factor", "0.5"], "factor along z"),
         (["compress", "SOURCE", "x.inr", "--upscaler", "bicubic"], "or a .safetensors file"),
-        (["compress", "SOURCE", "x.inr", "--upscaler", "no.safetensors"], "cannot read the weights file"),
+        (
+            ["compress", "SOURCE", "x.inr", "--upscaler", "no.safetensors"],
+            "no.safetensors: No such file or directory; give a .safetensors file as inr-volume train-sr",
+        ),
+        (
+            ["train-sr", "nowhere", "--validate", "SOURCE", "--output", "w.safetensors"],
+            "there is no file or folder 'nowhere'",
+        ),
         (["compress", "SOURCE", "x.inr", "--upscaler", "BAD"], "bad.safetensors is damaged or not a weights"),
         (["compress", "SOURCE", "x.inr", "--upscaler", "span", "--factor", "2"], "use the upscaler lanczos"),
         (["decompress", "INR", "x.npy", "--upscaler", "BAD"], "bad.safetensors is damaged or not a weights"),
@@ -349,6 +357,25 @@ def test_a_damaged_state_is_named_and_nothing_is_fitted(run: Any, source: Path, 
 def test_a_state_tells_nothing_of_where_the_volume_came_from(killed_once: bytes, source: Path) -> None:
     for word in (source.parent.name, source.name, str(Path.home())):
         assert word.encode() not in killed_once
+
+
+def test_a_ratio_beyond_the_diagnostic_ones_is_said_once_in_every_report(
+    run: Any, source: Path, tmp_path: Path
+) -> None:
+    options = [source, tmp_path / "x.inr", *QUICK, "--upscaler", "lanczos"]
+    _, out, err = run("compress", *options)
+    assert "Preview quality" not in out
+    assert err.count("Preview quality, not for diagnosis") == 1
+    _, out, err = run("compress", *options, "--json")
+    assert json.loads(out)["advice"] == advice(1000.0)
+    assert "Preview quality" not in err
+    declared = json.loads(run("info", tmp_path / "x.inr", "--json")[1])
+    assert declared["ratio"] == pytest.approx(declared["source_bytes"] / declared["file_bytes"])
+    assert declared["advice"] == advice(1000.0)
+    assert run("info", tmp_path / "x.inr")[1].count("Preview quality, not for diagnosis") == 1
+    _, out, err = run("compress", *options, "--hidden", "128")  # a network as large as the volume
+    assert "Preview quality" not in out + err
+    assert json.loads(run("info", tmp_path / "x.inr", "--json")[1])["advice"] is None
 
 
 # Targets

@@ -6,6 +6,7 @@ is limited to the intensity range. Bytes are those of the coded pixels alone, wi
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import math
 import shutil
@@ -66,7 +67,7 @@ class Coded:
 
 def missing(codec: Codec) -> str | None:
     """Return why a codec cannot run here and what to do, or None if it can."""
-    if codec.needs is None or shutil.which(codec.needs) or importlib.util.find_spec(codec.needs):
+    if codec.needs is None or importlib.util.find_spec(codec.needs) or _can_hevc(codec.needs):
         return None
     return f"{codec.label} needs {codec.needs}, which is not here: {codec.install}"
 
@@ -197,6 +198,15 @@ def _ffmpeg(arguments: list[str], data: bytes) -> bytes:
         return subprocess.run(command, input=data, capture_output=True, check=True).stdout
     except subprocess.CalledProcessError as error:
         raise CodecError(f"ffmpeg failed: {error.stderr.decode(errors='replace').strip()[:200]}") from error
+
+
+@functools.cache
+def _can_hevc(program: str) -> bool:
+    """Return whether this is ffmpeg, there, and with x265 of 12 bits."""
+    if program != "ffmpeg" or shutil.which(program) is None:
+        return False
+    asked = [program, "-hide_banner", "-h", "encoder=libx265"]
+    return b"gray12le" in subprocess.run(asked, capture_output=True, check=False).stdout
 
 
 def _even(length: int) -> int:

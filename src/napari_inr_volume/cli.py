@@ -380,7 +380,7 @@ def train_sr(
     Beside the output a folder of its name (.train) keeps a checkpoint, a log and a plot. Interrupted at any
     moment, the same command goes on where it was.
     """
-    from .core.atomic import checked_folder
+    from .core.atomic import working_folder
     from .inr.device import find_device
     from .io.volumes import check_output
     from .superres.model_file import save_weights
@@ -392,8 +392,7 @@ def train_sr(
     check_output(output, [SUFFIX])
     patches = PatchConfig(batch=batch, patch=patch, decoded_share=decoded_share)
     config = TrainConfig(network=network, steps=steps, learning_rate=lr, patches=patches, seed=seed)
-    folder = checked_folder(output.with_suffix(".train"))
-    with interruptible() as stop:
+    with working_folder(output.with_suffix(".train")) as folder, interruptible() as stop:
         pairs, judged = _training_data(volumes, validate, folder, seed, device, stop)
         where = find_device(device)
         with progress_bar(TextColumn("{task.fields[gain]}")) as progress:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_inr_volume.core.atomic import atomic_write
+from napari_inr_volume.core.atomic import atomic_write, working_folder
 from napari_inr_volume.core.errors import InrError
 
 
@@ -100,3 +100,21 @@ def test_a_name_as_long_as_the_file_system_allows_can_be_saved(tmp_path: Path) -
     with atomic_write(path) as temporary:
         temporary.write_bytes(b"new")
     assert path.read_bytes() == b"new"
+
+
+def test_working_folder_stays_only_if_something_was_put_into_it(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), working_folder(tmp_path / "empty"):
+        raise ZeroDivisionError
+    assert not (tmp_path / "empty").exists()
+    with working_folder(tmp_path / "used") as folder:
+        (folder / "checkpoint").touch()
+    assert (tmp_path / "used" / "checkpoint").exists()
+    (tmp_path / "was there").mkdir()
+    with working_folder(tmp_path / "was there"):
+        pass
+    assert (tmp_path / "was there").is_dir()
+
+
+def test_working_folder_that_cannot_be_made_gets_a_word(tmp_path: Path) -> None:
+    with pytest.raises(InrError, match="cannot make the folder"), working_folder(tmp_path / "no" / "x"):
+        pytest.fail("the block must not start")

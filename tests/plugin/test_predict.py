@@ -52,3 +52,7 @@ def test_memory_grows_with_the_volume() -> None:
     settings = find_preset("default")
     more = predict.predicted_memory(large, settings) - predict.predicted_memory(small, settings)
     assert more > large.voxels.nbytes
+
+
+def test_three_layers_as_the_paper_s_take_at_most_26_kb() -> None:
+    assert predicted_bytes(head_phantom((8, 32, 32)), find_preset("paper-3"), "srdensenet") <= 26_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import InrError
@@ -39,10 +39,20 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise InrError(f"cannot save {path}: {reason}; choose another folder or free some space") from error
 
 
-def checked_folder(path: Path) -> Path:
-    """Return the folder, made if it was not there. Raises InrError if it cannot be."""
+@contextmanager
+def working_folder(path: Path) -> Iterator[Path]:
+    """Yield the folder, made if it was not there, and then gone at the end if nothing was put into it.
+
+    Raises InrError if it cannot be made.
+    """
+    found = path.is_dir()
     try:
         path.mkdir(exist_ok=True)
     except OSError as error:
         raise InrError(f"cannot make the folder {path}: {error.strerror}; choose another place") from error
-    return path
+    try:
+        yield path
+    finally:
+        if not found:
+            with suppress(OSError):  # there is something in it
+                path.rmdir()

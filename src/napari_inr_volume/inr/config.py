@@ -14,7 +14,7 @@ Schedule = Literal["constant", "cosine"]
 Precision = Literal["float32", "mixed"]
 Device = Literal["auto", "cuda", "mps", "cpu"]
 
-MOST_RATE = 1.0  # of the rate, however short a fit is: a higher one falls apart at once
+MOST_RATE = 1e-3  # of Muon, however short a fit is: at a higher one fits fall apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +98,13 @@ class FitConfig:
         """Return the same for so many steps in all: as much of them tuning, the rate fit for their number.
 
         Muon's steps are of a length of their own, however small the gradient: at one rate a fit four times as
-        long falls apart. So with Muon the rate goes with the root of the steps, up to MOST_RATE times itself.
+        long falls apart. So with Muon the rate goes down with the root of the steps, and up to MOST_RATE.
         """
         _check_whole("steps", steps, 1, 10_000_000)
         tuning = steps * self.tuning_steps // self.all_steps
         rate = self.learning_rate
         if self.optimiser == "muon":
-            rate *= min(math.sqrt(self.all_steps / steps), MOST_RATE)
+            rate = min(rate * math.sqrt(self.all_steps / steps), max(rate, MOST_RATE))
         return replace(self, steps=steps - tuning, tuning_steps=tuning, learning_rate=round(rate, 6))
 
 

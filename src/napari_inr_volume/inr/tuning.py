@@ -107,6 +107,6 @@ def sensitivities(siren: Siren, coordinates: Tensor) -> Sensitivities:
 
 
 def _mean_square(values: Tensor) -> NDArray[np.float64]:
-    """Return the mean of squares over points (n, columns), summed in float64."""
-    squares: NDArray[np.float64] = values.double().square().mean(0).cpu().numpy()
+    """Return the mean of squares over points (n, columns)."""
+    squares: NDArray[np.float64] = values.square().mean(0).cpu().double().numpy()
     return squares

@@ -54,7 +54,10 @@ def read_weights(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ModelError(f"cannot read the weights file {path}: {error.strerror}") from error
+        raise ModelError(
+            f"cannot read the weights file {path}: {error.strerror}; give a .safetensors file as"
+            f" inr-volume train-sr writes them, or one of auto, lanczos, {', '.join(NETWORKS)}"
+        ) from error
 
 
 def load_weights(source: Path | bytes, expected_sha256: str | None = None) -> tuple[Network, ModelInfo]:

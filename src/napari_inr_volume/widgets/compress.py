@@ -345,7 +345,9 @@ class CompressWidget(Panel):
     def _look_at(self) -> tuple[object, ...]:
         """Return what the models of a target depend on."""
         settings = self.settings.settings
-        fit = replace(settings.fit, weight_bits=8.0)
+        fit = replace(  # but for what a probe has of its own
+            settings.fit.with_all_steps(1), tuning_steps=0, weight_bits=8.0, target_psnr=None, least_gain=None
+        )
         siren = replace(settings.siren, hidden_features=1)
         return id(self.volume), siren, fit, self.reconstruct.upscaler, self.settings.device
 
@@ -357,6 +359,7 @@ class CompressWidget(Panel):
             return
         if self.looking.running:
             self.looking.drop()  # it was of other settings; the next look begins when it has ended
+            self._looked_at = ()
             return
         self._models, self._looked_at = None, self._look_at()
         self.looking.start(
@@ -441,6 +444,7 @@ class CompressWidget(Panel):
             return
         self.settings.show_settings(stopped.settings)
         session = Session(self.viewer, stopped.source, stopped.volume, stopped.settings)
+        session.plan, session.target = stopped.plan, stopped.target
         self._start(session, stopped.state.device, stopped.state)
 
     def _continue_kept(self) -> None:
@@ -464,7 +468,7 @@ class CompressWidget(Panel):
             session.volume,
             session.settings,
             device=device,
-            upscaler=self.reconstruct.upscaler if session.settings.factor[1:] == (4, 4) else "lanczos",
+            upscaler=self._upscaler_for(session.settings),
             window=self.source.find_window(session.volume),
             seconds_per_preview=preferences().preview_interval,
             resume=resume,
@@ -476,6 +480,11 @@ class CompressWidget(Panel):
         self.fit.show_running(continued=resume is not None)
         self._update_buttons()
         self._show_figures()
+
+    def _upscaler_for(self, settings: Settings) -> str:
+        """Return the upscaler that is chosen, or Lanczos where a target chose a factor that it is not for."""
+        planned = self.session is not None and self.session.plan is not None
+        return "lanczos" if planned and settings.factor[1:] != (4, 4) else self.reconstruct.upscaler
 
     def _pause(self, paused: bool) -> None:
         if paused:
@@ -551,7 +560,6 @@ class CompressWidget(Panel):
             last = self.session
             session = Session(self.viewer, last.source, last.volume, larger.settings)
             session.plan, session.target = larger, last.target
-            last.drop_preview()  # the fit that fell short
             self._start(session, self.settings.device)
 
     def _show_step(self, step: int, steps: int) -> None:
@@ -617,7 +625,7 @@ class CompressWidget(Panel):
             session.inr,
             voxels,
             device=self.settings.device,
-            upscaler=self.reconstruct.upscaler,
+            upscaler=self._upscaler_for(session.settings),
             window=self.source.find_window(session.volume),
         )
         self.applying.control.z = session.z
