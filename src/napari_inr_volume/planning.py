@@ -234,9 +234,8 @@ def _siren(base: Settings, width: int) -> SirenConfig:
 
 def _probe_fit(base: Settings, steps: int) -> FitConfig:
     """Return the base's fit with so many steps, and weights as good as exact."""
-    fit = base.fit.with_all_steps(steps)
-    exact = {"steps": steps, "tuning_steps": 0, "weight_bits": 16.0}
-    return replace(fit, **exact, target_psnr=None, least_gain=None)
+    fit = replace(base.fit.with_all_steps(steps), steps=steps, tuning_steps=0, weight_bits=16.0)
+    return replace(fit, target_psnr=None, least_gain=None)
 
 
 def _clean_mse(volume: Volume, factor: Triple, restore: Upscaler) -> float:
