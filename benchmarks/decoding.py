@@ -3,8 +3,8 @@
     python benchmarks/decoding.py [--json OUT]
 
 The head phantom in 512 x 512, preset `default`, which asks the network for 128 x 128 and leaves the rest to
-the upscaler. The network was hardly fitted, since time does not depend on its weights. Slices are asked for in
-random order, one at a time or in the runs in which a whole volume is decoded.
+the upscaler. The network was hardly fitted, since time does not depend on its weights. Slices are asked for
+in random order, one at a time or in the runs in which a whole volume is decoded.
 """
 
 from __future__ import annotations
