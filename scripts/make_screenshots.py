@@ -93,6 +93,7 @@ def draw_codec_comparison(viewer: napari.Viewer, out: Path) -> None:
     for layer in viewer.layers:
         layer.visible = layer.name.split(" [")[-1].startswith(("INR", "JPEG", "HEVC"))
         layer.name_overlay.visible = True
+        layer.name_overlay.font_size = 8  # else long names are cut off
     viewer.canvas.grid.enabled = True
     viewer.fit_to_view()
     _draw(viewer, out / "codec-comparison.png")

@@ -104,3 +104,12 @@ def test_removing_the_original_meanwhile_disturbs_nothing(qtbot, filled) -> None
     filled.viewer.layers.pop(0)
     qtbot.waitUntil(lambda: not filled.comparing.running, timeout=LONG)
     assert len(filled.viewer.layers) == 1
+
+
+def test_legend_names_every_codec_and_covers_no_point(qtbot, filled) -> None:
+    compare(qtbot, filled)
+    plot = filled.result.plot
+    text = plot.legend.text().replace("&nbsp;", " ")
+    assert text.index("\u2605</span> INR") < text.index("\u25cf</span> JPEG 2000")
+    qtbot.waitUntil(lambda: plot.legend.height() > 0 and plot.legend.y() >= plot._plot.geometry().bottom())
+    assert plot._plot.getPlotItem().legend is None

@@ -7,7 +7,7 @@ import math
 import pyqtgraph
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 HEIGHT = 190  # pixels
 MOST_POINTS = 2_000  # of a curve; beyond them every other one is left out
@@ -131,9 +131,13 @@ class RatePlot(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._plot = still_plot(self, HEIGHT)
+        self.legend = QLabel()  # below the plot: within it, it would lie over the points
+        self.legend.setWordWrap(True)
+        self.legend.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._plot)
+        layout.addWidget(self.legend)
         self.setToolTip("PSNR in dB (peak: the intensity range) against the ratio; right: smaller files.")
         item = self._plot.getPlotItem()
         item.layout.setContentsMargins(0, 6, 8, 8)
@@ -141,7 +145,6 @@ class RatePlot(QWidget):
         item.getAxis("left").setWidth(44)
         for name in ("left", "bottom"):
             item.getAxis(name).enableAutoSIPrefix(False)
-        self._legend = item.addLegend(offset=(-4, 4), labelTextSize="8pt")
         self._curves: list[tuple[str, list[tuple[float, float]]]] = []
         self._theme = "dark"
         self.set_theme("dark")
@@ -158,7 +161,6 @@ class RatePlot(QWidget):
             item.getAxis(axis).setTextPen(text)
         item.setLabel("bottom", "ratio (:1)", color=text)
         item.setLabel("left", "PSNR", color=text)
-        self._legend.setLabelTextColor(text)
         self.show_curves(self._curves)
 
     def show_curves(self, curves: list[tuple[str, list[tuple[float, float]]]]) -> None:
@@ -166,6 +168,7 @@ class RatePlot(QWidget):
         self._curves = curves
         item, text = self._plot.getPlotItem(), get_theme(self._theme).text.as_hex()
         item.clear()
+        names = []
         for index, (name, points) in enumerate(curves):
             ordered = sorted(points)
             ratios = [math.log10(ratio) for ratio, _ in ordered]
@@ -174,11 +177,13 @@ class RatePlot(QWidget):
             item.plot(
                 ratios,
                 [psnr for _, psnr in ordered],
-                name=name,
                 pen=pyqtgraph.mkPen(colour, width=2),
                 symbol="star" if ours else "o",
                 symbolSize=15 if ours else 5,
                 symbolBrush=colour,
                 symbolPen=colour,
             )
+            sign = "\u2605" if ours else "\u25cf"  # star, disc
+            names.append(f'<span style="color: {colour}">{sign}</span>&nbsp;{name.replace(" ", "&nbsp;")}')
+        self.legend.setText("&ensp; ".join(names))
         item.getAxis("bottom").setTicks([[(math.log10(tick), f"{tick:,}") for tick in self.TICKS]])
