@@ -89,11 +89,12 @@ def as_text(kept: dict[str, Any], names: list[str], variants: list[str], seeds: 
         for name in names:
             found = [psnr[f"{name}|{variant}|{seed}"] for seed in range(seeds)]
             means.append(statistics.mean(found))
-            cells.append(f"{means[-1]:.2f} ± {(max(found) - min(found)) / 2:.2f} dB")
+            spread = f" ± {(max(found) - min(found)) / 2:.2f}" if seeds > 1 else ""
+            cells.append(f"{means[-1]:.2f}{spread} dB")
         rows.append([variant, *cells, f"{statistics.mean(means):.2f} dB"])
     return (
-        f"{kept['steps']:,} steps of 2,048 voxels, or as many voxels, tuning included; {seeds} seeds. LR PSNR"
-        f" (range). {kept['machine']}.\n\n{table(['variant', *names, 'mean'], rows)}"
+        f"{kept['steps']:,} steps of 2,048 voxels, or as many voxels, tuning included; seeds from 0: {seeds}. LR"
+        f" PSNR (range). {kept['machine']}.\n\n{table(['variant', *names, 'mean'], rows)}"
     )
 
 
