@@ -93,7 +93,7 @@ def as_text(kept: dict[str, Any], names: list[str], variants: list[str], seeds: 
             cells.append(f"{means[-1]:.2f}{spread} dB")
         rows.append([variant, *cells, f"{statistics.mean(means):.2f} dB"])
     return (
-        f"{kept['steps']:,} steps of 2,048 voxels, or as many voxels, tuning included; seeds from 0: {seeds}. LR"
+        f"{kept['steps']:,} steps of 2,048 voxels, or as many voxels, with tuning; {seeds} seeds from 0. LR"
         f" PSNR (range). {kept['machine']}.\n\n{table(['variant', *names, 'mean'], rows)}"
     )
 
