@@ -34,28 +34,8 @@ SLICES = 6  # of the original that are restored without a fit
 LEVEL, STEPS, WEIGHTS, JOINT = 7.5, 0.2, -0.5, 0.64  # dB
 SHARE = 1.25  # of the LR's mean squared error that comes back in the HR's
 
-WIDTHS = (
-    12,
-    16,
-    20,
-    24,
-    32,
-    40,
-    48,
-    56,
-    64,
-    80,
-    96,
-    112,
-    128,
-    144,
-    160,
-    192,
-    224,
-    256,
-    320,
-)  # hidden features
-BITS = (4.25, 5.5)  # a weight: between these, quality for bytes was the same (docs/benchmarks.md)
+WIDTHS = tuple(4 * n for n in (3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 36, 40, 48, 56, 64, 80))
+BITS = (4.25, 5.5)  # a weight; fewer bits for more weights came out alike (docs/benchmarks.md)
 LEAST_BITS = 3.0  # where even the smallest network needs fewer than the above
 MOST_BITS = 12.0  # beyond which a weight has nothing more to say
 MOST_PSNR = 150.0  # dB
@@ -144,20 +124,19 @@ def plan(
     this volume can be so small.
     """
     most = target.most_bytes(volume.source_bytes)
+    sized = [_Sized(volume, model, base, embedded) for model in models]
     if most is not None:
-        plans = [
-            found
-            for model in models
-            if (found := _largest_within(volume, model, base, most - embedded, embedded)) is not None
-        ]
+        plans = [found for one in sized if (found := one.largest_within(most)) is not None]
         if not plans:
-            least = min(_least_bytes(volume, model, base) for model in models) + embedded
+            least = (
+                min(one.plan(WIDTHS[0], LEAST_BITS).file_bytes for one in sized) + 1
+            )  # bits are rounded down
             raise FitError(
                 f"no .inr of this volume can be as small as {most:,} bytes; ask for {least:,} bytes, which is"
                 f" {volume.source_bytes / least:,.0f}:1, or more"
             )
         return max(plans, key=lambda found: found.hr_psnr)
-    plans = [_planned(volume, model, base, width, BITS[1], embedded) for model in models for width in WIDTHS]
+    plans = [one.plan(width, BITS[1]) for one in sized for width in WIDTHS]
     enough = [found for found in plans if found.hr_psnr >= target.value]
     if enough:
         return min(enough, key=lambda found: found.file_bytes)
@@ -187,45 +166,35 @@ def next_plan(
     return larger if larger.file_bytes > last.file_bytes else None
 
 
-def _largest_within(
-    volume: Volume, model: FactorModel, base: Settings, most: int, embedded: int
-) -> Plan | None:
-    """Return the best plan of a factor whose file is within these bytes, or None if there is none."""
-    left = 8 * (
-        most - bytes_beside_weights(volume, _settings(model, base, WIDTHS[0], BITS[0]), model.upscaler)
-    )
-    for width in reversed(WIDTHS):
-        bits = left / _settings(model, base, width, BITS[0]).siren.parameters
-        if bits >= (BITS[0] if width > WIDTHS[0] else LEAST_BITS):
-            return _planned(volume, model, base, width, min(bits, MOST_BITS), embedded)
-    return None
+class _Sized:
+    """A factor's model, with the bytes of a file of it that are not weights."""
 
+    def __init__(self, volume: Volume, model: FactorModel, base: Settings, embedded: int) -> None:
+        self.model = model
+        self.base = replace(base, factor=model.factor)
+        has_model = model.upscaler != "lanczos"  # which has no weights to embed
+        self.beside = bytes_beside_weights(volume, self.base, model.upscaler) + embedded * has_model
 
-def _least_bytes(volume: Volume, model: FactorModel, base: Settings) -> int:
-    return _planned(volume, model, base, WIDTHS[0], LEAST_BITS + 0.05).file_bytes
+    def largest_within(self, most: int) -> Plan | None:
+        """Return the plan of the largest network whose file is within these bytes, or None."""
+        left = 8 * (most - self.beside)
+        for width in reversed(WIDTHS):
+            bits = left / _siren(self.base, width).parameters
+            if bits >= (BITS[0] if width > WIDTHS[0] else LEAST_BITS):
+                return self.plan(width, min(bits, MOST_BITS))
+        return None
 
-
-def _planned(
-    volume: Volume, model: FactorModel, base: Settings, width: int, bits: float, embedded: int = 0
-) -> Plan:
-    settings = _settings(model, base, width, bits)
-    weights = int(bits * settings.siren.parameters / 8)
-    return Plan(
-        settings=settings,
-        file_bytes=bytes_beside_weights(volume, settings, model.upscaler) + weights + embedded,
-        lr_psnr=model.lr_psnr(settings),
-        hr_psnr=model.hr_psnr(settings),
-        upscaler=model.upscaler,
-    )
-
-
-def _settings(model: FactorModel, base: Settings, width: int, bits: float) -> Settings:
-    return replace(
-        base,
-        factor=model.factor,
-        siren=_siren(base, width),
-        fit=replace(base.fit, weight_bits=bits),
-    )
+    def plan(self, width: int, bits: float) -> Plan:
+        """Return the plan of a network of this width, with so many bits a weight."""
+        siren, fit = _siren(self.base, width), replace(self.base.fit, weight_bits=bits)
+        settings = replace(self.base, siren=siren, fit=fit)
+        return Plan(
+            settings=settings,
+            file_bytes=self.beside + int(bits * siren.parameters / 8),
+            lr_psnr=self.model.lr_psnr(settings),
+            hr_psnr=self.model.hr_psnr(settings),
+            upscaler=self.model.upscaler,
+        )
 
 
 def _siren(base: Settings, width: int) -> SirenConfig:

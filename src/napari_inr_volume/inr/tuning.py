@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from ..coding.quantise import Quantised, as_rows, choose_steps, quantise, step_sizes
+from ..coding.quantise import (
+    Quantised,
+    as_rows,
+    choose_steps,
+    from_rows,
+    quantise,
+    row_shape,
+    step_sizes,
+)
 from ..coding.range_coding import encode
 from .siren import Siren
 
@@ -27,11 +35,9 @@ class Rounding:
 
     def __init__(self, siren: Siren, steps: Steps) -> None:
         self.steps = steps
-        device = siren.linear.weight.device
-        self.siren = Siren(siren.config).to(device)
-        sizes = {name: step_sizes(codes)[:, np.newaxis].astype(np.float32) for name, codes in steps.items()}
-        self._pairs = [
-            (exact.detach(), rounded.detach(), torch.from_numpy(_along_rows(name, sizes[name])).to(device))
+        self.siren = Siren(siren.config).to(siren.linear.weight.device)
+        self._weights = [
+            (exact.detach(), rounded.detach(), _sizes(name, exact, steps[name]))
             for (name, exact), rounded in zip(siren.named_parameters(), self.siren.parameters(), strict=True)
         ]
         self.refresh()
@@ -39,16 +45,16 @@ class Rounding:
     @torch.no_grad()
     def refresh(self) -> None:
         """Round the weights as they are now."""
-        for exact, rounded, sizes in self._pairs:
+        for exact, rounded, sizes in self._weights:
             torch.div(exact, sizes, out=rounded)
             rounded.round_().mul_(sizes)
 
 
-def _along_rows(name: str, sizes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a row's size each (rows, 1) so that it can be multiplied with the tensor."""
-    if name == "sine.0.weight":
-        return np.ascontiguousarray(sizes.T)
-    return sizes[0] if len(sizes) == 1 and name != "linear.weight" else sizes
+def _sizes(name: str, tensor: Tensor, codes: NDArray[np.int32]) -> Tensor:
+    """Return the step of each weight of a tensor, in its shape and on its device."""
+    shape = tuple(tensor.shape)
+    rows = np.broadcast_to(step_sizes(codes)[:, np.newaxis], row_shape(name, shape)).astype(np.float32)
+    return torch.from_numpy(from_rows(name, rows, shape)).to(tensor.device)
 
 
 def quantised(siren: Siren, steps: Steps) -> list[Quantised]:

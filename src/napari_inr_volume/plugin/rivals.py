@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -157,8 +158,6 @@ def _ours(
     peak: float,
 ) -> tuple[Rival, tuple[str, ...]]:
     """Decode these slices of the `.inr`."""
-    import time
-
     from .. import codec
     from ..inr.decode import LrDecoder
 
