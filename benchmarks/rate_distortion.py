@@ -83,7 +83,8 @@ def main() -> None:
         plot(name, found)
     text = "\n\n".join(
         [
-            f"PSNR (range), padding excluded, of whole volumes. Seconds as they came, beside other work. {kept['machine']}.",
+            "PSNR (range), padding excluded, of whole volumes. Seconds as they came, beside other work."
+            f" {kept['machine']}.",
             *(as_text(name, found) for name, found in kept["volumes"].items()),
         ]
     )
