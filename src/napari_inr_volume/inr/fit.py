@@ -36,6 +36,7 @@ MONITOR = 16_384  # voxels on which the PSNR is followed; the whole LR counts at
 LEAST_CURVE = 15  # how often it must have been followed before it can be called flat
 MONITORINGS = 60  # how often in a fit, unless it is so short that they would take much of its time
 CPU_PIECE, GPU_PIECE = 2**15, 2**20  # voxels measured at once; the fit can be dropped in between
+HEADROOM = 0.99  # of the bytes, for steps that are tuned: weights that move come to take a little more
 POINTS = 8_192  # voxels from which is measured what rounding costs
 SECONDS_PER_RECORD = 0.1  # progress is told at most this often
 
@@ -226,7 +227,7 @@ def _fit(
             if config.tuning_steps == 0:
                 break
             rounding, tuning_from, end = (
-                Rounding(siren, _steps(siren, samples, monitor, config)),
+                Rounding(siren, _steps(siren, samples, monitor, config, HEADROOM)),
                 step,
                 step + config.tuning_steps,
             )
@@ -280,7 +281,7 @@ def _fit(
     best.restore(network)
     steps = _steps(network, samples, monitor, config) if rounding is None else rounding.steps
     payload = encode_quantised(quantised(network, steps))
-    if len(payload) > _most_bytes(siren, config):  # tuned weights take a little more than those before
+    if len(payload) > _most_bytes(siren, config):  # the headroom was not enough; rounding twice costs
         steps = _steps(network, samples, monitor, config)
         payload = encode_quantised(quantised(network, steps))
     coded = Rounding(network, steps).siren
@@ -297,11 +298,13 @@ def _fit(
     )
 
 
-def _steps(siren: Siren, samples: LrSamples, monitor: Tensor | None, config: FitConfig) -> Steps:
-    """Return the finest steps to which the weights can be rounded within the bytes that they may take."""
+def _steps(
+    siren: Siren, samples: LrSamples, monitor: Tensor | None, config: FitConfig, share: float = 1.0
+) -> Steps:
+    """Return the finest steps to which the weights can be rounded within a share of their bytes."""
     index = torch.arange(len(samples), device=samples.intensity.device) if monitor is None else monitor
     coordinates, _ = samples.at(index[:POINTS])
-    return steps_within(siren, sensitivities(siren, coordinates), _most_bytes(siren, config))
+    return steps_within(siren, sensitivities(siren, coordinates), int(share * _most_bytes(siren, config)))
 
 
 def _most_bytes(siren: Siren, config: FitConfig) -> int:
