@@ -42,6 +42,7 @@ class Codec:
     fine: float
     encode: Callable[[Pixels, float, int], bytes | list[bytes]]  # pixels, quality, bits a pixel
     decode: Callable[[Any, tuple[int, ...], int], NDArray[Any]]  # coded, shape, bits a pixel
+    whole: bool = False  # qualities are whole numbers
     bits: int = 16  # a pixel at most; intensities of more are scaled
     needs: str | None = None  # a program or package that may be missing
     install: str = ""  # how to come by it
@@ -50,7 +51,8 @@ class Codec:
         """Return the quality at this part of the way from coarse to fine, in even ratios where it is wide."""
         if self.fine > 0 and self.coarse > 20 * self.fine:
             return float(self.coarse * (self.fine / self.coarse) ** part)
-        return self.coarse + (self.fine - self.coarse) * part
+        value = self.coarse + (self.fine - self.coarse) * part
+        return float(round(value)) if self.whole else value
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +159,7 @@ def _by_slice(
 def _jpeg2000(plane: Pixels, quality: float, bits: int) -> bytes:
     return bytes(
         imagecodecs.jpeg2k_encode(
-            plane, level=round(quality), codecformat="J2K", bitspersample=bits, numthreads=1
+            plane, level=int(quality), codecformat="J2K", bitspersample=bits, numthreads=1
         )
     )
 
@@ -168,7 +170,7 @@ def _htj2k(plane: Pixels, quality: float, bits: int) -> bytes:
 
 
 def _jpegls(plane: Pixels, quality: float, bits: int) -> bytes:
-    return bytes(imagecodecs.jpegls_encode(plane, level=round(quality)))
+    return bytes(imagecodecs.jpegls_encode(plane, level=int(quality)))
 
 
 def _jpegxl(plane: Pixels, quality: float, bits: int) -> bytes:
@@ -235,9 +237,18 @@ def _hevc_back(coded: bytes, shape: tuple[int, ...], bits: int) -> NDArray[Any]:
 CODECS: dict[str, Codec] = {
     codec.name: codec
     for codec in (
-        Codec("jpeg2000", "JPEG 2000", 20.0, 80.0, *_by_slice(_jpeg2000, imagecodecs.jpeg2k_decode)),
+        Codec(
+            "jpeg2000", "JPEG 2000", 20.0, 80.0, *_by_slice(_jpeg2000, imagecodecs.jpeg2k_decode), whole=True
+        ),
         Codec("htj2k", "HTJ2K", 4.0, 1e-3, *_by_slice(_htj2k, imagecodecs.htj2k_decode)),
-        Codec("jpegls", "JPEG-LS near-lossless", 255.0, 0.0, *_by_slice(_jpegls, imagecodecs.jpegls_decode)),
+        Codec(
+            "jpegls",
+            "JPEG-LS near-lossless",
+            255.0,
+            0.0,
+            *_by_slice(_jpegls, imagecodecs.jpegls_decode),
+            whole=True,
+        ),
         Codec("jpegxl", "JPEG XL", 25.0, 0.05, *_by_slice(_jpegxl, imagecodecs.jpegxl_decode)),
         Codec(
             "sz3",
