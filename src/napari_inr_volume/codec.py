@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import __version__
 from .coding.weights import QUANTISED
 from .core.errors import FitError, VolumeError
 from .core.metrics import Comparison, compare_volumes, psnr
@@ -28,7 +27,7 @@ from .inr.decode import LrDecoder
 from .inr.device import find_device
 from .inr.fit import FitProgress, FitResult, LrSamples, errors_in_words, fit
 from .inr.fit_state import FitState
-from .inr.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
+from .inr.inr_volume import InrVolume, Quality, UpscalerRef
 from .superres.upscale import LanczosUpscaler, Upscaler, find_restorer, find_upscaler
 
 SLICES_AT_ONCE = 8  # slices decoded together: enough work for a GPU, little memory
@@ -177,21 +176,13 @@ def encode(volume: Volume, settings: Settings, result: FitResult, upscaler: Upsc
     """Code the fitted weights; the quality is left to be measured."""
     if result.steps == 0:
         raise FitError("the fit was stopped before its first result; there is nothing to keep")
-    return InrVolume(
-        siren=settings.siren,
+    return InrVolume.of(
+        volume,
+        settings,
         coding=QUANTISED,
         payload=result.payload,
-        geometry=volume.geometry,
-        factor=settings.factor,
-        intensity_range=volume.intensity_range,
-        units=volume.units,
-        dtype=volume.voxels.dtype.name,
-        padding=volume.padding,
-        source_bytes=volume.source_bytes,
         upscaler=UpscalerRef(name=upscaler.name, sha256=upscaler.sha256),
-        fit=FitRecord(preset=settings.preset, steps=result.steps, seed=settings.fit.seed),
-        quality=None,
-        software=f"napari-inr-volume {__version__}",
+        steps=result.steps,
     )
 
 

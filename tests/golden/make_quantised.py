@@ -9,7 +9,8 @@ import numpy as np
 from make_tiny import inr as tiny
 
 from napari_inr_volume.coding.quantise import Quantised, row_shape
-from napari_inr_volume.coding.weights import QUANTISED, encode_quantised
+from napari_inr_volume.coding.range_coding import encode as encode_quantised
+from napari_inr_volume.coding.weights import QUANTISED
 from napari_inr_volume.inr.config import SirenConfig
 from napari_inr_volume.io.inr_file import write_inr
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from napari_inr_volume.coding.quantise import as_rows, from_rows
-from napari_inr_volume.coding.weights import QUANTISED, decode_weights, encode_quantised
+from napari_inr_volume.coding.range_coding import encode as encode_quantised
+from napari_inr_volume.coding.weights import QUANTISED, decode_weights
 from napari_inr_volume.inr.config import SirenConfig
 from napari_inr_volume.inr.siren import Siren
 from napari_inr_volume.inr.tuning import (

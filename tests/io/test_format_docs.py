@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_inr_volume.coding.quantise import Quantised, row_shape
-from napari_inr_volume.coding.weights import decode_weights, encode_quantised
+from napari_inr_volume.coding.range_coding import encode as encode_quantised
+from napari_inr_volume.coding.weights import decode_weights
 from napari_inr_volume.inr.config import SirenConfig
 from napari_inr_volume.inr.decode import LrDecoder
 from napari_inr_volume.io.inr_file import LIMITS, read_inr

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import FitError, InrFileError
 from . import range_coding
-from .quantise import Quantised, Weights, from_rows, row_shape
+from .quantise import Weights, from_rows, row_shape
 
 Shapes = Mapping[str, tuple[int, ...]]  # as `SirenConfig.shapes`: the order is the order in the file
 
 QUANTISED = "quantised"  # what is written
-
-
-def encode_quantised(tensors: Sequence[Quantised]) -> bytes:
-    """Return the bytes of a network's tensors, in the order of `SirenConfig.shapes`, coded as "quantised"."""
-    return range_coding.encode(tensors)
 
 
 def encode_fp16(weights: Weights, shapes: Shapes) -> bytes:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ..coding.weights import encode_quantised
+from ..coding.range_coding import encode
 from ..core.errors import FitError
 from ..core.volume import Triple
 from .config import FitConfig, SirenConfig
@@ -180,12 +180,13 @@ def _fit(
     tuning_from: int | None = None
     if resume is not None:
         resume.check(siren_config, config, device.type, digest)
-        step, psnr, started = resume.step, max(resume.best_psnr, 0.0), started - resume.seconds
+        step, started = resume.step, started - resume.seconds
         siren.load_state_dict(resume.weights)
         _load_optimisers(optimisers, resume.optimisers)
         random.set_state(resume.random)
         best = _Best(siren, resume)
         curve, tuning_from = list(resume.curve), resume.tuning_from
+        psnr = curve[-1][1] if curve else 0.0
         if resume.rounding is not None:
             rounding = Rounding(siren, {name: codes.numpy() for name, codes in resume.rounding.items()})
     network = siren if rounding is None else rounding.siren  # what is computed with
@@ -219,9 +220,16 @@ def _fit(
             best_weights=deepcopy(best.tensors),
         )
 
+    def is_enough() -> bool:
+        """Whether the PSNR followed last is as good as is asked for, or as it gets without tuning."""
+        if config.target_psnr is not None and psnr >= config.target_psnr:
+            return measure_psnr(network, samples) >= config.target_psnr
+        return config.least_gain is not None and rounding is None and _gain(curve) < config.least_gain
+
     engine = make_engine()
     end = config.all_steps if tuning_from is None else tuning_from + config.tuning_steps
-    enough = stopped = False  # as good as is asked for, or as it gets; stopped by the caller
+    enough = bool(curve) and curve[-1][0] == step and is_enough()  # a resumed fit may have been about to end
+    stopped = False  # by the caller
     while step < end and not (enough and rounding is not None):
         if rounding is None and (enough or step >= config.steps):
             if config.tuning_steps == 0:
@@ -256,10 +264,7 @@ def _fit(
                 )
             best.offer(network, step, psnr)
             curve.append((step, psnr))
-            if config.target_psnr is not None and psnr >= config.target_psnr:
-                enough = measure_psnr(network, samples) >= config.target_psnr
-            if config.least_gain is not None and rounding is None:
-                enough = enough or _gain(curve) < config.least_gain
+            enough = is_enough()
 
         seconds = time.perf_counter() - started
         if seconds - told >= SECONDS_PER_RECORD or step == end or enough:
@@ -280,10 +285,10 @@ def _fit(
         best.offer(network, step, measure_psnr(network, samples, monitor))
     best.restore(network)
     steps = _steps(network, samples, monitor, config) if rounding is None else rounding.steps
-    payload = encode_quantised(quantised(network, steps))
+    payload = encode(quantised(network, steps))
     if len(payload) > _most_bytes(siren, config):  # the headroom was not enough; rounding twice costs
         steps = _steps(network, samples, monitor, config)
-        payload = encode_quantised(quantised(network, steps))
+        payload = encode(quantised(network, steps))
     coded = Rounding(network, steps).siren
     psnr = measure_psnr(coded, samples)
     seconds = time.perf_counter() - started

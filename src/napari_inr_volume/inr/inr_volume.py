@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .. import __version__
 from ..core.resample import lr_shape
-from ..core.volume import Geometry, Triple, Units
-from .config import SirenConfig
+from ..core.volume import Geometry, Triple, Units, Volume
+from .config import Settings, SirenConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,36 @@ class InrVolume:
     fit: FitRecord
     quality: Quality | None
     software: str  # name and version of the writer
+
+    @classmethod
+    def of(
+        cls,
+        volume: Volume,
+        settings: Settings,
+        *,
+        coding: str,
+        payload: bytes,
+        upscaler: UpscalerRef,
+        steps: int,
+        quality: Quality | None = None,
+    ) -> InrVolume:
+        """Return what a volume becomes by a fit with these settings, written by this version."""
+        return cls(
+            siren=settings.siren,
+            coding=coding,
+            payload=payload,
+            geometry=volume.geometry,
+            factor=settings.factor,
+            intensity_range=volume.intensity_range,
+            units=volume.units,
+            dtype=volume.voxels.dtype.name,
+            padding=volume.padding,
+            source_bytes=volume.source_bytes,
+            upscaler=upscaler,
+            fit=FitRecord(preset=settings.preset, steps=steps, seed=settings.fit.seed),
+            quality=quality,
+            software=f"napari-inr-volume {__version__}",
+        )
 
     @property
     def lr_shape(self) -> tuple[int, int, int]:

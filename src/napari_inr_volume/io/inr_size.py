@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import numpy as np
 
-from .. import __version__
 from ..coding.quantise import Quantised, row_shape
-from ..coding.weights import QUANTISED, encode_quantised
+from ..coding.range_coding import encode
+from ..coding.weights import QUANTISED
 from ..core.volume import Volume
 from ..inr.config import Settings, SirenConfig
-from ..inr.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
+from ..inr.inr_volume import InrVolume, Quality, UpscalerRef
 from .inr_file import to_bytes
 
 LONGEST = 1.2345678901234567e-10  # as long as a figure can be in the file
@@ -28,27 +30,14 @@ def bytes_beside_weights(volume: Volume, settings: Settings, upscaler: str) -> i
     has_weights = upscaler != "lanczos" and settings.factor[1:] == (4, 4)
     shapes = [row_shape(name, shape) for name, shape in SOME_SIREN.shapes.items()]
     zeros = [Quantised(np.zeros(shape, np.int32), np.zeros(shape[0], np.int32)) for shape in shapes]
-    inr = InrVolume(
-        siren=SOME_SIREN,
+    longest = {field.name: LONGEST for field in fields(Quality)}
+    inr = InrVolume.of(
+        volume,
+        replace(settings, siren=SOME_SIREN),
         coding=QUANTISED,
-        payload=encode_quantised(zeros),
-        geometry=volume.geometry,
-        factor=settings.factor,
-        intensity_range=volume.intensity_range,
-        units=volume.units,
-        dtype=volume.voxels.dtype.name,
-        padding=volume.padding,
-        source_bytes=volume.source_bytes,
+        payload=encode(zeros),
         upscaler=UpscalerRef(name="srdensenet", sha256="0" * 64) if has_weights else UpscalerRef(),
-        fit=FitRecord(preset=settings.preset, steps=settings.fit.all_steps, seed=settings.fit.seed),
-        quality=Quality(
-            lr_psnr=LONGEST,
-            hr_psnr=LONGEST,
-            lanczos_psnr=LONGEST,
-            rmse=LONGEST,
-            p99=LONGEST,
-            max_error=LONGEST,
-        ),
-        software=f"napari-inr-volume {__version__}",
+        steps=settings.fit.all_steps,
+        quality=Quality(**longest),
     )
     return len(to_bytes(inr)) - len(inr.payload)
