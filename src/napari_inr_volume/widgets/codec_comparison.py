@@ -215,19 +215,22 @@ class CodecComparisonWidget(Panel):
     def reset_choices(self, _: object = None) -> None:
         """Offer the layers that are in the viewer now; what is chosen stays so."""
         images = [layer for layer in self.viewer.layers if isinstance(layer, Image)]
-        files = [layer for layer in images if (held := carried(layer)) is not None and held.inr is not None]
-        originals = [
-            layer for layer in images if (held := carried(layer)) is not None and held.volume is not None
-        ]
-        originals += [layer for layer in images if carried(layer) is None]
+        files: dict[int, Image] = {}  # one layer of each network, the reconstruction if it is there
+        originals = []
+        for layer in images:
+            held = carried(layer)
+            if held is None or held.volume is not None:
+                originals.append(layer)
+            elif held.inr is not None and (held.kind == "hr" or id(held.inr) not in files):
+                files[id(held.inr)] = layer
         before = (
             self._chosen(self.choice.files, self._files),
             self._chosen(self.choice.originals, self._originals),
         )
-        self._files, self._originals = files, originals
+        self._files, self._originals = list(files.values()), originals
         for box, layers, chosen in (
-            (self.choice.files, files, before[0]),
-            (self.choice.originals, originals, before[1]),
+            (self.choice.files, self._files, before[0]),
+            (self.choice.originals, self._originals, before[1]),
         ):
             box.clear()
             box.addItems([layer.name for layer in layers])

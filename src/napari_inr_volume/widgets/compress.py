@@ -179,7 +179,9 @@ class CompressWidget(Panel):
             if layer is not None:
                 layer.events.set_data.connect(self._describe)
         self._described = layer
-        self.volume = self._identity = self._kept = None
+        self.volume = self._identity = self._kept = self._models = None
+        self._looked_at = ()
+        self.looking.drop()
         self._update_buttons()
         if layer is None:
             self.source.show_words(EMPTY)
@@ -343,13 +345,13 @@ class CompressWidget(Panel):
         self.settings.banner.show_ratio(ratio)
 
     def _look_at(self) -> tuple[object, ...]:
-        """Return what the models of a target depend on."""
+        """Return what the models of a target depend on, beside the volume."""
         settings = self.settings.settings
         fit = replace(  # but for what a probe has of its own
             settings.fit.with_all_steps(1), tuning_steps=0, weight_bits=8.0, target_psnr=None, least_gain=None
         )
         siren = replace(settings.siren, hidden_features=1)
-        return id(self.volume), siren, fit, self.reconstruct.upscaler, self.settings.device
+        return siren, fit, self.reconstruct.upscaler, self.settings.device
 
     def _look(self) -> None:
         """Look in the background at what fits to the volume come to, if a target needs to know."""
