@@ -212,7 +212,7 @@ def as_text(figures: dict[str, Any], arguments: argparse.Namespace) -> str:
     ]
     for device, found in figures.items():
         parts += [f"**{device}**, LR {' x '.join(map(str, found['lr_shape']))}", steps_table(found)]
-        parts.append(quality_words(found["quality"], arguments.seconds))
+        parts.append(quality_words(found["quality"], arguments.seconds, arguments.equal))
     return "\n\n".join(parts)
 
 
@@ -234,7 +234,7 @@ def steps_table(found: dict[str, Any]) -> str:
     return table([*header, "memory: reference / float32 / mixed"], rows)
 
 
-def quality_words(quality: list[dict[str, float]], seconds: float) -> str:
+def quality_words(quality: list[dict[str, float]], seconds: float, equal: float) -> str:
     """Return (b) and (c) in a sentence."""
     median = {name: statistics.median(run[name] for run in quality) for name in quality[0]}
     faster = statistics.median(seconds / run["seconds_to_reference"] for run in quality)
@@ -248,7 +248,7 @@ def quality_words(quality: list[dict[str, float]], seconds: float) -> str:
         f" {median['seconds_to_reference']:.1f} s (**{faster:.0f} times sooner**), schedules that turned out"
         " too short included;"
         f" {median['last_try_seconds']:.1f} s ({last_try:.0f} times) were of the one that got there. In"
-        f" {median['seconds']:.0f} s it reaches {median['psnr']:.2f} dB, the reference in as long"
+        f" {median['seconds']:.0f} s it reaches {median['psnr']:.2f} dB, the reference in {equal:g} s"
         f" {median['reference_psnr_equal']:.2f} dB: **{more:+.2f} dB**."
     )
 
