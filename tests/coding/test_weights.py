@@ -33,7 +33,7 @@ def payload_of(
 
 
 @pytest.mark.parametrize("coding", CODINGS)
-@given(layers=st.integers(1, 4), width=st.integers(1, 12), seed=st.integers(0, 99))
+@given(layers=st.integers(2, 4), width=st.integers(1, 12), seed=st.integers(0, 99))
 def test_decoded_weights_have_names_order_shapes_and_values(
     coding: str, layers: int, width: int, seed: int
 ) -> None:

@@ -47,7 +47,7 @@ def test_unknown_preset_names_those_there_are() -> None:
 
 
 bad_values = [
-    (SirenConfig, "layers", 0),
+    (SirenConfig, "layers", 1),
     (SirenConfig, "layers", 17),
     (SirenConfig, "layers", 2.0),
     (SirenConfig, "layers", True),

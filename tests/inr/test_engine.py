@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
+from functools import partial
 from threading import Event
 from types import ModuleType
 
@@ -70,7 +72,7 @@ def assert_gradients_close(got: list[torch.Tensor], expected: list[torch.Tensor]
 
 
 @both_kernels
-@pytest.mark.parametrize("layers", [1, 2, 3, 4])
+@pytest.mark.parametrize("layers", [2, 3, 4])
 @pytest.mark.parametrize(("mixed", "tolerance"), [(False, 1e-4), (True, 5e-2)], ids=["float32", "mixed"])
 def test_gradients_are_those_of_autograd(
     functions: ModuleType, layers: int, mixed: bool, tolerance: float
@@ -218,15 +220,13 @@ def test_short_sine_and_cosine_err_by_less_than_bfloat16_rounds() -> None:
 
 
 @given(st.lists(st.floats(width=32, allow_nan=False, min_value=-1.0, max_value=1.0), min_size=1, max_size=40))
-def test_bfloat16_rounds_as_torch_does(numbers: list[float]) -> None:
-    """Through the errors' way back, whose product with a weight of 1 is the number itself."""
-    errors = torch.tensor(numbers)
-    features = torch.zeros(len(numbers), 1, dtype=torch.bfloat16)
-    back, one, spare = torch.empty_like(features), np.ones(1, np.float32), np.zeros((3, 1), np.float32)
-    view = kernels_numba.view
-    zero = np.zeros(1, np.float32)
-    kernels_numba.output(view(features), one, zero, view(-errors), 1.0, view(back), *spare)
-    assert torch.equal(back[:, 0], errors.bfloat16())
+def test_bfloat16_rounds_to_the_nearest(numbers: list[float]) -> None:
+    """Through the way back, whose product with a cosine of 1 is the number itself, in radians."""
+    cosines = torch.tensor(numbers)[:, None].bfloat16()
+    exact = cosines.float() * kernels_numba.RADIANS
+    ones, view = torch.ones_like(cosines), kernels_numba.view
+    kernels_numba.hidden_back(view(ones), view(cosines), np.zeros(1, np.float32))
+    assert torch.equal((cosines.float() - exact).abs(), (exact.bfloat16().float() - exact).abs())
 
 
 def test_an_infinite_argument_gives_nan_not_a_number_that_looks_right() -> None:
@@ -252,3 +252,49 @@ def test_threads_side_by_side_leave_torchs_number_of_threads_alone() -> None:
     threads.side_by_side([lambda: inside.append(torch.get_num_threads()) for _ in range(2)])
     assert inside == [1, 1]
     assert torch.get_num_threads() == before
+
+
+def test_a_generator_apart_has_one_of_torchs_threads_and_all_of_ours() -> None:
+    def look() -> Generator[tuple[int, int], None, str]:
+        yield torch.get_num_threads(), threads.count()
+        return "end"
+
+    before = torch.get_num_threads()
+    steps = threads.apart(look())
+    assert next(steps) == (1, before)
+    with pytest.raises(StopIteration) as end:
+        next(steps)
+    assert end.value.value == "end"
+    assert torch.get_num_threads() == before
+
+
+def test_pieces_side_by_side_in_a_generator_apart_are_all_done() -> None:
+    def several() -> Generator[list[int], None, None]:
+        for _ in range(3):
+            done: list[int] = []
+            threads.side_by_side([partial(done.append, piece) for piece in range(5)])
+            yield sorted(done)
+
+    assert list(threads.apart(several())) == [[0, 1, 2, 3, 4]] * 3
+
+
+def test_what_a_generator_apart_raises_is_raised() -> None:
+    def fail() -> Generator[int, None, None]:
+        yield 1
+        raise ValueError("no")
+
+    steps = threads.apart(fail())
+    assert next(steps) == 1
+    with pytest.raises(ValueError, match="no"):
+        next(steps)
+
+
+def test_two_generators_apart_do_not_wait_for_each_other() -> None:
+    def work() -> Generator[int, None, None]:
+        for _ in range(20):
+            done: list[int] = []
+            threads.side_by_side([partial(done.append, 1) for _ in range(4)])
+            yield sum(done)
+
+    pairs = zip(threads.apart(work()), threads.apart(work()), strict=True)
+    assert list(pairs) == [(4, 4)] * 20

@@ -93,7 +93,7 @@ def test_the_reader_of_the_docs_and_the_package_find_the_same_weights(
 
 
 @given(
-    layers=st.integers(1, 3), width=st.integers(1, 40), octaves=st.integers(0, 15), seed=st.integers(0, 99)
+    layers=st.integers(2, 4), width=st.integers(1, 40), octaves=st.integers(0, 15), seed=st.integers(0, 99)
 )
 def test_the_reader_of_the_docs_decodes_any_quantised_weights(
     reader: dict[str, Any], layers: int, width: int, octaves: int, seed: int

@@ -94,7 +94,7 @@ def geometries(draw: st.DrawFn) -> Geometry:
 @st.composite
 def volumes(draw: st.DrawFn) -> InrVolume:
     siren = SirenConfig(
-        layers=draw(st.integers(1, 4)),
+        layers=draw(st.integers(2, 5)),
         hidden_features=draw(st.integers(1, 9)),
         omega_0=draw(finite(1e-3, 1e4)),
         hidden_omega=draw(finite(1e-3, 1e4)),

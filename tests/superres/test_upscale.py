@@ -197,7 +197,7 @@ def test_an_unknown_upscaler_is_refused_with_what_there_is() -> None:
 
 def inr_of(info: ModelInfo | None, factor: tuple[float, float, float] = (1.0, 4.0, 4.0)) -> InrVolume:
     """Return an `.inr` whose upscaler has these weights."""
-    siren = SirenConfig(layers=1, hidden_features=2)
+    siren = SirenConfig(layers=2, hidden_features=2)
     return InrVolume(
         siren=siren,
         coding="fp16",

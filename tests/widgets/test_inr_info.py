@@ -43,7 +43,7 @@ def inr(volume: Volume) -> InrVolume:
     """The phantom after a fit of a moment, coarser along z too."""
     quick = Settings(
         factor=(2.0, 4.0, 4.0),
-        siren=SirenConfig(layers=1, hidden_features=8),
+        siren=SirenConfig(layers=2, hidden_features=8),
         fit=FitConfig(steps=10, batch=256, learning_rate=1e-3),
     )
     return codec.compress(volume, quick, device="cpu", upscaler="lanczos")
@@ -118,7 +118,7 @@ def test_opened_file_is_described(opened: InrFileWidget, inr: InrVolume, path: P
     assert found["LR grid / Voxels (z, y, x)"] == "8 × 16 × 16"
     assert found["LR grid / Spacing (z, y, x)"] == "24.00 × 15.62 × 15.62 mm"
     assert found["Quality when it was made / HR PSNR (range)"] == f"{inr.quality.hr_psnr:.1f} dB"
-    assert found["Network / Parameters"] == "41"
+    assert found["Network / Parameters"] == "113"
     assert found["Upscaler / Name"] == "Lanczos"
     assert opened.contents.banner.isVisible()
 

@@ -123,7 +123,7 @@ def test_the_target_is_remembered(qtbot, panel: CompressWidget, head) -> None:
 
 
 def test_advice_is_given_once_beyond_diagnostic_ratios(qtbot, panel: CompressWidget, head) -> None:
-    panel.settings.show_settings(replace(BASE, siren=SirenConfig(layers=1, hidden_features=4)))
+    panel.settings.show_settings(replace(BASE, siren=SirenConfig(layers=2, hidden_features=4)))
     qtbot.waitUntil(lambda: "Expected" in panel.settings.prediction.text(), timeout=LONG)
     assert ratio(panel) > 15
     assert panel.settings.banner.isVisible()

@@ -30,7 +30,7 @@ class SirenConfig:
     hidden_omega: float = 30.0  # frequency of the layers behind it
 
     def __post_init__(self) -> None:
-        _check_whole("layers", self.layers, 1, 16)
+        _check_whole("layers", self.layers, 2, 16)
         _check_whole("hidden_features", self.hidden_features, 1, 2048)
         _check_number("omega_0", self.omega_0, 1e-3, 1e4)
         _check_number("hidden_omega", self.hidden_omega, 1e-3, 1e4)

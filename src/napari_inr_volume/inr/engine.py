@@ -86,14 +86,14 @@ class _Gradients:
     """The sum of squared errors and the gradients of the folded weights, in one float32 vector."""
 
     def __init__(self, network: Folded) -> None:
-        width, layers = len(network.linear), len(network.folds)
+        width, layers = network.width, len(network.folds)
         sizes = [3 * width, *[width * width] * (layers - 1), *[width] * layers, width, 1, 1]
         self.flat = torch.zeros(sum(sizes), device=network.linear.device)
         parts = torch.split(self.flat, sizes)
         self.folds = network.folds
         self.weights = [part.view(-1, width) for part in parts[:layers]]  # the first is (3, width)
         self.biases = parts[layers:-3]
-        self.linear, self.linear_bias, self.loss = parts[-3], parts[-2], parts[-1][0]
+        self.linear, self.offset, self.loss = parts[-3], parts[-2], parts[-1][0]
         view = network.kernels.view
         self.first_view = view(self.weights[0])
         self.bias_views = [view(bias) for bias in self.biases]
@@ -101,12 +101,13 @@ class _Gradients:
 
     def unfold(self, siren: Siren) -> None:
         """Put the gradients of the SIREN's own weights into its parameters' `.grad`."""
+        own = siren.config.hidden_features
         for index, (layer, fold) in enumerate(zip(siren.sines, self.folds, strict=True)):
-            matrix = self.weights[index]
-            torch.mul(matrix if index else matrix.t(), fold, out=layer.weight.grad)
-            torch.mul(self.biases[index], fold, out=layer.bias.grad)
-        torch.mul(self.linear[None], 1, out=siren.linear.weight.grad)
-        torch.mul(self.linear_bias, 1, out=siren.linear.bias.grad)
+            matrix = self.weights[index] if index else self.weights[0].t()
+            torch.mul(matrix[:own, : layer.in_features], fold, out=layer.weight.grad)
+            torch.mul(self.biases[index][:own], fold, out=layer.bias.grad)
+        torch.mul(self.linear[None, :own], 1, out=siren.linear.weight.grad)
+        torch.mul(self.offset, 1, out=siren.linear.bias.grad)
 
 
 class _Lane:
@@ -118,10 +119,10 @@ class _Lane:
         self.gradients = _Gradients(network)
         pieces = _split(start, end, -(-(end - start) // chunk))
         longest = max(last - begin for begin, last in pieces)
-        width, dtype, device = len(network.linear), engine.dtype, network.linear.device
+        width, dtype, device = network.width, engine.dtype, network.linear.device
         buffers = [torch.empty(longest, 3, device=device), torch.empty(longest, device=device)]
         buffers += [
-            torch.empty(longest, width, dtype=dtype, device=device) for _ in range(2 * len(network.folds) + 1)
+            torch.empty(longest, width, dtype=dtype, device=device) for _ in range(2 * len(network.folds))
         ]
         self.square = torch.empty(width, width, dtype=dtype, device=device)
         self.chunks = [_Chunk(engine, begin, last, buffers) for begin, last in pieces]
@@ -143,41 +144,44 @@ class _Chunk:
         self.network = engine.network
         self.scale = 2 / len(engine.index)
         coordinates, intensity, self.back, *layers = (buffer[: end - begin] for buffer in buffers)
-        self.features, self.cosines = layers[::2], layers[1::2]
+        self.features, self.cosines = layers[::2], layers[1::2]  # a cosine less: the last is not kept
         samples, view = engine.samples, self.network.kernels.view
         sources = (engine.index[begin:end], *samples.axes, samples.intensity, coordinates, intensity)
         self.gathered = [view(tensor) for tensor in sources]
         self.coordinates, self.intensity = view(coordinates), view(intensity)
-        self.first_view, self.back_view = view(self.features[0]), view(self.back)
+        self.first_view = view(self.features[0])
         self.cosine_views = [view(cosines) for cosines in self.cosines]
-        self.linear, self.linear_bias = view(self.network.linear), view(self.network.linear_bias)
+        self.linear, self.offset = view(self.network.linear), view(self.network.offset)
         self.first = view(self.network.first)
 
     def run(self, gradients: _Gradients, square: Tensor) -> None:
         """Add this chunk's loss and gradients; `square` (width, width) takes a layer's product."""
         hidden, biases, kernels = self.network.hidden, self.network.bias_views, self.network.kernels
-        cosines, view = self.cosine_views, kernels.view
+        cosines, view, last = self.cosine_views, kernels.view, len(hidden)
         kernels.gather(*self.gathered)
         kernels.first(self.coordinates, self.first, biases[0], self.first_view, cosines[0])
         features = [self.features[0]]
         for layer, weight in enumerate(hidden, start=1):
             features.append(product(features[-1], weight, self.features[layer]))
-            kernels.hidden(view(features[-1]), biases[layer], cosines[layer])
+            if layer < last:
+                kernels.hidden(view(features[-1]), biases[layer], cosines[layer])
+        delta = features[last]
         kernels.output(
-            view(features[-1]),
+            view(delta),
+            biases[last],
             self.linear,
-            self.linear_bias,
+            self.offset,
             self.intensity,
             self.scale,
-            self.back_view,
+            gradients.bias_views[last],
             *gradients.output_views,
         )
-        back = self.back
-        for layer in range(len(hidden), 0, -1):
-            kernels.hidden_back(view(back), cosines[layer], gradients.bias_views[layer])
-            delta = self.cosines[layer]
+        for layer in range(last, 0, -1):
             gradients.weights[layer].add_(product(delta.t(), features[layer - 1].t(), square))
             back = product(delta, hidden[layer - 1].t(), self.back)
+            if layer > 1:
+                delta = self.cosines[layer - 1]
+                kernels.hidden_back(view(back), cosines[layer - 1], gradients.bias_views[layer - 1])
         kernels.first_back(
             view(back), cosines[0], self.coordinates, gradients.first_view, gradients.bias_views[0]
         )

@@ -24,6 +24,7 @@ from torch.optim import Optimizer
 from ..coding.range_coding import encode
 from ..core.errors import FitError
 from ..core.volume import Triple
+from . import threads
 from .config import FitConfig, SirenConfig
 from .device import has_fast_bfloat16, out_of_memory
 from .engine import Engine
@@ -157,7 +158,8 @@ def fit(
     runs out of memory, the device fails or `resume` is of another fit.
     """
     with errors_in_words(config, device):
-        return (yield from _fit(samples, siren_config, config, device, stop or Event(), resume))
+        steps = _fit(samples, siren_config, config, device, stop or Event(), resume)
+        return (yield from threads.apart(steps) if device.type == "cpu" else steps)
 
 
 def _fit(
@@ -339,7 +341,7 @@ def _optimisers(siren: Siren, config: FitConfig) -> list[Optimizer]:
     """Adam for everything, or Muon (Jordan et al. 2024) for the hidden matrices and Adam for the rest."""
     device = siren.linear.weight.device
     fused = device.type in ("cpu", "cuda")  # one pass over each tensor
-    if config.optimiser == "adam" or siren.config.layers == 1:
+    if config.optimiser == "adam":
         return [torch.optim.Adam(siren.parameters(), lr=config.learning_rate, fused=fused)]
     tensors = dict(siren.named_parameters())
     hidden = [tensors.pop(f"sine.{layer}.weight") for layer in range(1, siren.config.layers)]

@@ -81,15 +81,13 @@ def _widen(typing: Any, stored: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _narrow(typing: Any, number: Any, like: Any) -> Any:
-    """Return float32 as it is stored where `like` came from; bfloat16 rounds to the nearest, ties to even."""
+    """Return float32 as it is stored where `like` came from; a tie between bfloat16 goes away from 0."""
     if like == types.float32:
         return types.float32(number, like), lambda context, builder, signature, arguments: arguments[0]
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         word = ir.IntType(32)
-        bits = builder.bitcast(arguments[0], word)
-        odd = builder.and_(builder.lshr(bits, ir.Constant(word, 16)), ir.Constant(word, 1))
-        bits = builder.add(bits, builder.add(odd, ir.Constant(word, 0x7FFF)))
+        bits = builder.add(builder.bitcast(arguments[0], word), ir.Constant(word, 0x8000))
         return builder.trunc(builder.lshr(bits, ir.Constant(word, 16)), ir.IntType(16))
 
     return types.uint16(number, like), generate
@@ -221,36 +219,45 @@ def sine(product: Floats, bias: Floats) -> None:
 
 
 @njit(nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _dot(features: Stored, weight: Floats) -> np.float32:
+def _dot(features: Floats, weight: Floats) -> np.float32:
     total = np.float32(0)
     for j in range(weight.shape[0]):
-        total += _widen(features[j]) * weight[j]
+        total += features[j] * weight[j]
     return total
 
 
 @_kernel  # type: ignore[untyped-decorator]
 def output(
-    features: Stored,
-    weight: Floats,
+    product: Stored,
     bias: Floats,
+    weight: Floats,
+    offset: Floats,
     intensity: Floats,
     scale: float,
-    back: Stored,
-    weight_gradient: Floats,
     bias_gradient: Floats,
+    weight_gradient: Floats,
+    offset_gradient: Floats,
     loss: Floats,
 ) -> None:
     squares, errors = 0.0, 0.0
-    for n in range(features.shape[0]):
-        error = _dot(features[n], weight) + bias[0] - intensity[n]
+    width = product.shape[1]
+    sines, slopes = np.empty(width, np.float32), np.empty(width, np.float32)
+    for n in range(product.shape[0]):
+        for j in range(width):
+            t = _widen(product[n, j]) + bias[j]
+            sines[j] = _sine_for(t, product[n, j])
+            slopes[j] = _cosine_for(t, product[n, j]) * weight[j] * _RADIANS
+        error = _dot(sines, weight) + offset[0] - intensity[n]
         squares += error * error
         error *= np.float32(scale)
         errors += error
-        for j in range(features.shape[1]):
-            weight_gradient[j] += error * _widen(features[n, j])
-            back[n, j] = _narrow(error * weight[j], back[n, j])
+        for j in range(width):
+            weight_gradient[j] += error * sines[j]
+            delta = error * slopes[j]
+            bias_gradient[j] += delta
+            product[n, j] = _narrow(delta, product[n, j])
     loss[0] += squares
-    bias_gradient[0] += errors
+    offset_gradient[0] += errors
 
 
 @_kernel  # type: ignore[untyped-decorator]

@@ -53,28 +53,33 @@ def sine(product: Tensor, bias: Tensor) -> None:
 
 
 def output(
-    features: Tensor,
-    weight: Tensor,
+    product: Tensor,
     bias: Tensor,
+    weight: Tensor,
+    offset: Tensor,
     intensity: Tensor,
     scale: float,
-    back: Tensor,
-    weight_gradient: Tensor,
     bias_gradient: Tensor,
+    weight_gradient: Tensor,
+    offset_gradient: Tensor,
     loss: Tensor,
 ) -> None:
-    """Take the linear layer and its error against the intensity (n), forward and back.
+    """Take the last sine of product + bias (n, width), the linear layer and its error, forward and back.
 
-    Adds the squared errors to `loss` (1), the gradients of scale / 2 * squared errors to
-    `weight_gradient` (width) and `bias_gradient` (1), and puts that of the features into `back` (n, width).
+    Adds the squared errors against the intensity (n) to `loss` (1), the gradients of scale / 2 * squared
+    errors to those of bias (width), weight (width) and offset (1), and puts that of the sines' arguments in
+    the product's place.
     """
-    wide = features.float()
-    error = torch.mv(wide, weight).add_(bias).sub_(intensity)
+    argument = product.float() + bias
+    sines = torch.sin(argument)
+    error = torch.mv(sines, weight).add_(offset).sub_(intensity)
     loss.add_(error.square().sum())
     error.mul_(scale)
-    weight_gradient.addmv_(wide.t(), error)
-    bias_gradient.add_(error.sum())
-    torch.mul(error[:, None], weight, out=back)
+    weight_gradient.addmv_(sines.t(), error)
+    offset_gradient.add_(error.sum())
+    delta = argument.cos_().mul_(weight).mul_(error[:, None])
+    bias_gradient.add_(delta.sum(0))
+    product.copy_(delta)
 
 
 def hidden_back(back: Tensor, cosines: Tensor, bias_gradient: Tensor) -> None:

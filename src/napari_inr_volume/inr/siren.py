@@ -97,7 +97,7 @@ class Siren(nn.Module):
         rows = max(1, chunk_voxels(z.device) // len(x))
 
         def evaluate(chunk: slice) -> None:
-            features = torch.empty(len(y[chunk]) * len(x), len(network.linear), device=z.device)
+            features = torch.empty(len(y[chunk]) * len(x), network.width, device=z.device)
             for index, offset in enumerate(along_z):
                 kernels.first_on_grid(*map(kernels.view, (offset, along_y[chunk], along_x, features)))
                 network.behind_first(features, intensity[index, chunk].view(-1))

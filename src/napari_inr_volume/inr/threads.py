@@ -3,45 +3,85 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Barrier
+from typing import TypeVar
 
 import torch
+
+Y = TypeVar("Y")
+R = TypeVar("R")
+
+_here = threading.local()  # `count`, in the threads that are made here
 
 
 def count() -> int:
     """Return how many pieces run at the same time: as many as torch has threads."""
-    return torch.get_num_threads()
+    made_here: int | None = getattr(_here, "count", None)
+    return made_here or torch.get_num_threads()
 
 
 def side_by_side(pieces: Sequence[Callable[[], None]]) -> None:
     """Do all pieces and return once the last has ended; what one of them raises is raised here.
 
     A chunk that stays with one thread stays in its cache, and nobody waits for the other threads
-    after every operation, as torch's own threads do.
+    after every operation, as torch's own threads do. A thread of `apart` does the first piece itself.
     """
     if len(pieces) == 1:
         pieces[0]()
         return
-    futures: list[Future[None]] = [_pool().submit(piece) for piece in pieces]
-    wait(futures)
+    own = hasattr(_here, "count")
+    futures: list[Future[None]] = [_pool().submit(piece) for piece in pieces[own:]]
+    try:
+        if own:
+            pieces[0]()
+    finally:
+        wait(futures)
     for future in futures:
         future.result()
 
 
+def apart(steps: Generator[Y, None, R]) -> Generator[Y, None, R]:
+    """Run a generator on a thread of its own, in which torch starts no threads of its own.
+
+    For work of many small operations, where torch's threads would take longer to wake than to compute.
+    """
+    ended: list[R] = []
+
+    def advance() -> list[Y]:
+        try:
+            return [next(steps)]
+        except StopIteration as end:
+            ended.append(end.value)
+            return []
+
+    with _single_threaded(1) as thread:
+        while records := thread.submit(advance).result():
+            yield records[0]
+    return ended[0]
+
+
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
-    """Threads in which torch does not start threads of its own; they sleep while there is no work."""
+    """Threads for all that runs side by side; they sleep while there is no work."""
+    return _single_threaded(count())
+
+
+def _single_threaded(workers: int) -> ThreadPoolExecutor:
+    """Return threads in which torch does not start threads of its own."""
     threads = count()
-    started = Barrier(threads)
+    started = Barrier(workers)
 
     def start() -> None:
         torch.get_num_threads()  # a thread that has not asked yet would take a later global setting
         torch.set_num_threads(1)
+        _here.count = threads
         started.wait()
 
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="inr", initializer=start)
-    wait([pool.submit(int) for _ in range(threads)])
-    torch.set_num_threads(threads)  # set_num_threads also moved the default of threads to come
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="inr", initializer=start)
+    wait([pool.submit(int) for _ in range(workers)])
+    if not hasattr(_here, "count"):
+        torch.set_num_threads(threads)  # that of threads to come, which the ones above have set to 1
     return pool

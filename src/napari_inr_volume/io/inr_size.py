@@ -15,7 +15,7 @@ from ..inr.inr_volume import InrVolume, Quality, UpscalerRef
 from .inr_file import to_bytes
 
 LONGEST = 1.2345678901234567e-10  # as long as a figure can be in the file
-SOME_SIREN = SirenConfig(layers=1, hidden_features=100)  # one whose weights are quickly coded
+SOME_SIREN = SirenConfig(layers=2, hidden_features=100)  # one whose weights are quickly coded
 
 
 def predicted_bytes(volume: Volume, settings: Settings, upscaler: str) -> int:

@@ -118,7 +118,7 @@ class SettingsSection(Section):
         row.setSpacing(2)
         for box in self.factor:
             row.addWidget(box, 1)
-        self.layers = _whole(1, 16, "Sine layers, as the paper counts them. More: finer detail, larger file.")
+        self.layers = _whole(2, 16, "Sine layers, as the paper counts them. More: finer detail, larger file.")
         self.hidden = _whole(
             1, 2048, "Hidden features, the width of a layer. The file grows with the square of it."
         )
