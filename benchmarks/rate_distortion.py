@@ -22,6 +22,7 @@ from bjontegaard import Curve, bd_rate, crossover, frontier, psnr_at
 from napari_inr_volume.classical import CODECS, Codec, code, missing
 from napari_inr_volume.codec import decompress, encode, fit_volume, lanczos_lr
 from napari_inr_volume.core.metrics import psnr
+from napari_inr_volume.core.resample import resample_plane
 from napari_inr_volume.core.volume import Triple, Volume
 from napari_inr_volume.inr.config import PRESETS, Settings
 from napari_inr_volume.io.inr_file import to_bytes
@@ -39,7 +40,10 @@ SWEEP: tuple[tuple[Triple, int, int], ...] = (
     (FOUR, 24, 14_000),
     (FOUR, 48, 21_000),
     (FOUR, 160, 30_000),
-    (TWO, 160, 14_000),
+    (TWO, 80, 30_000),
+    (TWO, 110, 30_000),
+    (TWO, 160, 30_000),
+    (TWO, 224, 30_000),
 )
 # Parts of the way from coarse to fine: what falls between about 100:1 and 6000:1 is what counts.
 QUALITIES = {
@@ -169,8 +173,6 @@ def lr_coded(volume: Volume, factor: Triple, codec: Codec, part: float) -> dict[
     found = code(codec, lr, codec.quality(part))
     planes = found.voxels.astype(np.float32)
     if factor[0] > 1:
-        from napari_inr_volume.core.resample import resample_plane
-
         depth, (_, rows, columns) = len(volume.voxels), planes.shape
         flat = resample_plane(planes.reshape(len(planes), -1), (depth, rows * columns), (1 / factor[0], 1.0))
         planes = flat.reshape(depth, rows, columns)
@@ -220,10 +222,7 @@ def as_text(name: str, found: dict[str, Any]) -> str:
             f"{point['psnr']:.2f} dB",
             f"{point['encode_seconds']:.1f} s / {point['decode_seconds']:.1f} s",
         ]
-        for key, point in sorted(
-            found["points"].items(),
-            key=lambda item: (item[0].split("|")[0] != OURS, item[0].split("|")[0], item[1]["bytes"]),
-        )
+        for key, point in sorted(found["points"].items(), key=in_order)
     ]
     points = table(["codec", "setting", "bytes", "ratio", "PSNR (range)", "encode / decode"], rows)
     return (

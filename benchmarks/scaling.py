@@ -28,6 +28,7 @@ import torch
 from napari_inr_volume.codec import decompress, encode, fit_volume, lanczos_lr
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.inr import threads
 from napari_inr_volume.inr.config import PRESETS, FitConfig, Settings, SirenConfig
 from napari_inr_volume.inr.engine import Engine
 from napari_inr_volume.inr.fit import FitProgress, FitResult, LrSamples, fit
@@ -138,14 +139,20 @@ def step_seconds() -> dict[str, dict[int, float]]:
     """Return the median seconds of a step by Adam, of each network and batch."""
     samples = phantom_samples(64)
     steps = {
-        (name, batch): stepper(samples, siren, batch) for name, siren in NETWORKS.items() for batch in BATCHES
+        f"{name}, {batch}": stepper(samples, siren, batch)
+        for name, siren in NETWORKS.items()
+        for batch in BATCHES
     }
-    found = in_turns({f"{name}, {batch}": step for (name, batch), step in steps.items()}, REPEATS)
+
+    def measure() -> Generator[dict[str, dict[str, float]], None, None]:
+        yield in_turns(steps, REPEATS)
+
+    found = next(threads.apart(measure()))  # as a fit runs
     return {name: {batch: found[f"{name}, {batch}"]["wall"] for batch in BATCHES} for name in NETWORKS}
 
 
 def stepper(samples: LrSamples, config: SirenConfig, batch: int) -> Callable[[], None]:
-    """Return a function that does one step as `inr.fit` does, by Adam."""
+    """Return a function that does one step by Adam."""
     siren = Siren(config)
     engine = Engine(siren, samples, batch, True, Event())
     optimiser = torch.optim.Adam(siren.parameters(), lr=1e-4, fused=True)
