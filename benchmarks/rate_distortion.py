@@ -40,10 +40,10 @@ SWEEP: tuple[tuple[Triple, int, int], ...] = (
     (FOUR, 24, 14_000),
     (FOUR, 48, 21_000),
     (FOUR, 160, 30_000),
-    (TWO, 80, 30_000),
+    (TWO, 110, 7_000),
     (TWO, 110, 30_000),
     (TWO, 160, 30_000),
-    (TWO, 224, 30_000),
+    (TWO, 80, 30_000),
 )
 # Parts of the way from coarse to fine: what falls between about 100:1 and 6000:1 is what counts.
 QUALITIES = {

