@@ -27,7 +27,7 @@ def test_predicted_size_is_that_of_the_file_to_within_2_percent(
     settings = Settings(siren=SirenConfig(layers=3, hidden_features=hidden), fit=short)
     file = to_bytes(codec.compress(volume, settings, device="cpu", upscaler=upscaler))
     predicted = predicted_bytes(volume, settings, upscaler)
-    assert predicted == pytest.approx(len(file), rel=0.02, abs=80)  # figures are foretold as long as they can be
+    assert predicted == pytest.approx(len(file), rel=0.02, abs=80)  # figures are foretold at their longest
     assert predicted >= len(file)
 
 
