@@ -7,7 +7,8 @@ of the steps and w of the weights since then,
     HR mean squared error = that of restoring the clean LR + SHARE * that of the LR
 
 where the first term of each is of this volume, and what is in capitals of CT volumes in general: by least
-squares from points of lungfcp0001 and ge_head_tilt in docs/benchmarks.md, "Bytes against quality".
+squares from points of lungfcp0001 and ge_head_tilt in docs/benchmarks.md, "Bytes against quality". LEVEL and
+SHARE depend on the factor: noise that x4 removes is in the LR of x2, where more steps gain less.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ FACTORS: tuple[Triple, ...] = ((1.0, 4.0, 4.0), (1.0, 2.0, 2.0))  # x4 and x2, i
 PROBE = (64, 400)  # hidden features, steps
 SLICES = 6  # of the original that are restored without a fit
 
-LEVEL, STEPS, WEIGHTS, JOINT = 7.5, 0.2, -0.5, 0.64  # dB
-SHARE = 1.25  # of the LR's mean squared error that comes back in the HR's
+LEVEL = {4.0: 7.5, 2.0: 6.1}  # dB, by the factor in the plane
+STEPS, WEIGHTS, JOINT = 0.2, -0.5, 0.64  # dB
+SHARE = {4.0: 1.25, 2.0: 1.0}  # of the LR's mean squared error that comes back in the HR's
 
 WIDTHS = tuple(4 * n for n in (3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 36, 40, 48, 56, 64, 80))
 BITS = (4.25, 5.5)  # a weight; fewer bits for more weights came out alike (docs/benchmarks.md)
@@ -56,11 +58,11 @@ class FactorModel:
         width, steps = PROBE
         d = math.log2(settings.fit.all_steps / steps)
         w = math.log2(settings.siren.parameters / _siren(settings, width).parameters)
-        return self.probed + LEVEL + STEPS * d + WEIGHTS * w + JOINT * d * w
+        return self.probed + LEVEL[self.factor[1]] + STEPS * d + WEIGHTS * w + JOINT * d * w
 
     def hr_psnr(self, settings: Settings) -> float:
         """Return the PSNR (range) of the reconstruction to expect, in dB."""
-        return _decibel(self.clean_mse + SHARE * 10 ** (-self.lr_psnr(settings) / 10))
+        return _decibel(self.clean_mse + SHARE[self.factor[1]] * 10 ** (-self.lr_psnr(settings) / 10))
 
 
 @dataclass(frozen=True, kw_only=True)
