@@ -33,6 +33,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "Adam 1.5e-3, constant": ({}, {"optimiser": "adam", "learning_rate": 1.5e-3, "schedule": "constant"}),
     "Muon 5e-4": ({}, {"learning_rate": 5e-4}),
     "Muon 2e-3": ({}, {"learning_rate": 2e-3}),
+    "first layer alike along all axes": ({}, {"first_layer": "alike"}),
     "omega_0 20": ({"omega_0": 20.0}, {}),
     "omega_0 45": ({"omega_0": 45.0}, {}),
     "batch 8,192": ({}, {"batch": 8_192}),

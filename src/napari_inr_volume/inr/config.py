@@ -12,6 +12,7 @@ from ..core.volume import Triple
 Optimiser = Literal["adam", "muon"]
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["float32", "mixed"]
+FirstLayer = Literal["alike", "measured"]
 Device = Literal["auto", "cuda", "mps", "cpu"]
 
 MOST_RATE = 1e-3  # of Muon, however short a fit is: at a higher one fits fall apart
@@ -63,6 +64,7 @@ class FitConfig:
     schedule: Schedule = "constant"
     optimiser: Optimiser = "adam"
     precision: Precision = "float32"  # mixed: bfloat16 products where the processor has them
+    first_layer: FirstLayer = "alike"  # its frequencies along the axes; measured: as the LR changes there
     tuning_steps: int = 0  # steps after these, with weights rounded as they will be coded
     weight_bits: float = 8.0  # bits a weight that the coded weights may take, all in all
     target_psnr: float | None = (
@@ -83,6 +85,8 @@ class FitConfig:
             raise FitError(f"optimiser must be one of {get_args(Optimiser)}, got {self.optimiser!r}")
         if self.precision not in get_args(Precision):
             raise FitError(f"precision must be one of {get_args(Precision)}, got {self.precision!r}")
+        if self.first_layer not in get_args(FirstLayer):
+            raise FitError(f"first_layer must be one of {get_args(FirstLayer)}, got {self.first_layer!r}")
         if self.target_psnr is not None:
             _check_number("target_psnr", self.target_psnr, 1.0, 200.0)
         if self.least_gain is not None:
@@ -173,6 +177,7 @@ def _ours(preset: str, steps: int, shrink: float = 4.0) -> Settings:
         schedule="cosine",
         optimiser="muon",
         precision="mixed",
+        first_layer="measured",
         least_gain=0.02,
     )
     siren = SirenConfig(layers=5, hidden_features=110)

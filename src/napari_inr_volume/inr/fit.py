@@ -31,6 +31,7 @@ from .engine import Engine
 from .fit_state import FitState
 from .muon import Muon
 from .siren import Siren, axis_coordinates
+from .spectrum import first_scales
 from .tuning import Rounding, Steps, quantised, sensitivities, steps_within
 
 MONITOR = 16_384  # voxels on which the PSNR is followed; the whole LR counts at the end
@@ -172,7 +173,7 @@ def _fit(
 ) -> Generator[FitProgress, None, FitResult]:
     started = time.perf_counter()
     digest = samples.digest()
-    siren = Siren(siren_config, seed=config.seed).to(device)
+    siren = _fresh_siren(siren_config, config, samples)
     optimisers = _optimisers(siren, config)
     random = torch.Generator(device).manual_seed(config.seed)
     best = _Best(siren)
@@ -303,6 +304,15 @@ def _fit(
         stopped=stopped,
         state=kept,
     )
+
+
+def _fresh_siren(siren_config: SirenConfig, config: FitConfig, samples: LrSamples) -> Siren:
+    siren = Siren(siren_config, seed=config.seed)
+    if config.first_layer == "measured":
+        scales = first_scales(samples.intensity.view(samples.shape).cpu().numpy())
+        with torch.no_grad():
+            siren.sines[0].weight.mul_(torch.tensor(scales))
+    return siren.to(samples.intensity.device)
 
 
 def _steps(
