@@ -250,7 +250,8 @@ def compared(found: dict[str, Any]) -> str:
             continue
         share = bd_rate(all_curves[OURS], curve)
         where, ahead = crossover(all_curves[OURS], curve)
-        words = "everywhere measured" if ahead else "nowhere measured"
+        least = source / min(frontier(one)[-1][0] for one in (all_curves[OURS], curve))
+        words = f"down to {least:,.0f}:1, where one curve ends" if ahead else "nowhere measured"
         rows.append(
             [
                 *row,
