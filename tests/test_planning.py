@@ -121,3 +121,12 @@ def test_a_file_of_a_target_has_its_bytes() -> None:
     found = plan(volume, models, Target(kind="bytes", value=4_000), base)
     file = to_bytes(compress(volume, found.settings, device="cpu", upscaler="lanczos"))
     assert 0.95 * found.file_bytes <= len(file) <= 4_000
+
+
+def test_a_wider_network_than_the_preset_s_takes_a_lower_rate_and_a_narrower_one_the_same() -> None:
+    small, large = (plan(VOLUME, MODELS, Target(kind="bytes", value=most), BASE) for most in (5_000, 200_000))
+    assert small.settings.siren.hidden_features < BASE.siren.hidden_features
+    assert small.settings.fit.learning_rate == BASE.fit.learning_rate
+    wider = large.settings.siren.hidden_features / BASE.siren.hidden_features
+    assert wider > 1
+    assert large.settings.fit.learning_rate == pytest.approx(BASE.fit.learning_rate / wider, rel=1e-2)

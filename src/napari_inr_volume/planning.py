@@ -189,7 +189,10 @@ class _Sized:
 
     def plan(self, width: int, bits: float) -> Plan:
         """Return the plan of a network of this width, with so many bits a weight."""
-        siren, fit = _siren(self.base, width), replace(self.base.fit, weight_bits=bits)
+        siren, fit = _siren(self.base, width), self.base.fit
+        # At one rate wide networks fall apart: 5 x 192 at 1e-3 in 7,000 steps.
+        rate = fit.learning_rate * min(1.0, self.base.siren.hidden_features / width)
+        fit = replace(fit, weight_bits=bits, learning_rate=round(rate, 6))
         settings = replace(self.base, siren=siren, fit=fit)
         return Plan(
             settings=settings,
