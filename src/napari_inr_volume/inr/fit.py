@@ -307,6 +307,7 @@ def _fit(
 
 
 def _fresh_siren(siren_config: SirenConfig, config: FitConfig, samples: LrSamples) -> Siren:
+    """Return the network that a fit begins with, on the samples' device."""
     siren = Siren(siren_config, seed=config.seed)
     if config.first_layer == "measured":
         scales = first_scales(samples.intensity.view(samples.shape).cpu().numpy())

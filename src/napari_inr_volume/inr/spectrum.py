@@ -2,7 +2,7 @@
 
 A chest changes slowly from slice to slice and quickly within one; a head in few thick slices does not. A
 first layer with as high frequencies along every axis wastes steps on learning that (docs/benchmarks.md,
-"Optimisers").
+"Bytes against quality").
 """
 
 from __future__ import annotations
