@@ -46,7 +46,7 @@ def main() -> None:
     arguments = parser.parse_args()
     volume = head_phantom(SHAPE)
     factor = PRESETS["default"].factor[1:]
-    names = [name for name in ("lanczos", "span") if name == "lanczos" or name in available_models()]
+    names = [name for name in ("lanczos", "span") if name == "lanczos" or name in available_models(4)]
     upscalers = [find_upscaler(name, factor, device="cpu") for name in names]
     slices = {layers: slice_milliseconds(volume, layers, upscalers) for layers in LAYERS}
     grids = {layers: grid_milliseconds(layers) for layers in LAYERS}

@@ -32,6 +32,7 @@ MIXTURES = {
     "mostly-decoded": PatchConfig(batch=16, decoded_share=0.9),
 }
 SEED = 0
+FACTOR = 4  # in the plane
 
 
 def main() -> None:
@@ -72,7 +73,7 @@ def prepare(make: Callable[..., list[Pair]], paths: list[Path], names: Any, fold
     return [
         pair
         for path, name in zip(paths, names, strict=False)
-        for pair in make(name, read_source(path), folder, SEED, tell=tell)
+        for pair in make(name, read_source(path), FACTOR, folder, SEED, tell=tell)
     ]
 
 

@@ -252,7 +252,7 @@ def ceilings(volume: Volume, window: Window) -> dict[str, float]:
 
 def shipped(name: str, factor: tuple[float, float]) -> Upscaler | None:
     """Return the upscaler of this name for an in-plane factor, None if its weights do not ship."""
-    if name in NETWORKS and name not in available_models():
+    if name in NETWORKS and name not in available_models(round(factor[0])):
         return None
     return find_upscaler(name, factor)
 

@@ -1,9 +1,11 @@
 """Bytes against PSNR: our codec, the classical ones, and an LR coded by a classical one.
 
-    python benchmarks/rate_distortion.py SOURCE... [--json OUT] [--only ours|classical|lr] [--plot-only]
+    python benchmarks/rate_distortion.py SOURCE... [--json OUT] [--fits FOLDER] [--only ours|classical|lr]
+        [--plot-only]
 
 Every point is a whole volume, encoded and decoded: PSNR (range), padding excluded. With --json each point is
-kept as it is found, and a rerun does those that are missing; so tables may hold points of several runs.
+kept as it is found, and a rerun does those that are missing; so tables may hold points of several runs. With
+--fits our fits are kept too, and restored again rather than fitted again where their point is missing.
 """
 
 from __future__ import annotations
@@ -25,9 +27,10 @@ from napari_inr_volume.core.metrics import psnr
 from napari_inr_volume.core.resample import resample_plane
 from napari_inr_volume.core.volume import Triple, Volume
 from napari_inr_volume.inr.config import PRESETS, Settings
-from napari_inr_volume.io.inr_file import to_bytes
+from napari_inr_volume.inr.inr_volume import InrVolume, UpscalerRef
+from napari_inr_volume.io.inr_file import read_inr, to_bytes, write_inr
 from napari_inr_volume.io.sources import read_source
-from napari_inr_volume.superres.upscale import find_upscaler
+from napari_inr_volume.superres.upscale import LanczosUpscaler, find_upscaler
 
 from report import DOCUMENT, machine, table, write_json, write_section
 
@@ -44,6 +47,7 @@ SWEEP: tuple[tuple[Triple, int, int], ...] = (
     (TWO, 110, 30_000),
     (TWO, 160, 30_000),
     (TWO, 80, 30_000),
+    (TWO, 224, 30_000),
 )
 # Parts of the way from coarse to fine: what falls between about 100:1 and 6000:1 is what counts.
 QUALITIES = {
@@ -64,9 +68,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("source", type=Path, nargs="+")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--fits", type=Path)
     parser.add_argument("--only", choices=("ours", "classical", "lr"))
     parser.add_argument("--plot-only", action="store_true")
     arguments = parser.parse_args()
+    if arguments.fits is not None:
+        arguments.fits.mkdir(exist_ok=True)
     kept: dict[str, Any] = {"machine": machine(), "volumes": {}}
     if arguments.json is not None and arguments.json.is_file():
         kept = json.loads(arguments.json.read_text())
@@ -78,7 +85,7 @@ def main() -> None:
         volume = read_source(source)
         low, high = volume.intensity_range
         found |= {"shape": volume.shape, "source_bytes": volume.source_bytes, "peak": high - low}
-        for key, measure in work(volume, arguments.only):
+        for key, measure in work(volume, arguments.only, name, arguments.fits):
             if key not in found["points"]:
                 found["points"][key] = measure()
                 print(name, key, found["points"][key], flush=True)
@@ -96,13 +103,16 @@ def main() -> None:
     write_section("rate-distortion", text)
 
 
-def work(volume: Volume, only: str | None) -> list[tuple[str, Callable[[], dict[str, Any]]]]:
+def work(
+    volume: Volume, only: str | None, name: str, fits: Path | None
+) -> list[tuple[str, Callable[[], dict[str, Any]]]]:
     """Return every point by its name: `curve|settings`."""
     points: list[tuple[str, Callable[[], dict[str, Any]]]] = []
     if only in (None, "ours"):
         for factor, width, steps in SWEEP:
             key = f"{OURS}|x{factor[1]:g} in the plane, 5 x {width}, {steps:,} steps"
-            points.append((key, lambda one=(factor, width, steps): ours(volume, *one)))
+            kept = None if fits is None else fits / f"{name}-x{factor[1]:g}-{width}-{steps}.inr"
+            points.append((key, lambda one=(factor, width, steps, kept): ours(volume, *one)))
     if only in (None, "classical"):
         for codec, part in codings(QUALITIES):
             points.append(
@@ -127,32 +137,46 @@ def codings(qualities: dict[str, tuple[float, ...]]) -> list[tuple[Codec, float]
     ]
 
 
-def ours(volume: Volume, factor: Triple, width: int, steps: int) -> dict[str, Any]:
+def ours(volume: Volume, factor: Triple, width: int, steps: int, kept: Path | None) -> dict[str, Any]:
     """Fit, write and read back."""
-    base = PRESETS["default"]
-    siren = replace(base.siren, hidden_features=width)
-    settings = Settings(preset="custom", factor=factor, siren=siren, fit=base.fit.with_all_steps(steps))
     restore = find_upscaler("auto", factor[1:], device="cpu")
+    if kept is None or not kept.exists():
+        inr, about = fitted(volume, settings_of(factor, width, steps))
+        if kept is not None:
+            write_json(kept.with_suffix(".json"), about)
+            write_inr(inr, kept)
+    else:
+        inr, about = read_inr(kept), json.loads(kept.with_suffix(".json").read_text())
+    inr = replace(inr, upscaler=UpscalerRef(name=restore.name, sha256=restore.sha256))
+    started = time.perf_counter()
+    voxels = decompress(inr, upscaler=restore, device="cpu").voxels
+    return about | {
+        "bytes": len(to_bytes(inr)),
+        "psnr": whole_psnr(volume, voxels),
+        "upscaler": restore.name,
+        "decode_seconds": time.perf_counter() - started,
+    }
+
+
+def settings_of(factor: Triple, width: int, steps: int) -> Settings:
+    """Return the preset's settings with these, and the rate that goes with them."""
+    base = PRESETS["default"]
+    settings = replace(base, preset="custom", factor=factor, fit=base.fit.with_all_steps(steps))
+    return settings.with_width(width)
+
+
+def fitted(volume: Volume, settings: Settings) -> tuple[InrVolume, dict[str, Any]]:
+    """Return what a fit comes to, restored by Lanczos, and what it took."""
     started = time.perf_counter()
     fitting = fit_volume(volume, settings, device="cpu")
     while True:
         try:
             next(fitting)
         except StopIteration as end:
-            result = end.value
-            break
-    inr = encode(volume, settings, result, restore)
-    encoded = time.perf_counter()
-    voxels = decompress(inr, upscaler=restore, device="cpu").voxels
-    return {
-        "bytes": len(to_bytes(inr)),
-        "psnr": whole_psnr(volume, voxels),
-        "lr_psnr": result.psnr,
-        "upscaler": restore.name,
-        "encode_seconds": encoded - started,
-        "decode_seconds": time.perf_counter() - encoded,
-        "settings": asdict(settings),
-    }
+            inr = encode(volume, settings, end.value, LanczosUpscaler(settings.factor[1:]))
+            seconds = time.perf_counter() - started
+            about = {"lr_psnr": end.value.psnr, "encode_seconds": seconds, "settings": asdict(settings)}
+            return inr, about
 
 
 def classical(volume: Volume, codec: Codec, part: float) -> dict[str, Any]:

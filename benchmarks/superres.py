@@ -1,10 +1,10 @@
 """What the shipped super-resolution networks gain over Lanczos, and what they cost.
 
-    python benchmarks/superres.py SOURCE... [--preset default] [--json OUT]
+    python benchmarks/superres.py SOURCE... [--factor 4] [--json OUT]
 
-Clean: the Lanczos LR (x4 in the plane) of each volume, restored. Decoded: the real way, a fit by the preset,
-saved as `.inr`, read again, restored. The networks are asked in turn for one 128 x 128 slice, each in a
-process of its own for the memory. Writes into docs/models.md.
+Clean: the Lanczos LR (x4 in the plane, or x2) of each volume, restored. Decoded: the real way, a fit by the
+preset `default` with that factor, saved as `.inr`, read again, restored. Each network makes one slice of
+512 x 512, again and again, in a process of its own for the memory. Writes into docs/models.md.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,12 @@ from numpy.typing import NDArray
 from napari_inr_volume.codec import compress, lanczos_lr, measure
 from napari_inr_volume.core.metrics import psnr
 from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.inr.config import PRESETS
 from napari_inr_volume.io.inr_file import read_inr, write_inr
 from napari_inr_volume.io.sources import read_source
+from napari_inr_volume.superres.factors import FACTORS
 from napari_inr_volume.superres.model_file import available_models
 from napari_inr_volume.superres.upscale import Upscaler, find_upscaler
-from napari_inr_volume.training import IN_PLANE
 
 from report import in_turns, machine, peak_memory, table, write_json, write_section
 
@@ -40,32 +42,32 @@ def main() -> None:
     """Restore every volume both ways, time one slice, print the tables, and put them into docs/models.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path, nargs="+")
-    parser.add_argument("--preset", default="default")
+    parser.add_argument("--factor", type=int, choices=FACTORS, default=4)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    cost = {name: cost_of(name) for name in ("lanczos", *available_models())}
+    factor = arguments.factor
+    cost = {name: cost_of(name, factor) for name in ("lanczos", *available_models(factor))}
     gains = []
     for source in arguments.source:
         print(source.name, file=sys.stderr)
-        gains.append(gain_on(source.name.split(".")[0], read_source(source), arguments.preset))
-    for name, text in (("gains", gains_text(gains, arguments.preset)), ("cost", cost_text(cost))):
+        gains.append(gain_on(source.name.split(".")[0], read_source(source), factor))
+    for name, text in ((f"gains-x{factor}", gains_text(gains)), (f"cost-x{factor}", cost_text(cost, factor))):
         print(text, end="\n\n")
         write_section(name, text, CARD)
-    write_json(
-        arguments.json, {"machine": machine(), "preset": arguments.preset, "gains": gains, "cost": cost}
-    )
+    write_json(arguments.json, {"machine": machine(), "factor": factor, "gains": gains, "cost": cost})
 
 
-def gain_on(name: str, volume: Volume, preset: str) -> dict[str, Any]:
+def gain_on(name: str, volume: Volume, factor: int) -> dict[str, Any]:
     """Return PSNR (range) in dB of every upscaler, from clean LR and from a fit, over the whole volume."""
-    names = ("lanczos", *available_models())
-    upscalers = {name: find_upscaler(name, IN_PLANE[1:]) for name in names}
-    lr = lanczos_lr(volume, IN_PLANE)
+    settings = replace(PRESETS["default"], factor=(1.0, float(factor), float(factor)))
+    names = ("lanczos", *available_models(factor))
+    upscalers = {name: find_upscaler(name, settings.factor[1:]) for name in names}
+    lr = lanczos_lr(volume, settings.factor)
     clean = {name: clean_psnr(volume, lr, upscaler) for name, upscaler in upscalers.items()}
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "volume.inr"
-        write_inr(compress(volume, preset, upscaler="lanczos"), path)
+        write_inr(compress(volume, settings, upscaler="lanczos"), path)
         inr = read_inr(path)
     seconds = time.perf_counter() - started
     decoded = {}
@@ -98,21 +100,21 @@ def clean_psnr(volume: Volume, lr: NDArray[np.float32], upscaler: Upscaler) -> f
     return psnr(total / count, high - low)
 
 
-def cost_of(name: str) -> dict[str, float]:
+def cost_of(name: str, factor: int) -> dict[str, float]:
     """Return the seconds of one slice and the MB of a process of its own that makes it."""
     with ProcessPoolExecutor(1, get_context("spawn")) as alone:
-        return alone.submit(one_slice, name).result()
+        return alone.submit(one_slice, name, factor).result()
 
 
-def one_slice(name: str) -> dict[str, float]:
-    """Return the median seconds of one slice, 128 x 128 to 512 x 512, and the most MB this process held."""
-    upscaler = find_upscaler(name, IN_PLANE[1:])
-    lr = np.random.default_rng(0).random((1, 128, 128), dtype=np.float32)
+def one_slice(name: str, factor: int) -> dict[str, float]:
+    """Return the median seconds of one slice of 512 x 512, and the most MB this process held."""
+    upscaler = find_upscaler(name, (factor, factor))
+    lr = np.random.default_rng(0).random((1, 512 // factor, 512 // factor), dtype=np.float32)
     seconds = in_turns({name: lambda: upscaler(lr, (512, 512))}, REPEATS)[name]["wall"]
     return {"seconds": seconds, "megabytes": peak_memory()}
 
 
-def gains_text(gains: list[dict[str, Any]], preset: str) -> str:
+def gains_text(gains: list[dict[str, Any]]) -> str:
     """Return a line for each volume and LR."""
     networks = list(gains[0]["clean"])[1:]
     rows = []
@@ -127,20 +129,20 @@ def gains_text(gains: list[dict[str, Any]], preset: str) -> str:
             )
     caption = (
         f"PSNR in dB (range) over the whole volume, padding excluded, and in brackets the gain over Lanczos."
-        f" Fitted: preset `{preset}`, saved and read again. {machine()}."
+        f" Fitted: preset `default` with this factor, saved and read again. {machine()}."
     )
     header = ["volume", "LR", "peak (intensity range)", "Lanczos", *networks]
     return f"{caption}\n\n{table(header, rows)}"
 
 
-def cost_text(cost: dict[str, Any]) -> str:
+def cost_text(cost: dict[str, Any], factor: int) -> str:
     """Return a line for each upscaler."""
     rows = [
         [name, f"{1000 * found['seconds']:.0f} ms", f"{found['megabytes'] / 1000:.2f} GB"]
         for name, found in cost.items()
     ]
     caption = (
-        f"One slice 128 x 128 to 512 x 512, median of {REPEATS}; memory is the most that the whole process"
+        f"One slice of 512 x 512, x{factor}, median of {REPEATS}; memory is the most that the whole process"
         f" held, Python and torch included. {machine()}."
     )
     return f"{caption}\n\n{table(['upscaler', 'time', 'memory'], rows)}"

@@ -33,7 +33,7 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
-def random_network(architecture: str = "span", seed: int = 0) -> Network:
+def random_network(architecture: str = "span", seed: int = 0, factor: int = 4) -> Network:
     """Return a network of random weights that adds something to Lanczos, as a fresh one does not."""
     import torch
 
@@ -41,7 +41,7 @@ def random_network(architecture: str = "span", seed: int = 0) -> Network:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = NETWORKS[architecture]()
+        network = NETWORKS[architecture](factor)
         for parameter in network.parameters():
             if parameter.ndim > 1 and not parameter.any():  # the last layer
                 torch.nn.init.normal_(parameter, std=0.1)
@@ -50,18 +50,18 @@ def random_network(architecture: str = "span", seed: int = 0) -> Network:
 
 @pytest.fixture(scope="session")
 def make_network() -> Callable[..., Network]:
-    """Make a network, given its architecture and a seed, whose last layer is random too."""
+    """Make a network, given its architecture, a seed and the factor, whose last layer is random too."""
     return random_network
 
 
 @pytest.fixture(scope="session")
 def make_weights() -> Callable[..., ModelInfo]:
-    """Write a weights file of random weights, given its path, architecture and a seed."""
+    """Write a weights file of random weights, given its path, architecture, a seed and the factor."""
     from napari_inr_volume.superres.model_file import save_weights
 
-    def make(path: Path, architecture: str = "span", seed: int = 0) -> ModelInfo:
+    def make(path: Path, architecture: str = "span", seed: int = 0, factor: int = 4) -> ModelInfo:
         words = f"nothing: random weights of a test, seed {seed}"
-        return save_weights(path, random_network(architecture, seed), training=words)
+        return save_weights(path, random_network(architecture, seed, factor), training=words)
 
     return make
 

@@ -612,7 +612,7 @@ def test_weights_of_ones_own_restore_an_inr_that_names_none(
 def test_auto_takes_the_network_that_ships_for_this_device(
     run: Any, source: Path, shipped: Path, make_weights: MakeWeights, tmp_path: Path
 ) -> None:
-    info = make_weights(shipped / "span.safetensors")
+    info = make_weights(shipped / "span-x4.safetensors")
     _, out, _ = run("compress", source, tmp_path / "x.inr", *QUICK, "--json")
     assert json.loads(out)["upscaler_sha256"] == info.sha256
     report, err, _ = decompressed(run, tmp_path / "x.inr", to=tmp_path / "x.npy")

@@ -24,12 +24,14 @@ MODELS = [
     FactorModel(
         factor=FACTORS[0],
         upscaler="span",
+        model_bytes=830_000,
         clean_mse=1e-4,
         probed=28.0,
     ),
     FactorModel(
         factor=FACTORS[1],
         upscaler="lanczos",
+        model_bytes=0,
         clean_mse=1e-5,
         probed=27.0,
     ),
@@ -65,10 +67,10 @@ def test_what_is_too_small_is_refused_with_the_least_that_can_be_had() -> None:
 
 def test_an_embedded_model_counts() -> None:
     target = Target(kind="bytes", value=900_000)
-    plain, embedded = (plan(VOLUME, MODELS[:1], target, BASE, embedded=size) for size in (0, 830_000))
+    plain, embedded = (plan(VOLUME, MODELS[:1], target, BASE, embed=embed) for embed in (False, True))
     assert embedded.file_bytes <= 900_000
     assert embedded.settings.siren.parameters < plain.settings.siren.parameters
-    lanczos = [plan(VOLUME, MODELS[1:], target, BASE, embedded=size) for size in (0, 830_000)]
+    lanczos = [plan(VOLUME, MODELS[1:], target, BASE, embed=embed) for embed in (False, True)]
     assert lanczos[0] == lanczos[1]  # which has no weights to embed
 
 

@@ -40,7 +40,7 @@ def head() -> Volume:
 
 
 def test_a_volume_gives_clean_windowed_and_decoded_pairs(head: Volume, tmp_path: Path) -> None:
-    pairs = training_pairs("head", head, tmp_path, seed=0, tell=print)
+    pairs = training_pairs("head", head, 4, tmp_path, seed=0, tell=print)
     assert [pair.kind for pair in pairs] == ["clean", *3 * ["window"], *3 * ["decoded"]]
     for pair in pairs:
         assert pair.lr.shape == (8, 24, 24)
@@ -56,7 +56,7 @@ def test_a_volume_gives_clean_windowed_and_decoded_pairs(head: Volume, tmp_path:
 
 
 def test_the_lr_of_a_window_is_that_of_clipped_slices(head: Volume, tmp_path: Path) -> None:
-    _, pair, *_ = training_pairs("head", head, tmp_path, seed=0, tell=print)
+    _, pair, *_ = training_pairs("head", head, 4, tmp_path, seed=0, tell=print)
     clipped = np.clip(pair.hr, *pair.window)
     np.testing.assert_allclose(pair.lr.mean(), clipped.mean(), rtol=0.02)
     margin = 0.2 * (pair.window[1] - pair.window[0])  # Lanczos overshoots at edges
@@ -64,19 +64,19 @@ def test_the_lr_of_a_window_is_that_of_clipped_slices(head: Volume, tmp_path: Pa
 
 
 def test_fits_are_kept_and_not_made_again(head: Volume, tmp_path: Path) -> None:
-    first = training_pairs("head", head, tmp_path, seed=0, tell=print)
+    first = training_pairs("head", head, 4, tmp_path, seed=0, tell=print)
     stopped = Event()
     stopped.set()  # a fit would end with an error
-    again = training_pairs("head", head, tmp_path, seed=0, stop=stopped, tell=print)
+    again = training_pairs("head", head, 4, tmp_path, seed=0, stop=stopped, tell=print)
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.lr, other.lr)
     with pytest.raises(TrainingError, match="stopped while preparing; what was finished is kept"):
-        training_pairs("head", head, tmp_path, seed=1, stop=stopped, tell=print)
+        training_pairs("head", head, 4, tmp_path, seed=1, stop=stopped, tell=print)
 
 
 def test_a_network_is_judged_by_clean_and_decoded_slices(tmp_path: Path) -> None:
     volume = head_phantom((20, 64, 64))
-    clean, decoded = validation_pairs("head", volume, tmp_path, seed=0, tell=print)
+    clean, decoded = validation_pairs("head", volume, 4, tmp_path, seed=0, tell=print)
     assert (clean.kind, decoded.kind) == ("clean", "decoded")
     for pair in (clean, decoded):
         assert 6 <= len(pair.hr) == len(pair.lr) <= 8

@@ -175,11 +175,12 @@ def compress(
             " or delete it to begin anew"
         )
     before = load_state(checkpoint) if resume else None
-    restore = find_upscaler(upscaler, settings.factor[1:], device=device)
+    planned = target.kind != "preset"
+    restore = find_upscaler(upscaler, settings.factor[1:], device=device, or_lanczos=planned)
     where = find_device(device)
     volume = _read(src, series)
     seeker = None
-    if target.kind != "preset":
+    if planned:
         seeker = _Seeker(volume, target, settings, upscaler, device, embed_model)
         settings, restore = seeker.settings, seeker.restore
         if before is not None:  # it may be of a later try than the first
@@ -361,6 +362,7 @@ def train_sr(
     network: Annotated[
         str, typer.Option(help="srdensenet (the paper's), or span (small, for processors).")
     ] = "span",
+    factor: Annotated[int, typer.Option(help="HR voxels per LR voxel along y and x: 4, or 2.")] = 4,
     steps: Annotated[int, typer.Option(help="Steps of training.")] = 20_000,
     batch: Annotated[int, typer.Option(help="Patches a step.")] = 16,
     patch: Annotated[int, typer.Option(help="Length of a patch, in LR voxels.")] = 32,
@@ -375,7 +377,7 @@ def train_sr(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Train a super-resolution network (x4 in the plane) on CT volumes of your own.
+    """Train a super-resolution network (x4 or x2 in the plane) on CT volumes of your own.
 
     Beside the output a folder of its name (.train) keeps a checkpoint, a log and a plot. Interrupted at any
     moment, the same command goes on where it was.
@@ -391,9 +393,11 @@ def train_sr(
 
     check_output(output, [SUFFIX])
     patches = PatchConfig(batch=batch, patch=patch, decoded_share=decoded_share)
-    config = TrainConfig(network=network, steps=steps, learning_rate=lr, patches=patches, seed=seed)
+    config = TrainConfig(
+        network=network, factor=factor, steps=steps, learning_rate=lr, patches=patches, seed=seed
+    )
     with working_folder(output.with_suffix(".train")) as folder, interruptible() as stop:
-        pairs, judged = _training_data(volumes, validate, folder, seed, device, stop)
+        pairs, judged = _training_data(volumes, validate, factor, folder, seed, device, stop)
         where = find_device(device)
         with progress_bar(TextColumn("{task.fields[gain]}")) as progress:
             task = progress.add_task(f"training {network}", total=steps, gain="")
@@ -512,7 +516,9 @@ def _settings(
     base = find_preset(preset)
     if steps is not None:
         base = replace(base, fit=base.fit.with_all_steps(steps))
-    siren = {"layers": layers, "hidden_features": hidden, "omega_0": omega}
+    if hidden is not None:
+        base = base.with_width(hidden)
+    siren = {"layers": layers, "omega_0": omega}
     fit = {
         "learning_rate": lr,
         "batch": batch,
@@ -548,11 +554,10 @@ class _Seeker:
         self, volume: Volume, target: Target, base: Settings, upscaler: str, device: Device, embed: bool
     ) -> None:
         from .planning import plan, probe
-        from .superres.upscale import find_upscaler
 
         self.volume, self.target, self.base = volume, target, base
         self.upscaler, self.device = upscaler, device
-        self.embedded = len(find_upscaler(upscaler, (4, 4), device=device).weights) if embed else 0
+        self.embed = embed
         with interruptible() as stop, progress_bar() as progress:
             task = progress.add_task("looking for settings", total=None)
             probing = probe(volume, base, upscaler=upscaler, device=device, stop=stop)
@@ -563,7 +568,7 @@ class _Seeker:
                     self.models = end.value
                     break
                 progress.update(task, completed=done, total=total)
-        self.plan = plan(volume, self.models, target, base, embedded=self.embedded)
+        self.plan = plan(volume, self.models, target, base, embed=self.embed)
         self._tell()
 
     @property
@@ -574,15 +579,14 @@ class _Seeker:
     def restore(self) -> Upscaler:
         from .superres.upscale import find_upscaler
 
-        factor = self.settings.factor[1:]
-        return find_upscaler(self.upscaler if factor == (4, 4) else "lanczos", factor, device=self.device)
+        return find_upscaler(self.upscaler, self.settings.factor[1:], device=self.device, or_lanczos=True)
 
     def seek_on(self, reached: float) -> bool:
         """Take a larger network, if this PSNR falls short of the target and there is one."""
         from .planning import next_plan
 
         larger = next_plan(
-            self.volume, self.models, self.target, self.base, self.plan, reached, embedded=self.embedded
+            self.volume, self.models, self.target, self.base, self.plan, reached, embed=self.embed
         )
         if larger is None:
             return False
@@ -694,7 +698,13 @@ def _keep_partial(result: FitResult, output: Path) -> bool:
 
 
 def _training_data(
-    volumes: list[Path], validate: list[Path], folder: Path, seed: int, device: Device, stop: Event
+    volumes: list[Path],
+    validate: list[Path],
+    factor: int,
+    folder: Path,
+    seed: int,
+    device: Device,
+    stop: Event,
 ) -> tuple[list[Pair], list[Pair]]:
     """Read the volumes and prepare what a network learns from, and what it is judged by."""
     from .training import training_pairs, validation_pairs, volume_names
@@ -708,7 +718,7 @@ def _training_data(
             with progress_bar() as progress:
                 task = progress.add_task(name, total=None)
                 tell = partial(_describe, progress, task)
-                kept += prepare(name, volume, folder, seed, device=device, stop=stop, tell=tell)
+                kept += prepare(name, volume, factor, folder, seed, device=device, stop=stop, tell=tell)
     return pairs, judged
 
 

@@ -51,6 +51,7 @@ class FactorModel:
 
     factor: Triple
     upscaler: str
+    model_bytes: int  # of its weights file, should that be embedded
     clean_mse: float  # of the clean LR's restoration, as a share of the squared range
     probed: float  # dB, LR PSNR of the probe
 
@@ -94,7 +95,7 @@ def probe(
     models: list[FactorModel] = []
     width, steps = PROBE
     for factor in FACTORS:
-        restore = find_upscaler(upscaler if factor[1:] == (4, 4) else "lanczos", factor[1:], device=device)
+        restore = find_upscaler(upscaler, factor[1:], device=device, or_lanczos=True)
         settings = replace(base, factor=factor, siren=_siren(base, width), fit=_probe_fit(base, steps))
         fitting = fit_volume(volume, settings, device=device, stop=stop, drop=drop)
         while True:
@@ -110,6 +111,7 @@ def probe(
             FactorModel(
                 factor=factor,
                 upscaler=restore.name,
+                model_bytes=len(restore.weights),
                 clean_mse=_clean_mse(volume, factor, restore),
                 probed=result.psnr,
             )
@@ -118,16 +120,16 @@ def probe(
 
 
 def plan(
-    volume: Volume, models: list[FactorModel], target: Target, base: Settings, *, embedded: int = 0
+    volume: Volume, models: list[FactorModel], target: Target, base: Settings, *, embed: bool = False
 ) -> Plan:
     """Return the settings with which a target is met, or comes nearest to being met.
 
     For a size or a ratio they are those of the best quality within it, for a PSNR those of the fewest
-    bytes. `embedded` is the bytes of a model that will be in the file too. Raises FitError if no file of
+    bytes. `embed` says that the file will hold the upscaler's weights too. Raises FitError if no file of
     this volume can be so small.
     """
     most = target.most_bytes(volume.source_bytes)
-    sized = [_Sized(volume, model, base, embedded) for model in models]
+    sized = [_Sized(volume, model, base, embed) for model in models]
     if most is not None:
         plans = [found for one in sized if (found := one.largest_within(most)) is not None]
         if not plans:
@@ -159,24 +161,24 @@ def next_plan(
     last: Plan,
     reached: float,
     *,
-    embedded: int = 0,
+    embed: bool = False,
 ) -> Plan | None:
     """Return what to fit next, where a fit for a PSNR only `reached` so much; None if nothing is larger."""
     if target.kind != "psnr" or reached >= target.value or last.missed is not None:
         return None
     asked = min(target.value + max(last.hr_psnr - reached, 0.0) + MORE, MOST_PSNR)
-    larger = plan(volume, models, replace(target, value=asked), base, embedded=embedded)
+    larger = plan(volume, models, replace(target, value=asked), base, embed=embed)
     return larger if larger.file_bytes > last.file_bytes else None
 
 
 class _Sized:
     """A factor's model, with the bytes of a file of it that are not weights."""
 
-    def __init__(self, volume: Volume, model: FactorModel, base: Settings, embedded: int) -> None:
+    def __init__(self, volume: Volume, model: FactorModel, base: Settings, embed: bool) -> None:
         self.model = model
         self.base = replace(base, factor=model.factor)
-        has_model = model.upscaler != "lanczos"  # which has no weights to embed
-        self.beside = bytes_beside_weights(volume, self.base, model.upscaler) + embedded * has_model
+        embedded = model.model_bytes if embed else 0
+        self.beside = bytes_beside_weights(volume, self.base, model.upscaler) + embedded
 
     def largest_within(self, most: int) -> Plan | None:
         """Return the plan of the largest network whose file is within these bytes, or None."""
@@ -189,14 +191,11 @@ class _Sized:
 
     def plan(self, width: int, bits: float) -> Plan:
         """Return the plan of a network of this width, with so many bits a weight."""
-        siren, fit = _siren(self.base, width), self.base.fit
-        # At one rate wide networks fall apart: 5 x 192 at 1e-3 in 7,000 steps.
-        rate = fit.learning_rate * min(1.0, self.base.siren.hidden_features / width)
-        fit = replace(fit, weight_bits=bits, learning_rate=round(rate, 6))
-        settings = replace(self.base, siren=siren, fit=fit)
+        settings = self.base.with_width(width)
+        settings = replace(settings, fit=replace(settings.fit, weight_bits=bits))
         return Plan(
             settings=settings,
-            file_bytes=self.beside + int(bits * siren.parameters / 8),
+            file_bytes=self.beside + int(bits * settings.siren.parameters / 8),
             lr_psnr=self.model.lr_psnr(settings),
             hr_psnr=self.model.hr_psnr(settings),
             upscaler=self.model.upscaler,

@@ -22,16 +22,14 @@ from .codec import encode, fit_volume, lanczos_lr
 from .core.atomic import atomic_write
 from .core.errors import TrainingError
 from .core.resample import downsample
-from .core.volume import Volume
+from .core.volume import Triple, Volume
 from .inr.config import PRESETS, Device, Settings
 from .inr.decode import LrDecoder
 from .inr.fit import FitResult
-from .superres.network import FACTOR
 from .superres.pairs import Pair
 from .superres.train import Validation
 from .superres.upscale import LanczosUpscaler
 
-IN_PLANE = (1.0, float(FACTOR), float(FACTOR))
 FIT_SLICES = 32  # slices in the middle of a volume that SIRENs are fitted to
 WINDOWS = 3  # random CT windows of each volume
 NARROWEST = 0.1  # of them, as a share of the intensity range
@@ -65,6 +63,7 @@ def volume_names(paths: Sequence[Path]) -> list[str]:
 def training_pairs(
     name: str,
     volume: Volume,
+    factor: int,
     folder: Path,
     seed: int,
     *,
@@ -79,18 +78,24 @@ def training_pairs(
     """
     tell(f"{name}: resampling")
     hr = _filled(volume)
-    clean = lanczos_lr(volume, IN_PLANE)
+    in_plane = (1.0, float(factor), float(factor))
+    clean = lanczos_lr(volume, in_plane)
     pairs = [Pair(volume=name, kind="clean", hr=hr, lr=clean, window=volume.intensity_range)]
     random = np.random.default_rng([seed, *name.encode()])
     for _ in range(WINDOWS):
         window = _random_window(volume.intensity_range, random)
-        pairs.append(Pair(volume=name, kind="window", hr=hr, lr=_windowed_lr(hr, window), window=window))
-    return pairs + _decoded(name, volume, hr, folder, seed, (ROUGH, GOOD, ROUNDED), device, stop, tell)
+        pairs.append(
+            Pair(volume=name, kind="window", hr=hr, lr=_windowed_lr(hr, window, in_plane), window=window)
+        )
+    return pairs + _decoded(
+        name, volume, hr, in_plane, folder, seed, (ROUGH, GOOD, ROUNDED), device, stop, tell
+    )
 
 
 def validation_pairs(
     name: str,
     volume: Volume,
+    factor: int,
     folder: Path,
     seed: int,
     *,
@@ -103,10 +108,11 @@ def validation_pairs(
     What was fitted is kept in `folder`. Raises TrainingError if `stop` is set meanwhile.
     """
     hr = _filled(volume)
+    in_plane = (1.0, float(factor), float(factor))
     chosen = np.unique(np.linspace(0, len(hr) - 1, VALIDATION_SLICES + 2)[1:-1].astype(int))
-    lr = lanczos_lr(volume, IN_PLANE)
+    lr = lanczos_lr(volume, in_plane)
     clean = Pair(volume=name, kind="clean", hr=hr[chosen], lr=lr[chosen], window=volume.intensity_range)
-    (decoded,) = _decoded(name, volume, hr, folder, seed, (GOOD,), device, stop, tell)
+    (decoded,) = _decoded(name, volume, hr, in_plane, folder, seed, (GOOD,), device, stop, tell)
     some = slice(None, None, -(-len(decoded.lr) // VALIDATION_SLICES))
     return [clean, replace(decoded, hr=decoded.hr[some], lr=decoded.lr[some])]
 
@@ -148,6 +154,7 @@ def _decoded(
     name: str,
     volume: Volume,
     hr: NDArray[Any],
+    factor: Triple,
     folder: Path,
     seed: int,
     degradations: Sequence[Degradation],
@@ -164,7 +171,7 @@ def _decoded(
         preset = PRESETS["default"]
         bits = degradation.weight_bits
         fit = replace(preset.fit, steps=degradation.steps, tuning_steps=0, weight_bits=bits, seed=seed)
-        settings = replace(preset, factor=IN_PLANE, fit=fit)
+        settings = replace(preset, factor=factor, fit=fit)
         kept = folder / f"{_digest(middle, settings)}.npy"
         if not kept.exists():
             tell(
@@ -209,10 +216,10 @@ def _random_window(intensity_range: tuple[float, float], random: np.random.Gener
     return start, start + width
 
 
-def _windowed_lr(hr: NDArray[Any], window: tuple[float, float]) -> NDArray[np.float32]:
+def _windowed_lr(hr: NDArray[Any], window: tuple[float, float], factor: Triple) -> NDArray[np.float32]:
     """Return the Lanczos LR of slices (z, y, x) that are clipped to a window."""
     depth, height, width = hr.shape
-    return downsample(lambda z: np.clip(hr[z].astype(np.float32), *window), (depth, height, width), IN_PLANE)
+    return downsample(lambda z: np.clip(hr[z].astype(np.float32), *window), (depth, height, width), factor)
 
 
 def _digest(volume: Volume, settings: Settings) -> str:

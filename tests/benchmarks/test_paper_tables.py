@@ -117,7 +117,7 @@ def test_the_ceiling_is_what_the_lr_keeps(part):
     assert "SPAN 40.00; Lanczos 38.00 dB (8 bit)" in part_text(part)
     volume = head_phantom((8, 64, 64))
     found = ceilings(volume, find_window("full", volume))
-    assert set(found) == {*available_models(), "lanczos"}
+    assert set(found) == {*available_models(4), "lanczos"}
     smooth = replace(volume, voxels=np.broadcast_to(np.arange(64, dtype=np.int16), (8, 64, 64)), padding=None)
     assert ceilings(smooth, find_window("full", smooth))["lanczos"] > found["lanczos"] + 10
 
@@ -131,7 +131,7 @@ def test_a_fit_is_measured_in_every_way_that_can_restore_it(tmp_path, way):
     window = find_window("full", volume)
     fitted = fit_alone(tmp_path / "voxels.npy", about, way, settings, window)
     there = {name for name, found in fitted.restored.items() if found is not None}
-    assert there == {"lanczos", *([] if way == "direct SIREN" else available_models())}
+    assert there == {"lanczos", *([] if way == "direct SIREN" else available_models(4))}
     plain = fitted.restored["lanczos"]
     assert 0 < plain.file_bytes < 4 * fitted.parameters  # smaller than its weights in float32
     assert fitted.seconds > 0

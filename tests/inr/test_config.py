@@ -96,6 +96,16 @@ def test_a_longer_fit_by_muon_takes_a_lower_rate_and_one_by_adam_the_same() -> N
     assert papers.with_all_steps(10**6).learning_rate == papers.learning_rate
 
 
+def test_wide_networks_take_a_lower_rate_with_muon() -> None:
+    ours, papers = find_preset("default"), find_preset("paper-4")
+    assert ours.with_width(220).fit.learning_rate == pytest.approx(ours.fit.learning_rate / 2)
+    assert ours.with_width(220).siren == replace(ours.siren, hidden_features=220)
+    assert ours.with_width(24).fit == ours.with_width(110).fit == ours.fit
+    assert papers.with_width(512).fit == papers.fit
+    with pytest.raises(FitError, match="hidden_features must be a whole number from 1 to 2,048, got 0"):
+        ours.with_width(0)
+
+
 def test_a_fit_of_no_steps_is_refused() -> None:
     with pytest.raises(FitError, match="steps must be a whole number from 1"):
         find_preset("default").fit.with_all_steps(0)

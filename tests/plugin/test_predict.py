@@ -21,7 +21,7 @@ from napari_inr_volume.plugin import predict
 def test_predicted_size_is_that_of_the_file_to_within_2_percent(
     hidden: int, upscaler: str, shipped: Path, make_weights
 ) -> None:
-    make_weights(shipped / "span.safetensors")
+    make_weights(shipped / "span-x4.safetensors")
     volume = head_phantom((8, 32, 32))
     short = replace(find_preset("default").fit, steps=5)
     settings = Settings(siren=SirenConfig(layers=3, hidden_features=hidden), fit=short)
@@ -55,7 +55,7 @@ def test_memory_grows_with_the_volume() -> None:
 
 
 def test_a_file_of_three_layers_as_the_paper_s_takes_at_most_26_kb(shipped: Path, make_weights) -> None:
-    make_weights(shipped / "srdensenet.safetensors", "srdensenet")
+    make_weights(shipped / "srdensenet-x4.safetensors", "srdensenet")
     volume, paper = head_phantom((40, 32, 32)), find_preset("paper-3")
     assert predicted_bytes(volume, paper, "srdensenet") <= 26_000
     few = replace(paper, fit=replace(paper.fit, steps=5, batch=512, tuning_steps=2))

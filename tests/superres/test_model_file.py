@@ -17,6 +17,7 @@ from safetensors.torch import save
 
 from napari_inr_volume.core.errors import InrError, ModelError
 from napari_inr_volume.superres import model_file
+from napari_inr_volume.superres.factors import FACTORS
 from napari_inr_volume.superres.model_file import available_models, load_weights, save_weights
 from napari_inr_volume.superres.srdensenet import SRDenseNet
 
@@ -104,7 +105,7 @@ def test_the_expected_hash_is_accepted_and_another_refused(file: Path) -> None:
         pytest.param(
             {"architecture": "edsr"}, "is for edsr x4; only srdensenet and span", id="other architecture"
         ),
-        pytest.param({"factor": 2}, "is for srdensenet x2", id="other factor"),
+        pytest.param({"factor": 3}, "is for srdensenet x3; only .* x2 or x4, can", id="other factor"),
         pytest.param({"factor": None}, "damaged or not a weights file", id="no factor"),
     ],
 )
@@ -206,14 +207,16 @@ def test_saving_where_there_is_no_folder_is_an_error_of_ours(network: SRDenseNet
 
 def test_shipped_models_are_named_after_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_file, "SHIPPED", tmp_path)
-    (tmp_path / "b.safetensors").touch()
-    (tmp_path / "a.safetensors").touch()
-    (tmp_path / "a.md").touch()
-    assert available_models() == {"a": tmp_path / "a.safetensors", "b": tmp_path / "b.safetensors"}
+    for name in ("b-x4.safetensors", "a-x4.safetensors", "a-x2.safetensors", "a.safetensors", "a-x4.md"):
+        (tmp_path / name).touch()
+    assert available_models(4) == {"a": tmp_path / "a-x4.safetensors", "b": tmp_path / "b-x4.safetensors"}
+    assert available_models(2) == {"a": tmp_path / "a-x2.safetensors"}
 
 
-@pytest.mark.parametrize("name", available_models())  # none until they were trained
-def test_a_shipped_model_loads_and_says_what_it_was_trained_on(name: str) -> None:
-    network, info = load_weights(available_models()[name])
-    assert network.architecture == name
+@pytest.mark.parametrize(
+    ("name", "factor"), [(name, factor) for factor in FACTORS for name in available_models(factor)]
+)
+def test_a_shipped_model_loads_and_says_what_it_was_trained_on(name: str, factor: int) -> None:
+    network, info = load_weights(available_models(factor)[name])
+    assert (network.architecture, network.factor, info.factor) == (name, factor, factor)
     assert info.training

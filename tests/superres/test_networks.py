@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_inr_volume.plugin.layers import UPSCALERS
 from napari_inr_volume.superres import upscale
+from napari_inr_volume.superres.factors import FACTORS
 from napari_inr_volume.superres.model_file import NETWORKS, load_weights, save_weights
 from napari_inr_volume.superres.network import Network
 from napari_inr_volume.superres.upscale import LanczosUpscaler, NetworkUpscaler
@@ -40,14 +41,19 @@ def test_it_is_known_by_its_name_and_has_a_title(architecture: str) -> None:
 
 
 @pytest.mark.usefixtures("precision")
-def test_fresh_it_gives_exactly_lanczos(architecture: str) -> None:
-    lr = random_lr(2, 6, 7)
-    hr = NetworkUpscaler(NETWORKS[architecture](), CPU)(lr, (23, 28))
-    np.testing.assert_array_equal(hr, LanczosUpscaler((4.0, 4.0))(lr, (23, 28)))
+@pytest.mark.parametrize("factor", FACTORS)
+def test_fresh_it_gives_exactly_lanczos(architecture: str, factor: int) -> None:
+    lr, shape = random_lr(2, 6, 7), (6 * factor - 1, 7 * factor)
+    hr = NetworkUpscaler(NETWORKS[architecture](factor), CPU)(lr, shape)
+    np.testing.assert_array_equal(hr, LanczosUpscaler((factor, factor))(lr, shape))
 
 
-def test_output_is_four_times_the_input_on_both_axes(architecture: str, make_network: MakeNetwork) -> None:
-    assert make_network(architecture)(torch.rand(2, 1, 5, 7)).shape == (2, 1, 20, 28)
+@pytest.mark.parametrize("factor", FACTORS)
+def test_output_is_its_factor_times_the_input_on_both_axes(
+    architecture: str, factor: int, make_network: MakeNetwork
+) -> None:
+    network = make_network(architecture, factor=factor)
+    assert network(torch.rand(2, 1, 5, 7)).shape == (2, 1, 5 * factor, 7 * factor)
 
 
 def test_features_see_exactly_as_far_as_their_reach(architecture: str, make_network: MakeNetwork) -> None:
@@ -60,14 +66,15 @@ def test_features_see_exactly_as_far_as_their_reach(architecture: str, make_netw
     assert seen.tolist() == [False] * 2 + [True] * (2 * reach + 1) + [False] * 2
 
 
+@pytest.mark.parametrize("factor", FACTORS)
 def test_restored_voxels_see_features_within_their_reach(
-    architecture: str, make_network: MakeNetwork
+    architecture: str, factor: int, make_network: MakeNetwork
 ) -> None:
-    network = make_network(architecture).double()
+    network = make_network(architecture, factor=factor).double()
     middle, reach = network.restore_reach + 2, network.restore_reach
     maps = network.features(torch.rand(1, 1, 1, 2 * middle + 1, dtype=torch.float64))
     maps = maps.detach().requires_grad_()
-    network.restore(maps)[..., 4 * middle : 4 * middle + 4].sum().backward()
+    network.restore(maps)[..., factor * middle : factor * (middle + 1)].sum().backward()
     assert maps.grad is not None
     seen = maps.grad.abs().sum(dim=(0, 1, 2)).nonzero().flatten()
     assert middle in seen
@@ -88,15 +95,16 @@ def test_from_its_second_step_on_training_reaches_every_layer(architecture: str)
         assert tensor.grad.abs().max() > 0, f"{name} is not trained"
 
 
+@pytest.mark.parametrize("factor", FACTORS)
 def test_weights_come_back_as_they_were_saved(
-    architecture: str, make_network: MakeNetwork, tmp_path: Path
+    architecture: str, factor: int, make_network: MakeNetwork, tmp_path: Path
 ) -> None:
-    network, path = make_network(architecture), tmp_path / "own.safetensors"
+    network, path = make_network(architecture, factor=factor), tmp_path / "own.safetensors"
     saved = save_weights(path, network, training="two chests", half=False)
     loaded, info = load_weights(path)
     assert info == saved
     assert (info.architecture, info.training, info.data) == (architecture, "two chests", path.read_bytes())
-    assert type(loaded) is type(network)
+    assert (type(loaded), loaded.factor, info.factor) == (type(network), factor, factor)
     for name, tensor in network.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor)
 
@@ -108,7 +116,8 @@ def added(
     network: Network, lr: NDArray[np.float32], shape: tuple[int, int], **how: int
 ) -> NDArray[np.float32]:
     """Return what the network adds to Lanczos, as a share of the most that it adds."""
-    restored = NetworkUpscaler(network, CPU, **how)(lr, shape) - LanczosUpscaler((4.0, 4.0))(lr, shape)
+    lanczos = LanczosUpscaler((network.factor, network.factor))
+    restored = NetworkUpscaler(network, CPU, **how)(lr, shape) - lanczos(lr, shape)
     share: NDArray[np.float32] = restored / np.abs(restored).max()
     return share
 
@@ -126,11 +135,12 @@ def test_it_adds_its_output_to_lanczos(architecture: str, precision: str, make_n
 
 
 @pytest.mark.parametrize("shape", [(3, 150), (150, 3), (40, 44)], ids=["wide", "high", "square"])
+@pytest.mark.parametrize("factor", FACTORS)
 def test_tile_size_moves_no_voxel_beyond_the_tolerance(
-    architecture: str, precision: str, make_network: MakeNetwork, shape: tuple[int, int]
+    architecture: str, precision: str, factor: int, make_network: MakeNetwork, shape: tuple[int, int]
 ) -> None:
-    network, lr = make_network(architecture), random_lr(1, *shape)
-    hr_shape = (4 * shape[0] - 1, 4 * shape[1] - 3)
+    network, lr = make_network(architecture, factor=factor), random_lr(1, *shape)
+    hr_shape = (factor * shape[0] - 1, factor * shape[1] - factor + 1)
     whole = added(network, lr, hr_shape, tile=150)
     for tile in (64, 37, 16):
         tiled = added(network, lr, hr_shape, tile=tile)

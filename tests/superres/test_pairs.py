@@ -33,7 +33,7 @@ def pair_of(lr: NDArray[np.float32], kind: Kind = "clean", **others: Any) -> Pai
 @given(seed=st.integers(0, 2**32), number=st.integers(0, 10**6))
 @settings(max_examples=20, deadline=None)
 def test_an_hr_that_is_the_lanczos_of_its_lr_leaves_nothing_to_learn(seed: int, number: int) -> None:
-    lr, wanted = Patches([pair_of(lr_slices())], QUIET, seed).batch(number)
+    lr, wanted = Patches([pair_of(lr_slices())], QUIET, 4, seed).batch(number)
     assert lr.shape == (4, 1, 8, 8)
     assert wanted.shape == (4, 1, 32, 32)
     assert lr.std() > 0.01
@@ -43,26 +43,26 @@ def test_an_hr_that_is_the_lanczos_of_its_lr_leaves_nothing_to_learn(seed: int, 
 def test_what_is_wanted_is_hr_minus_lanczos() -> None:
     pair = pair_of(lr_slices())
     brighter = Pair(volume="head", kind="clean", hr=pair.hr + 50, lr=pair.lr, window=pair.window)
-    _, wanted = Patches([brighter], QUIET, seed=0).batch(0)
+    _, wanted = Patches([brighter], QUIET, 4, seed=0).batch(0)
     torch.testing.assert_close(wanted, torch.full_like(wanted, 50 / 500), rtol=0, atol=2e-6)
 
 
 def test_a_batch_is_settled_by_seed_and_number() -> None:
     config = PatchConfig(batch=3, patch=8)
     pairs = [pair_of(lr_slices()), pair_of(lr_slices(seed=1), "decoded"), pair_of(lr_slices(), "window")]
-    first, again = Patches(pairs, config, seed=5), Patches(pairs, config, seed=5)
+    first, again = Patches(pairs, config, 4, seed=5), Patches(pairs, config, 4, seed=5)
     again.batch(3)
     assert torch.equal(first.batch(7)[0], again.batch(7)[0])
     assert torch.equal(first.batch(7)[1], again.batch(7)[1])
     assert not torch.equal(first.batch(7)[0], first.batch(8)[0])
-    assert not torch.equal(first.batch(7)[0], Patches(pairs, config, seed=6).batch(7)[0])
+    assert not torch.equal(first.batch(7)[0], Patches(pairs, config, 4, seed=6).batch(7)[0])
 
 
 def test_hr_is_clipped_to_the_window_that_scales_it() -> None:
     lr = lr_slices()
     hr = np.random.default_rng(1).integers(-1000, 2000, (3, 68, 80)).astype(np.int16)
     pair = Pair(volume="head", kind="clean", hr=hr, lr=lr, window=(0.0, 100.0))
-    lr_patch, wanted = Patches([pair], QUIET, seed=0).batch(0)
+    lr_patch, wanted = Patches([pair], QUIET, 4, seed=0).batch(0)
     assert 0 <= lr_patch.min() <= lr_patch.max() <= 1
     assert wanted.abs().max() < 1.5  # HR in [0, 1], Lanczos little beyond
 
@@ -72,19 +72,19 @@ def test_shares_choose_between_clean_windows_and_decoded() -> None:
     pairs = [pair_of(lr_slices() * 0.01 + level, kind) for kind, level in levels.items()]  # type: ignore[arg-type]
     for shares, expected in (((0.0, 0.0), "clean"), ((1.0, 0.0), "window"), ((0.5, 1.0), "decoded")):
         config = PatchConfig(batch=8, patch=8, noise=0.0, window_share=shares[0], decoded_share=shares[1])
-        lr, _ = Patches(pairs, config, seed=0).batch(0)
+        lr, _ = Patches(pairs, config, 4, seed=0).batch(0)
         assert torch.all((lr * 500 - 200 - levels[expected]).abs() < 2), expected
 
 
 def test_without_decoded_pairs_clean_ones_take_their_place() -> None:
     config = PatchConfig(batch=2, patch=8, decoded_share=1.0, window_share=1.0)
-    assert Patches([pair_of(lr_slices())], config, seed=0).batch(0)[0].shape == (2, 1, 8, 8)
+    assert Patches([pair_of(lr_slices())], config, 4, seed=0).batch(0)[0].shape == (2, 1, 8, 8)
 
 
 def test_empty_air_is_drawn_again() -> None:
     lr = np.zeros((1, 60, 60), dtype=np.float32)
     lr[:, :30, :30] = lr_slices(1, 30, 30)  # a quarter of the slice
-    lr_patches, _ = Patches([pair_of(lr)], replace(QUIET, batch=64), seed=0).batch(0)
+    lr_patches, _ = Patches([pair_of(lr)], replace(QUIET, batch=64), 4, seed=0).batch(0)
     textured = lr_patches.std(dim=(1, 2, 3)) > 0.005
     assert textured.float().mean() > 0.6  # a third of all places are
 
@@ -92,21 +92,21 @@ def test_empty_air_is_drawn_again() -> None:
 def test_noise_is_added_to_lr_only_and_never_to_decoded_lr() -> None:
     clean, decoded = pair_of(lr_slices()), pair_of(lr_slices(), "decoded")
     loud = PatchConfig(batch=4, patch=8, noise=0.1, window_share=0.0, decoded_share=0.0)
-    _, wanted = Patches([clean], loud, seed=0).batch(0)
+    _, wanted = Patches([clean], loud, 4, seed=0).batch(0)
     assert wanted.std() > 0.005
     every = PatchConfig(batch=4, patch=8, noise=0.1, window_share=0.0, decoded_share=1.0)
-    _, wanted = Patches([clean, decoded], every, seed=0).batch(0)
+    _, wanted = Patches([clean, decoded], every, 4, seed=0).batch(0)
     assert wanted.std() < 1e-5
 
 
 def test_a_volume_too_small_for_the_patches_is_named_with_its_size() -> None:
     with pytest.raises(TrainingError, match=r"head has slices of 39 x 77 voxels.*need 56 x 56: leave it out"):
-        Patches([pair_of(lr_slices(1, 10, 20))], QUIET, seed=0)
+        Patches([pair_of(lr_slices(1, 10, 20))], QUIET, 4, seed=0)
 
 
 def test_nothing_to_learn_from_is_an_error() -> None:
     with pytest.raises(TrainingError, match="give at least one volume"):
-        Patches([], QUIET, seed=0)
+        Patches([], QUIET, 4, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -11,10 +13,10 @@ from napari_inr_volume.superres.span import AttentionBlock, Span
 from napari_inr_volume.superres.srdensenet import SRDenseNet
 
 
-def multiplications(kind: type[Network]) -> float:
-    """How many a slice of 128 x 128 costs."""
+def multiplications(kind: Callable[[int], Network], factor: int = 4) -> float:
+    """How many a slice of 512 x 512 costs."""
     with torch.device("meta"):
-        network, lr = kind(), torch.zeros(1, 1, 128, 128)
+        network, lr = kind(factor), torch.zeros(1, 1, 512 // factor, 512 // factor)
     with FlopCounterMode(display=False) as counter:
         assert network(lr).shape == (1, 1, 512, 512)
     return counter.get_total_flops() / 2
@@ -22,12 +24,14 @@ def multiplications(kind: type[Network]) -> float:
 
 def test_it_costs_at_least_ten_times_less_than_srdensenet() -> None:
     assert multiplications(Span) == pytest.approx(6.7e9, rel=0.01)
+    assert multiplications(Span, 2) == pytest.approx(26.6e9, rel=0.01)
     assert multiplications(SRDenseNet) > 10 * multiplications(Span)
 
 
-def test_parameters_are_as_documented() -> None:
+@pytest.mark.parametrize(("factor", "parameters"), [(4, 411_568), (2, 406_372)])
+def test_parameters_are_as_documented(factor: int, parameters: int) -> None:
     with torch.device("meta"):
-        assert sum(tensor.numel() for tensor in Span().parameters()) == 411_568
+        assert sum(tensor.numel() for tensor in Span(factor).parameters()) == parameters
 
 
 def test_attention_lets_nothing_through_where_a_block_found_nothing() -> None:

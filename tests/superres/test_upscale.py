@@ -20,6 +20,7 @@ from napari_inr_volume.inr.config import SirenConfig
 from napari_inr_volume.inr.inr_volume import FitRecord, InrVolume, UpscalerRef
 from napari_inr_volume.inr.siren import Siren
 from napari_inr_volume.superres import upscale
+from napari_inr_volume.superres.factors import FACTORS
 from napari_inr_volume.superres.model_file import NETWORKS, ModelInfo
 from napari_inr_volume.superres.srdensenet import SRDenseNet
 from napari_inr_volume.superres.upscale import (
@@ -125,7 +126,7 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_auto_is_span_on_a_cpu_and_srdensenet_on_a_gpu(
     shipped: Path, make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    infos = {name: make_weights(shipped / f"{name}.safetensors", name) for name in NETWORKS}
+    infos = {name: make_weights(shipped / f"{name}-x4.safetensors", name) for name in NETWORKS}
     upscaler = find_upscaler("auto", (4.0, 4.0), device="cpu")
     assert (upscaler.name, upscaler.sha256) == ("span", infos["span"].sha256)
     on_a_gpu(monkeypatch)
@@ -137,7 +138,7 @@ def test_auto_is_span_on_a_cpu_and_srdensenet_on_a_gpu(
 def test_a_network_is_had_by_its_name_with_the_weights_that_ship(
     name: str, shipped: Path, make_weights: MakeWeights
 ) -> None:
-    info = make_weights(shipped / f"{name}.safetensors", name)
+    info = make_weights(shipped / f"{name}-x4.safetensors", name)
     upscaler = find_upscaler(name, (4.0, 4.0), device="cpu")
     assert (upscaler.name, upscaler.sha256, upscaler.weights) == (name, info.sha256, info.data)
 
@@ -178,12 +179,40 @@ def test_a_weights_file_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_networks_are_refused_and_auto_is_lanczos_for_other_factors(
     factor: tuple[float, float], shipped: Path, make_weights: MakeWeights
 ) -> None:
-    path = shipped / "span.safetensors"
+    path = shipped / "span-x4.safetensors"
     make_weights(path)
     assert find_upscaler("auto", factor).name == "lanczos"
     for name in ("span", path):
         with pytest.raises(ModelError, match=r"^span.* restores a factor of 4 x 4 in the plane, not"):
             find_upscaler(name, factor)
+        assert find_upscaler(name, factor, or_lanczos=True).name == "lanczos"
+
+
+@pytest.mark.parametrize("where", ["cpu", "gpu"])
+def test_each_factor_has_weights_of_its_own(
+    where: str, shipped: Path, make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for factor in FACTORS:
+        make_weights(shipped / f"span-x{factor}.safetensors", "span", seed=factor, factor=factor)
+    make_weights(shipped / "srdensenet-x4.safetensors", "srdensenet")
+    if where == "gpu":
+        on_a_gpu(monkeypatch)
+    two, four = (find_upscaler("auto", (factor, factor)) for factor in FACTORS)
+    assert (two.name, four.name) == ("span", "span" if where == "cpu" else "srdensenet")
+    assert two.sha256 == find_upscaler("span", (2.0, 2.0)).sha256
+    assert two.sha256 != find_upscaler("span", (4.0, 4.0)).sha256
+    with pytest.raises(ModelError, match=r"^srdensenet restores a factor of 4 x 4 in the plane, not 2 x 2"):
+        find_upscaler("srdensenet", (2.0, 2.0))
+
+
+@pytest.mark.usefixtures("shipped")
+def test_weights_of_ones_own_are_for_their_factor(make_weights: MakeWeights, tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    make_weights(path, "span", factor=2)
+    lr = random_lr(1, 5, 5)
+    assert find_upscaler(path, (2.0, 2.0))(lr, (9, 10)).shape == (1, 9, 10)
+    with pytest.raises(ModelError, match=r"^mine.safetensors restores a factor of 2 x 2 in the plane, not 4"):
+        find_upscaler(path, (4.0, 4.0))
 
 
 def test_an_unknown_upscaler_is_refused_with_what_there_is() -> None:
@@ -230,7 +259,7 @@ def info(make_weights: MakeWeights, tmp_path: Path) -> ModelInfo:
 def test_the_named_weights_are_found_wherever_they_are(
     place: str, info: ModelInfo, shipped: Path, make_weights: MakeWeights, tmp_path: Path
 ) -> None:
-    make_weights(shipped / "span.safetensors", "span", seed=2)
+    make_weights(shipped / "span-x4.safetensors", "span", seed=2)
     make_weights(tmp_path / "other.safetensors", "srdensenet", seed=3)
     weights: list[str | Path | bytes | None] = [None, tmp_path / "other.safetensors", tmp_path / "gone"]
     if place == "embedded":
@@ -259,7 +288,7 @@ def heard(inr: InrVolume, **where: list[Path | bytes]) -> str:
 def test_missing_weights_fall_back_to_lanczos_in_a_sentence(
     info: ModelInfo, shipped: Path, make_weights: MakeWeights
 ) -> None:
-    make_weights(shipped / "span.safetensors", "span", seed=2)
+    make_weights(shipped / "span-x4.safetensors", "span", seed=2)
     assert heard(inr_of(info)) == (
         "The reconstruction is restored by Lanczos, not by SPAN as the file asks for: no weights with the"
         f" SHA-256 {info.sha256[:12]} are here; give the weights file it was made with."
@@ -288,8 +317,10 @@ def test_a_network_of_another_version_falls_back_in_words() -> None:
 
 
 def test_a_network_on_a_factor_that_it_does_not_restore_falls_back_in_words(info: ModelInfo) -> None:
+    sentence = heard(inr_of(info, (1.0, 3.0, 3.0)), weights=[info.data])
+    assert sentence.endswith(": networks restore a factor of 2 x 2 or 4 x 4 in the plane, not 3 x 3.")
     sentence = heard(inr_of(info, (1.0, 2.0, 2.0)), weights=[info.data])
-    assert sentence.endswith(": networks restore a factor of 4 x 4 in the plane, not 2 x 2.")
+    assert sentence.endswith(": these weights restore 4 x 4, not 2 x 2.")
 
 
 def test_a_name_in_a_file_is_never_taken_for_a_path(info: ModelInfo, tmp_path: Path) -> None:

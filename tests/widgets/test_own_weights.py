@@ -35,7 +35,7 @@ SMALL = Settings(
 def installed(shipped: Path, make_weights) -> None:
     """Weights of all networks, as a whole installation has them."""
     for name in NETWORKS:
-        make_weights(shipped / f"{name}.safetensors", name)
+        make_weights(shipped / f"{name}-x4.safetensors", name)
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from .device import has_fast_bfloat16, out_of_memory
 from .engine import Engine
 from .fit_state import FitState
 from .muon import Muon
+from .sampling import Sampler
 from .siren import Siren, axis_coordinates
 from .spectrum import first_scales
 from .tuning import Rounding, Steps, quantised, sensitivities, steps_within
@@ -176,6 +177,7 @@ def _fit(
     siren = _fresh_siren(siren_config, config, samples)
     optimisers = _optimisers(siren, config)
     random = torch.Generator(device).manual_seed(config.seed)
+    sampler = Sampler(samples.shape, config.batch, config.sampling, random, device)
     best = _Best(siren)
     step, psnr, loss, told = 0, 0.0, torch.zeros((), device=device), 0.0
     curve: list[tuple[int, float]] = []
@@ -245,7 +247,7 @@ def _fit(
             network, best, enough = rounding.siren, _Best(rounding.siren), False
             engine = make_engine()
         between_steps = random.get_state()
-        index = torch.randint(len(samples), (config.batch,), generator=random, device=device)
+        index = sampler.draw()
         _set_learning_rate(optimisers, config, step, tuning_from)
         step_loss = engine.step(index)
         if step_loss is None:

@@ -12,6 +12,7 @@ from ..coding.weights import QUANTISED
 from ..core.volume import Volume
 from ..inr.config import Settings, SirenConfig
 from ..inr.inr_volume import InrVolume, Quality, UpscalerRef
+from ..superres.factors import network_factor
 from .inr_file import to_bytes
 
 LONGEST = 1.2345678901234567e-10  # as long as a figure can be in the file
@@ -27,7 +28,7 @@ def predicted_bytes(volume: Volume, settings: Settings, upscaler: str) -> int:
 
 def bytes_beside_weights(volume: Volume, settings: Settings, upscaler: str) -> int:
     """Return how many bytes of the `.inr` are not weights, at most; an embedded model not counted."""
-    has_weights = upscaler != "lanczos" and settings.factor[1:] == (4, 4)
+    has_weights = upscaler != "lanczos" and network_factor(settings.factor[1:]) is not None
     shapes = [row_shape(name, shape) for name, shape in SOME_SIREN.shapes.items()]
     zeros = [Quantised(np.zeros(shape, np.int32), np.zeros(shape[0], np.int32)) for shape in shapes]
     longest = {field.name: LONGEST for field in fields(Quality)}

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ..io.dicom import Listing
     from ..planning import FactorModel
     from ..superres.model_file import ModelInfo
+    from ..superres.upscale import Upscaler
     from .kept_fits import Kept
 
 SECONDS_PER_REPORT = 0.1  # of loading, decoding and measuring
@@ -341,6 +342,7 @@ def fit(
     device: Device,
     upscaler: str,
     window: Window,
+    or_lanczos: bool = False,
     seconds_per_preview: float = SECONDS_PER_PREVIEW,
     resume: FitState | Kept | None = None,
     keep_as: str | None = None,
@@ -350,12 +352,16 @@ def fit(
     `resume` is where a stopped fit of the same volume and settings stood; this one goes on from there.
     Under the identity `keep_as` its state is kept once a minute and when it is stopped, for when napari
     runs again; a fit that ends by itself leaves nothing.
+    `or_lanczos` lets Lanczos take the place of a network that is not for the factor (`find_upscaler`).
     Raises FitError, as `codec.compress` does, and while another panel's fit is running.
     """
+    from ..superres.upscale import find_upscaler
+
     if not _one_fit.acquire(blocking=False):
         raise FitError("another fit is running in this napari; stop it, or wait until it has ended")
     try:
-        return _fit(control, volume, settings, device, upscaler, window, seconds_per_preview, resume, keep_as)
+        restore = find_upscaler(upscaler, settings.factor[1:], device=device, or_lanczos=or_lanczos)
+        return _fit(control, volume, settings, device, restore, window, seconds_per_preview, resume, keep_as)
     finally:
         _one_fit.release()
 
@@ -365,7 +371,7 @@ def _fit(
     volume: Volume,
     settings: Settings,
     device: Device,
-    upscaler: str,
+    restore: Upscaler,
     window: Window,
     seconds_per_preview: float,
     resume: FitState | Kept | None,
@@ -373,14 +379,12 @@ def _fit(
 ) -> FitOutcome:
     from .. import codec
     from ..inr.decode import LrDecoder
-    from ..superres.upscale import find_upscaler
     from . import kept_fits
     from .compare import compare_lr
 
     _leave_a_core()
     if isinstance(resume, kept_fits.Kept):
         resume = kept_fits.load(resume)
-    restore = find_upscaler(upscaler, settings.factor[1:], device=device)
     kept = time.perf_counter()
     previews = _Previews(volume, settings, control, seconds_per_preview)
     idle = 0.0
@@ -433,6 +437,7 @@ def reconstruct(
     device: Device,
     upscaler: str,
     window: Window,
+    or_lanczos: bool = False,
 ) -> Reconstruction:
     """Fill `voxels` with the HR, from the slice in view outwards, then measure it; reports slices, then Done.
 
@@ -445,7 +450,7 @@ def reconstruct(
     from .compare import with_upscaler
 
     _leave_a_core()
-    restore = find_upscaler(upscaler, inr.factor[1:], device=device)
+    restore = find_upscaler(upscaler, inr.factor[1:], device=device, or_lanczos=or_lanczos)
     decoder = LrDecoder(inr, device)
     left = set(range(len(voxels)))
     while left:
@@ -468,9 +473,10 @@ def reconstruct(
 
 def missing_weights(control: Control) -> list[str]:
     """Return the networks whose weights are missing from this installation. Imports torch."""
+    from ..superres.factors import FACTORS
     from ..superres.model_file import NETWORKS, available_models
 
-    return [name for name in NETWORKS if name not in available_models()]
+    return [name for name in NETWORKS if not any(name in available_models(factor) for factor in FACTORS)]
 
 
 def check_weights(control: Control, path: Path) -> ModelInfo:

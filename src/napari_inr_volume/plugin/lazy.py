@@ -128,7 +128,7 @@ def stutters(decoder: LrDecoder, upscaler: Upscaler) -> bool:
 
     SPAN needs a twentieth of a second there, Lanczos less.
     """
-    return upscaler.name == ON_GPU and decoder.device.type == "cpu"
+    return upscaler.name == ON_GPU[0] and decoder.device.type == "cpu"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,11 +19,12 @@ from safetensors.torch import load, save
 
 from ..core.atomic import atomic_write
 from ..core.errors import ModelError
-from .network import FACTOR, Network
+from .factors import FACTORS
+from .network import Network
 from .span import Span
 from .srdensenet import SRDenseNet
 
-NETWORKS: dict[str, type[Network]] = {kind.architecture: kind for kind in (SRDenseNet, Span)}
+NETWORKS: dict[str, type[SRDenseNet] | type[Span]] = {kind.architecture: kind for kind in (SRDenseNet, Span)}
 MAX_BYTES = 64 * 2**20  # six times SRDenseNet in fp32
 SHIPPED = Path(__file__).parent / "weights"
 
@@ -43,9 +45,10 @@ class ModelInfo:
         return len(self.data)
 
 
-def available_models() -> dict[str, Path]:
-    """Return the weights files that ship with the package, by architecture."""
-    return {path.stem: path for path in sorted(SHIPPED.glob("*.safetensors"))}
+def available_models(factor: int) -> dict[str, Path]:
+    """Return the weights files that ship with the package for a factor, by architecture."""
+    end = f"-x{factor}.safetensors"
+    return {path.name.removesuffix(end): path for path in sorted(SHIPPED.glob(f"*{end}"))}
 
 
 def read_weights(path: Path) -> bytes:
@@ -84,12 +87,14 @@ def load_weights(source: Path | bytes, expected_sha256: str | None = None) -> tu
         found, training = (str(model["architecture"]), int(model["factor"])), str(model["training"])
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelError(f"{name} is damaged or not a weights file of this software") from error
-    if found[0] not in NETWORKS or found[1] != FACTOR:
+    architecture, factor = found
+    if architecture not in NETWORKS or factor not in FACTORS:
+        factors = " or ".join(f"x{one}" for one in FACTORS)
         raise ModelError(
-            f"{name} is for {found[0]} x{found[1]}; only {' and '.join(NETWORKS)}, x{FACTOR}, can be used"
+            f"{name} is for {architecture} x{factor}; only {' and '.join(NETWORKS)}, {factors}, can be used"
         )
-    return _build(NETWORKS[found[0]], tensors, name), ModelInfo(
-        architecture=found[0], factor=found[1], training=training, sha256=sha256, data=data
+    return _build(NETWORKS[architecture], factor, tensors, name), ModelInfo(
+        architecture=architecture, factor=factor, training=training, sha256=sha256, data=data
     )
 
 
@@ -103,27 +108,29 @@ def save_weights(path: Path, network: Network, *, training: str, half: bool = Tr
     tensors = {name: tensor.to("cpu", dtype).contiguous() for name, tensor in network.state_dict().items()}
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise ModelError(f"the network's weights hold NaN, infinity or numbers too large for {dtype}")
-    model = {"architecture": network.architecture, "factor": FACTOR, "training": training}
+    model = {"architecture": network.architecture, "factor": network.factor, "training": training}
     data = save(tensors, metadata={"model": json.dumps(model, sort_keys=True)})
     with atomic_write(path) as temporary:
         temporary.write_bytes(data)
     return ModelInfo(
         architecture=network.architecture,
-        factor=FACTOR,
+        factor=network.factor,
         training=training,
         sha256=hashlib.sha256(data).hexdigest(),
         data=data,
     )
 
 
-def _build(kind: type[Network], tensors: dict[str, torch.Tensor], name: str) -> Network:
+def _build(
+    kind: Callable[[int], Network], factor: int, tensors: dict[str, torch.Tensor], name: str
+) -> Network:
     """Return the network with these weights. No random numbers are drawn for the ones it starts with."""
     with torch.device("meta"):
-        network = kind()
+        network = kind(factor)
     shapes = {key: tensor.shape for key, tensor in network.state_dict().items()}
     if {key: tensor.shape for key, tensor in tensors.items()} != shapes:
         raise ModelError(
-            f"{name}: the tensors' names or shapes are not those of {kind.architecture} x{FACTOR}"
+            f"{name}: the tensors' names or shapes are not those of {network.architecture} x{factor}"
         )
     for key, tensor in tensors.items():
         if tensor.dtype not in (torch.float16, torch.float32):

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from ..core.errors import TrainingError
 from ..core.resample import LOBES, lanczos_weights
-from .network import FACTOR
 
 Kind = Literal["clean", "window", "decoded"]
 
@@ -32,7 +31,7 @@ class Pair:
     volume: str  # the name that errors and logs use
     kind: Kind
     hr: NDArray[Any]  # (n, y, x), in the volume's units
-    lr: NDArray[np.float32]  # (n, ceil(y / 4), ceil(x / 4)), in the same units
+    lr: NDArray[np.float32]  # (n, ceil(y / f), ceil(x / f)) for a factor f, in the same units
     window: tuple[float, float]  # HR is clipped to it, and it is what both are scaled by to [0, 1]
 
 
@@ -64,26 +63,27 @@ class Patches:
     more than a short one, but does not drown it.
     """
 
-    def __init__(self, pairs: Sequence[Pair], config: PatchConfig, seed: int) -> None:
+    def __init__(self, pairs: Sequence[Pair], config: PatchConfig, factor: int, seed: int) -> None:
         self.config = config
+        self.factor = factor  # HR voxels per LR voxel of all pairs, along y and x
         self.seed = seed
         reach = config.patch + 2 * LOBES
         for pair in pairs:
-            if min(pair.lr.shape[1:]) < reach or min(pair.hr.shape[1:]) < FACTOR * reach:
+            if min(pair.lr.shape[1:]) < reach or min(pair.hr.shape[1:]) < factor * reach:
                 raise TrainingError(
                     f"{pair.volume} has slices of {pair.hr.shape[1]} x {pair.hr.shape[2]} voxels; patches of"
-                    f" {config.patch} LR voxels need {FACTOR * reach} x {FACTOR * reach}: leave it out, or"
+                    f" {config.patch} LR voxels need {factor * reach} x {factor * reach}: leave it out, or"
                     " choose smaller patches"
                 )
         self._pairs = {kind: [pair for pair in pairs if pair.kind == kind] for kind in get_args(Kind)}
         if not self._pairs["clean"]:
             raise TrainingError("there is nothing to train on; give at least one volume")
         self._chances = {kind: _chances(found) for kind, found in self._pairs.items()}
-        up = lanczos_weights(reach, FACTOR * reach, 1 / FACTOR).toarray()
-        self._up = torch.from_numpy(up[FACTOR * LOBES : -FACTOR * LOBES])  # (4 patch, patch + 6)
+        up = lanczos_weights(reach, factor * reach, 1 / factor).toarray()
+        self._up = torch.from_numpy(up[factor * LOBES : -factor * LOBES])  # (f patch, patch + 6)
 
     def batch(self, number: int) -> tuple[Tensor, Tensor]:
-        """Return LR (n, 1, p, p) in [0, 1], and what HR is beyond its Lanczos x4, (n, 1, 4 p, 4 p)."""
+        """Return LR (n, 1, p, p) in [0, 1], and what HR is beyond its Lanczos, (n, 1, f p, f p)."""
         random = np.random.default_rng([self.seed, number])
         drawn = [self._draw(random) for _ in range(self.config.batch)]
         lr = torch.from_numpy(np.stack([lr for lr, _ in drawn]))
@@ -123,11 +123,11 @@ class Patches:
         """Draw a slice and where in it the LR patch with its surroundings lies, and the HR patch."""
         size = self.config.patch
         starts = [
-            int(random.integers(LOBES, min(lr, hr // FACTOR) - size - LOBES + 1))
+            int(random.integers(LOBES, min(lr, hr // self.factor) - size - LOBES + 1))
             for lr, hr in zip(pair.lr.shape[1:], pair.hr.shape[1:], strict=True)
         ]
         y, x = (slice(start - LOBES, start + size + LOBES) for start in starts)
-        hr_y, hr_x = (slice(FACTOR * start, FACTOR * (start + size)) for start in starts)
+        hr_y, hr_x = (slice(self.factor * start, self.factor * (start + size)) for start in starts)
         return int(random.integers(len(pair.lr))), (y, x), (hr_y, hr_x)
 
 

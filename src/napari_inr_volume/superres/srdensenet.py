@@ -1,4 +1,4 @@
-"""SRDenseNet-All: the network that restores what Lanczos cannot, x4 in the plane, one slice at a time."""
+"""SRDenseNet-All: the network that restores what Lanczos cannot, in the plane, one slice at a time."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ class SRDenseNet(Network):
     blocks whose later convolutions do not see the block's input, 3x3 deconvolutions from 256 maps to 256.
 
     One thing departs from the papers: it gives the difference to the Lanczos image, not the image itself.
+    x2, of which they do not speak, has one deconvolution.
     """
 
     architecture = "srdensenet"
@@ -55,13 +56,14 @@ class SRDenseNet(Network):
     feature_reach = 1 + BLOCKS * LAYERS  # LR voxels on each side that `features` sees
     restore_reach = 1  # LR voxels on each side that `restore` sees
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, factor: int = 4) -> None:
+        super().__init__(factor)
         self.low_level = nn.Conv2d(1, LEVEL, 3, padding=1)
         self.blocks = nn.ModuleList(DenseBlock(LEVEL * (block + 1)) for block in range(BLOCKS))
         self.bottleneck = nn.Conv2d(LEVEL * (BLOCKS + 1), COMPACT, 1)
         self.deconvolutions = nn.ModuleList(
-            nn.ConvTranspose2d(COMPACT, COMPACT, 3, stride=2, padding=1, output_padding=1) for _ in range(2)
+            nn.ConvTranspose2d(COMPACT, COMPACT, 3, stride=2, padding=1, output_padding=1)
+            for _ in range(factor.bit_length() - 1)
         )
         self.reconstruction = nn.Conv2d(COMPACT, 1, 3, padding=1)
         for module in self.modules():
@@ -79,7 +81,7 @@ class SRDenseNet(Network):
         return functional.relu_(self.bottleneck(levels))
 
     def restore(self, features: Tensor) -> Tensor:
-        """Map features (n, 256, h, w) to the difference (n, 1, 4 h, 4 w). Short reach, most of the memory."""
+        """Map features (n, 256, h, w) to the difference (n, 1, f h, f w). Short reach, most of the memory."""
         for deconvolution in self.deconvolutions:
             features = functional.relu_(deconvolution(features))
         hr: Tensor = self.reconstruction(features)

@@ -22,8 +22,9 @@ from ..core.atomic import atomic_write
 from ..core.errors import TrainingError
 from ..core.metrics import psnr
 from ..inr.device import has_fast_bfloat16
+from .factors import FACTORS
 from .model_file import NETWORKS
-from .network import FACTOR, Network
+from .network import Network
 from .pairs import Pair, PatchConfig, Patches
 from .upscale import LanczosUpscaler, NetworkUpscaler, Upscaler
 
@@ -38,6 +39,7 @@ class TrainConfig:
     """How a network is trained. Raises TrainingError on a value that cannot work."""
 
     network: str = "span"  # one of model_file.NETWORKS
+    factor: int = 4  # HR voxels per LR voxel along y and x: of the pairs, and of the network
     steps: int = 20_000
     learning_rate: float = 5e-4  # at its highest; a half cosine leads down to nothing
     average: float = 0.999  # how much of the moving average of the weights a step keeps
@@ -47,6 +49,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
             raise TrainingError(f"there is no network {self.network!r}; choose one of {', '.join(NETWORKS)}")
+        if self.factor not in FACTORS:
+            raise TrainingError(f"factor must be {' or '.join(map(str, FACTORS))}, got {self.factor}")
         if not 1 <= self.steps <= 100_000_000:
             raise TrainingError(f"steps must be from 1 to 100,000,000, got {self.steps}")
         if not 1e-8 <= self.learning_rate <= 1:
@@ -120,7 +124,7 @@ def train(
     other settings or the training diverges.
     """
     stop = stop or Event()
-    patches = Patches(pairs, config.patches, config.seed)
+    patches = Patches(pairs, config.patches, config.factor, config.seed)
     network, average = _fresh(config, device), _fresh(config, device)
     optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
     mixed = has_fast_bfloat16(device)
@@ -195,7 +199,8 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 def validate(network: Network, pairs: Sequence[Pair], device: torch.device) -> tuple[Score, ...]:
     """Compare the network with plain Lanczos on whole slices of volumes that it never sees in training."""
-    upscalers: tuple[Upscaler, ...] = (NetworkUpscaler(network, device), LanczosUpscaler((FACTOR, FACTOR)))
+    lanczos = LanczosUpscaler((network.factor, network.factor))
+    upscalers: tuple[Upscaler, ...] = (NetworkUpscaler(network, device), lanczos)
     scores = []
     for pair in pairs:
         low, high = pair.window
@@ -206,8 +211,8 @@ def validate(network: Network, pairs: Sequence[Pair], device: torch.device) -> t
             for index, upscaler in enumerate(upscalers):
                 found = np.clip(upscaler(plane[np.newaxis], wanted.shape)[0], 0.0, 1.0)
                 errors[index] += np.square(found - wanted, dtype=np.float64).mean() / len(lr)
-        restored, lanczos = (psnr(float(error), 1.0) for error in errors)
-        scores.append(Score(volume=pair.volume, kind=pair.kind, psnr=restored, lanczos_psnr=lanczos))
+        restored, plain = (psnr(float(error), 1.0) for error in errors)
+        scores.append(Score(volume=pair.volume, kind=pair.kind, psnr=restored, lanczos_psnr=plain))
     return tuple(scores)
 
 
@@ -225,7 +230,7 @@ def _fresh(config: TrainConfig, device: torch.device) -> Network:
     """Return the network as it begins; the seed leaves torch's global generator alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = NETWORKS[config.network]()
+        network = NETWORKS[config.network](config.factor)
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 

@@ -23,17 +23,18 @@ from ..core.resample import resample_plane
 from ..inr.config import Device
 from ..inr.device import find_device, has_fast_bfloat16, out_of_memory
 from ..inr.inr_volume import InrVolume
+from .factors import FACTORS, network_factor
 from .model_file import NETWORKS, ModelInfo, available_models, load_weights
-from .network import FACTOR, Network
+from .network import Network
 
 Area = tuple[slice, slice]  # LR voxels of a slice along y and x
 
 SUFFIX = ".safetensors"
 UPSCALERS = ("auto", "lanczos", *NETWORKS)
-ON_GPU, ON_CPU = "srdensenet", "span"  # what `auto` takes; docs/models.md has the figures that decided
+ON_GPU, ON_CPU = ("srdensenet", "span"), ("span",)  # `auto` takes the first there is (docs/models.md)
 
-LARGEST_TILE = 128  # LR voxels along y and x that are restored at once: a 512x512 slice is one tile
-SMALLEST_TILE = 32  # smaller ones save no memory: what a tile sees around it then takes most of it
+LARGEST_TILE = 512  # HR voxels along y and x that are restored at once: a slice is one tile
+SMALLEST_TILE = 32  # LR voxels; smaller ones save no memory: what a tile sees around it then takes most
 
 
 class Upscaler(Protocol):
@@ -74,7 +75,7 @@ class LanczosUpscaler:
 
 
 class NetworkUpscaler:
-    """Lanczos x4 and, added to it, what a trained network makes of the same LR slices.
+    """Lanczos and, added to it, what a trained network makes of the same LR slices.
 
     In bfloat16 where the device has it. Works on one tile at a time: of one slice on a CPU, of all slices
     given on a GPU. A tile comes with as much around it as the network sees, so its size changes nothing but
@@ -83,17 +84,21 @@ class NetworkUpscaler:
     """
 
     def __init__(
-        self, network: Network, device: torch.device, info: ModelInfo | None = None, tile: int = LARGEST_TILE
+        self,
+        network: Network,
+        device: torch.device,
+        info: ModelInfo | None = None,
+        tile: int | None = None,
     ) -> None:
         self.name = network.architecture
         self.sha256 = info.sha256 if info else None
         self.weights = info.data if info else b""
-        self.tile = tile  # LR voxels along y and x
+        self.tile = tile or LARGEST_TILE // network.factor  # LR voxels along y and x
         self._precision = torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
         self._network = copy.deepcopy(network).eval().to(device, self._precision)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch lacks it
         self._device = device
-        self._lanczos = LanczosUpscaler((FACTOR, FACTOR))
+        self._lanczos = LanczosUpscaler((network.factor, network.factor))
 
     def __call__(self, lr: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
         """Map LR slices (n, h, w) to HR slices (n, *shape). Raises ModelError if memory does not suffice."""
@@ -105,7 +110,7 @@ class NetworkUpscaler:
         return hr
 
     def _difference(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return what is added to slices (n, h, w): (n, 4 h, 4 w), by the largest tiles memory allows."""
+        """Return what is added to slices (n, h, w): (n, f h, f w), by the largest tiles memory allows."""
         while True:
             try:
                 # An `.inr` decodes the same twice; TF32 would round so coarsely that tiles show.
@@ -124,14 +129,15 @@ class NetworkUpscaler:
             self.tile //= 2
 
     def _in_tiles(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run the network over slices (n, h, w), tile by tile; returns (n, 4 h, 4 w).
+        """Run the network over slices (n, h, w), tile by tile; returns (n, f h, f w).
 
         Features are made of all that the tile sees. Of them only those go on that `restore` sees, the tile
         and a border around it, for it is `restore` that needs the memory.
         """
         network, (count, height, width) = self._network, lr.shape
+        factor = network.factor
         whole = slice(0, height), slice(0, width)
-        restored = np.empty((count, FACTOR * height, FACTOR * width), dtype=np.float32)
+        restored = np.empty((count, factor * height, factor * width), dtype=np.float32)
         for top, left in product(range(0, height, self.tile), range(0, width, self.tile)):
             core = slice(top, min(top + self.tile, height)), slice(left, min(left + self.tile, width))
             border = _widened(core, network.restore_reach, whole)
@@ -140,20 +146,25 @@ class NetworkUpscaler:
                 planes = torch.from_numpy(np.ascontiguousarray(lr[(..., *seen)]))[:, None]
                 planes = planes.to(self._device, self._precision, memory_format=torch.channels_last)
                 hr = network.restore(network.features(planes)[(..., *_within(seen, border))])
-                inside = hr[(slice(None), 0, *_within(border, core, FACTOR))]
-                restored[(..., *_within(whole, core, FACTOR))] = inside.float().cpu().numpy()
+                inside = hr[(slice(None), 0, *_within(border, core, factor))]
+                restored[(..., *_within(whole, core, factor))] = inside.float().cpu().numpy()
         return restored
 
 
 def find_upscaler(
-    name: str | PathLike[str], factor: tuple[float, float], *, device: Device = "auto"
+    name: str | PathLike[str],
+    factor: tuple[float, float],
+    *,
+    device: Device = "auto",
+    or_lanczos: bool = False,
 ) -> Upscaler:
     """Return the upscaler of this name for an in-plane factor (y, x).
 
     `name` is one of UPSCALERS, or the path of a weights file (.safetensors). "auto" is the shipped network
-    that suits the device; Lanczos for a factor other than 4 x 4, and if that network's weights are missing.
-    A network without trained weights is never used. Raises ModelError, saying what can be used instead, if
-    the name, the factor or the weights do not fit, and FitError if the device is not there.
+    that suits the device; Lanczos for a factor that none is for, and if the weights are missing. With
+    `or_lanczos` that goes for every network on a factor that it is not for. A network without trained
+    weights is never used. Raises ModelError, saying what can be used instead, if the name, the factor or
+    the weights do not fit, and FitError if the device is not there.
     """
     name = fspath(name)
     own = name.lower().endswith(SUFFIX)
@@ -161,23 +172,33 @@ def find_upscaler(
         raise ModelError(
             f"there is no upscaler {name!r}; choose one of {', '.join(UPSCALERS)}, or a {SUFFIX} file"
         )
-    where, shipped = find_device(device), available_models()
+    where, wanted = find_device(device), network_factor(factor)
+    shipped = {} if wanted is None else available_models(wanted)
     if name == "auto":
-        suited = ON_CPU if where.type == "cpu" else ON_GPU
-        name = suited if _fits(factor) and suited in shipped else "lanczos"
+        suited = [one for one in (ON_CPU if where.type == "cpu" else ON_GPU) if one in shipped]
+        name = suited[0] if suited else "lanczos"
     if name == "lanczos":
         return LanczosUpscaler(factor)
-    if not _fits(factor):
+    if own:
+        network, info = load_weights(Path(name))
+        able = [network.factor]
+    else:
+        able = [one for one in FACTORS if name in available_models(one)]
+        if not able:
+            raise ModelError(
+                f"the weights of {NETWORKS[name].title} are missing from this installation;"
+                " install it again, or use the upscaler lanczos"
+            )
+    if wanted not in able:
+        if or_lanczos:
+            return LanczosUpscaler(factor)
+        words = " or ".join(f"{one} x {one}" for one in able)
         raise ModelError(
-            f"{Path(name).name} restores a factor of {FACTOR} x {FACTOR} in the plane,"
-            f" not {factor[0]:g} x {factor[1]:g}; use the upscaler lanczos"
+            f"{Path(name).name} restores a factor of {words} in the plane,"
+            f" not {factor[0]:g} x {factor[1]:g}; use the upscaler auto or lanczos"
         )
-    if not own and name not in shipped:
-        raise ModelError(
-            f"the weights of {NETWORKS[name].title} are missing from this installation;"
-            " install it again, or use the upscaler lanczos"
-        )
-    network, info = load_weights(Path(name) if own else shipped[name])
+    if not own:
+        network, info = load_weights(shipped[name])
     return NetworkUpscaler(network, where, info)
 
 
@@ -195,6 +216,7 @@ def find_restorer(
     sentence what is missing. Raises FitError if the device is not there.
     """
     wanted, factor = inr.upscaler, inr.factor[1:]
+    fit = network_factor(factor)
     if wanted.sha256 is None:
         return LanczosUpscaler(factor)
     where = find_device(device)
@@ -202,27 +224,25 @@ def find_restorer(
     missing = (
         f"no weights with the SHA-256 {wanted.sha256[:12]} are here; give the weights file it was made with"
     )
-    unfit = (
-        f"networks restore a factor of {FACTOR} x {FACTOR} in the plane, not {factor[0]:g} x {factor[1]:g}"
-    )
-    reasons = [missing if _fits(factor) else unfit]
-    for source in [*given, *available_models().values()] if _fits(factor) else []:
+    if fit is None:
+        words = " or ".join(f"{one} x {one}" for one in FACTORS)
+        reasons = [f"networks restore a factor of {words} in the plane, not {factor[0]:g} x {factor[1]:g}"]
+    else:
+        reasons = [missing]
+    for source in [] if fit is None else [*given, *available_models(fit).values()]:
         try:
             network, info = load_weights(source, wanted.sha256)
         except ModelError as error:
             if source in given:
                 reasons.append(str(error))
         else:
-            return NetworkUpscaler(network, where, info)
+            if network.factor == fit:
+                return NetworkUpscaler(network, where, info)
+            reasons = [f"these weights restore {info.factor} x {info.factor}, not {fit} x {fit}"]
     title = NETWORKS[wanted.name].title if wanted.name in NETWORKS else wanted.name
     words = ". ".join(reasons)
     warn(f"The reconstruction is restored by Lanczos, not by {title} as the file asks for: {words}.")
     return LanczosUpscaler(factor)
-
-
-def _fits(factor: tuple[float, float]) -> bool:
-    """Whether the networks here restore this in-plane factor (y, x)."""
-    return tuple(factor) == (FACTOR, FACTOR)
 
 
 def _widened(inner: Area, margin: int, whole: Area) -> Area:

@@ -470,7 +470,8 @@ class CompressWidget(Panel):
             session.volume,
             session.settings,
             device=device,
-            upscaler=self._upscaler_for(session.settings),
+            upscaler=self.reconstruct.upscaler,
+            or_lanczos=session.plan is not None,  # the target chose the factor
             window=self.source.find_window(session.volume),
             seconds_per_preview=preferences().preview_interval,
             resume=resume,
@@ -482,11 +483,6 @@ class CompressWidget(Panel):
         self.fit.show_running(continued=resume is not None)
         self._update_buttons()
         self._show_figures()
-
-    def _upscaler_for(self, settings: Settings) -> str:
-        """Return the upscaler that is chosen, or Lanczos where a target chose a factor that it is not for."""
-        planned = self.session is not None and self.session.plan is not None
-        return "lanczos" if planned and settings.factor[1:] != (4, 4) else self.reconstruct.upscaler
 
     def _pause(self, paused: bool) -> None:
         if paused:
@@ -627,7 +623,8 @@ class CompressWidget(Panel):
             session.inr,
             voxels,
             device=self.settings.device,
-            upscaler=self._upscaler_for(session.settings),
+            upscaler=self.reconstruct.upscaler,
+            or_lanczos=session.plan is not None,  # the target chose the factor
             window=self.source.find_window(session.volume),
         )
         self.applying.control.z = session.z

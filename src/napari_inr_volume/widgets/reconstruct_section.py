@@ -15,8 +15,8 @@ ENTRIES = (
     (
         "auto",
         "auto",
-        "SRDenseNet on a GPU, SPAN on a CPU; Lanczos for factors other than 4 x 4 in the plane, and where the"
-        " network's weights are missing.",
+        "SPAN, or SRDenseNet on a GPU for 4 x 4 in the plane; Lanczos for factors other than 4 x 4 and 2 x 2,"
+        " and where the network's weights are missing.",
     ),
     (
         "srdensenet",

@@ -127,7 +127,10 @@ class SettingsSection(Section):
             "omega_0, the frequency of the first layer. Higher: sharper, noisier, harder to fit."
         )
         self.rate = _decimal(1e-8, 1.0, 6, 1e-4)
-        self.rate.setToolTip("Learning rate of the optimiser. Too high and the fit diverges.")
+        self.rate.setToolTip(
+            "Learning rate of the optimiser. Too high and the fit diverges; wide networks and long fits need"
+            " a lower one."
+        )
         self.batch = _whole(1, 2**24, "LR voxels a step. More: smoother, slower, more memory.", 1024)
         self.steps = _whole(1, 10_000_000, "Steps of the fit. Twice the steps take twice the time.", 1000)
         self.tuning = _whole(
