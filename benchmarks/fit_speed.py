@@ -44,7 +44,7 @@ LAYERS = (2, 3, 4)
 FACTOR = (4.0, 4.0, 4.0)
 WAYS = ("reference", "float32", "mixed")
 STEPS = 6  # of each way and repeat
-PROBE = 200  # steps after which the speed of our fit is known
+PROBES = (200, 1_200)  # steps of two fits that tell what a step takes, and what all else
 
 
 def main() -> None:
@@ -158,13 +158,15 @@ def compare_quality(samples: LrSamples, seconds: float, equal: float, seed: int)
     # The schedule must fit the time, so lengths are tried from short to long; failed tries count as time.
     reached, steps = 0.0, config.steps // 32
     while True:
-        result = run_fit(samples, settings.siren, replace(config, steps=steps, target_psnr=theirs))
+        result = run_fit(samples, settings.siren, replace(config.with_all_steps(steps), target_psnr=theirs))
         reached += result.seconds
         if result.psnr >= theirs or reached >= seconds:
             break
         steps *= 2
-    probe = run_fit(samples, settings.siren, replace(config, steps=PROBE)).seconds / PROBE
-    ours = run_fit(samples, settings.siren, replace(config, steps=max(1, int(0.95 * equal / probe))))
+    short, long = (run_fit(samples, settings.siren, replace(config, steps=one)).seconds for one in PROBES)
+    per_step = (long - short) / (PROBES[1] - PROBES[0])
+    steps = max(1, int((0.95 * equal - short) / per_step) + PROBES[0])
+    ours = run_fit(samples, settings.siren, config.with_all_steps(steps))
     return {
         "reference_psnr": theirs,
         "reference_psnr_equal": at_equal or theirs,
