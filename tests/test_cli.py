@@ -153,7 +153,10 @@ def test_series_lists_what_can_be_chosen(run: Any, tmp_path: Path) -> None:
             "there is no file or folder 'nowhere'",
         ),
         (["compress", "SOURCE", "x.inr", "--upscaler", "BAD"], "bad.safetensors is damaged or not a weights"),
-        (["compress", "SOURCE", "x.inr", "--upscaler", "span", "--factor", "2"], "use the upscaler lanczos"),
+        (
+            ["compress", "SOURCE", "x.inr", "--upscaler", "srdensenet", "--factor", "2"],
+            "use the upscaler auto or lanczos",
+        ),
         (["decompress", "INR", "x.npy", "--upscaler", "BAD"], "bad.safetensors is damaged or not a weights"),
         (["compare", "SOURCE", "INR", "--upscaler", "BAD"], "bad.safetensors is damaged or not a weights"),
         (["compress", "INR", "x.inr"], "compressed already"),

@@ -98,8 +98,8 @@ def test_a_longer_fit_by_muon_takes_a_lower_rate_and_one_by_adam_the_same() -> N
 
 def test_wide_networks_take_a_lower_rate_with_muon() -> None:
     ours, papers = find_preset("default"), find_preset("paper-4")
-    assert ours.with_width(220).fit.learning_rate == pytest.approx(ours.fit.learning_rate / 2)
-    assert ours.with_width(220).siren == replace(ours.siren, hidden_features=220)
+    assert ours.with_width(440).fit.learning_rate == pytest.approx(ours.fit.learning_rate / 2)
+    assert ours.with_width(440).siren == replace(ours.siren, hidden_features=440)
     assert ours.with_width(24).fit == ours.with_width(110).fit == ours.fit
     assert papers.with_width(512).fit == papers.fit
     with pytest.raises(FitError, match="hidden_features must be a whole number from 1 to 2,048, got 0"):

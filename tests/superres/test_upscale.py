@@ -264,8 +264,8 @@ def test_the_named_weights_are_found_wherever_they_are(
     weights: list[str | Path | bytes | None] = [None, tmp_path / "other.safetensors", tmp_path / "gone"]
     if place == "embedded":
         weights[0] = info.data
-    elif place == "shipped":  # whatever the name of the file is
-        (shipped / "a.safetensors").write_bytes(info.data)
+    elif place == "shipped":  # whichever network it says it is
+        (shipped / "a-x4.safetensors").write_bytes(info.data)
     else:
         weights.append(str(tmp_path / "mine.safetensors"))
     restorer = find_restorer(inr_of(info), silent, weights=weights, device="cpu")

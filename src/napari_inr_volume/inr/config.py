@@ -133,11 +133,11 @@ class Settings:
         """Return the same for so many hidden features, the rate fit for their number.
 
         At one rate wide networks fall apart with Muon (5 x 192 at 0.001 in 7,000 steps), so beyond the width
-        that the rate is for it goes down in proportion; narrow ones keep it.
+        that the rate is for it goes down with the root of the width; narrow ones keep it.
         """
         siren, rate = replace(self.siren, hidden_features=hidden_features), self.fit.learning_rate
         if self.fit.optimiser == "muon":
-            rate *= min(1.0, self.siren.hidden_features / hidden_features)
+            rate *= min(1.0, math.sqrt(self.siren.hidden_features / hidden_features))
         return replace(self, siren=siren, fit=replace(self.fit, learning_rate=round(rate, 6)))
 
 
