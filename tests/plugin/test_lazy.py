@@ -261,13 +261,14 @@ def test_layer_restored_by_lanczos_instead_has_the_figure_of_lanczos(make_inr) -
     assert hr[1]["name"] == "x [Lanczos 36.5 dB]"  # what the file says of Lanczos, not of SRDenseNet
 
 
-def test_scrolling_waits_for_srdensenet_on_a_cpu_and_for_nothing_else(
-    make_inr, make_weights, make_network, tmp_path
+@pytest.mark.parametrize("factor", [4, 2])
+def test_scrolling_waits_for_srdensenet_and_span_from_x2_on_a_cpu_and_for_nothing_else(
+    make_inr, make_weights, make_network, tmp_path, factor: int
 ) -> None:
-    decoder = LrDecoder(make_inr(), "cpu")
+    decoder = LrDecoder(make_inr(factor=(1.0, factor, factor)), "cpu")
     slow = {
         name: stutters(decoder, network(make_weights(tmp_path / "w.safetensors", name), make_network))
         for name in NETWORKS
     }
-    assert slow == {"srdensenet": True, "span": False}
-    assert not stutters(decoder, LanczosUpscaler((4, 4)))
+    assert slow == {"srdensenet": True, "span": factor == 2}
+    assert not stutters(decoder, LanczosUpscaler((factor, factor)))

@@ -9,9 +9,9 @@ from napari.layers import Image
 
 from napari_inr_volume.core.errors import InrFileError
 from napari_inr_volume.core.phantom import head_phantom
-from napari_inr_volume.io.inr_file import read_inr
-from napari_inr_volume.plugin.layers import Carried, add_layer, hr_layer, lr_layer, original_layer
-from napari_inr_volume.plugin.writers import save_inr, write_layer, write_layers
+from napari_inr_volume.io.inr_file import read_inr, read_model, write_inr
+from napari_inr_volume.plugin.layers import Carried, add_layer, carried, hr_layer, lr_layer, original_layer
+from napari_inr_volume.plugin.writers import save_network, write_layer, write_layers
 
 PLUGIN = "napari-inr-volume"
 
@@ -74,9 +74,9 @@ def test_suffix_is_appended_when_missing(make_inr, tmp_path: Path) -> None:
 def test_file_that_the_person_did_not_name_is_not_replaced(make_inr, tmp_path: Path) -> None:
     (tmp_path / "x.inr").write_bytes(b"precious")
     with pytest.raises(InrFileError, match=r"'x\.inr' is there already; to replace it"):
-        save_inr(make_inr(), tmp_path / "x")
+        save_network(Carried(kind="hr", inr=make_inr()), tmp_path / "x")
     assert (tmp_path / "x.inr").read_bytes() == b"precious"
-    save_inr(make_inr(), tmp_path / "x.inr")
+    save_network(Carried(kind="hr", inr=make_inr()), tmp_path / "x.inr")
     assert read_inr(tmp_path / "x.inr") == make_inr()
 
 
@@ -91,8 +91,25 @@ def test_writer_is_not_offered_for_other_layers(plugins) -> None:
     assert list(plugins.iter_compatible_writers(["image", "labels"])) == []
 
 
-def test_what_is_opened_can_be_saved_again_byte_by_byte(viewer, inr_path: Path, tmp_path: Path) -> None:
-    viewer.open(str(inr_path), plugin=PLUGIN)
+@pytest.mark.parametrize("what", ["inr_path", "sr_inr_path"])
+def test_what_is_opened_can_be_saved_again_byte_by_byte(
+    viewer, request: pytest.FixtureRequest, tmp_path: Path, what: str
+) -> None:
+    path = request.getfixturevalue(what)
+    viewer.open(str(path), plugin=PLUGIN)
     again = tmp_path / "again.inr"
     viewer.layers.save(str(again), plugin=PLUGIN)
-    assert again.read_bytes() == inr_path.read_bytes()
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_network_is_saved_without_the_model_where_its_file_has_gone_or_is_another(
+    viewer, sr_inr_path: Path, make_inr, tmp_path: Path
+) -> None:
+    (layer, _) = viewer.open(str(sr_inr_path), plugin=PLUGIN)
+    held = carried(layer)
+    write_inr(make_inr(seed=1), sr_inr_path)
+    save_network(held, tmp_path / "again.inr")
+    assert read_inr(tmp_path / "again.inr") == held.inr
+    sr_inr_path.unlink()
+    save_network(held, tmp_path / "again.inr")
+    assert (read_inr(tmp_path / "again.inr"), read_model(tmp_path / "again.inr")) == (held.inr, None)

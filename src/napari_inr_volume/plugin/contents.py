@@ -14,8 +14,7 @@ from ..core.windows import Window
 from ..inr.config import Device
 from ..inr.inr_volume import InrVolume
 from .jobs import Control
-from .layers import volume_of
-from .writers import SUFFIX
+from .layers import carried, volume_of
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
@@ -184,5 +183,6 @@ def restorer(
 
 def path_of(layer: Layer) -> Path | None:
     """Return the `.inr` that a layer was opened from, if it is still there."""
-    path = Path(layer.source.path or "")
-    return path if path.suffix.lower() == SUFFIX and path.is_file() else None
+    held = carried(layer)
+    path = None if held is None else held.opened
+    return path if path is not None and path.is_file() else None

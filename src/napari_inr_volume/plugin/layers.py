@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -51,6 +52,7 @@ class Carried:
     kind: Kind
     volume: Volume | None = None  # whose voxels the layer shows
     inr: InrVolume | None = None  # what the layer was decoded from, and what a writer saves
+    opened: Path | None = None  # the `.inr` that this was read from, which may embed the upscaler's weights
 
     @property
     def holds(self) -> Volume | InrVolume | None:
@@ -192,16 +194,20 @@ def preview_layer(voxels: NDArray[np.float32], name: str, over: Layer, factor: T
     return _image(voxels, name, kwargs_over(over, factor), over.contrast_limits, Carried(kind="lr"))
 
 
-def lr_layer(voxels: Any, name: str, inr: InrVolume, over: Layer | None = None) -> LayerData:
+def lr_layer(
+    voxels: Any, name: str, inr: InrVolume, over: Layer | None = None, opened: Path | None = None
+) -> LayerData:
     """Return the layer of a decoded LR, an array or a dask array; given the original's layer, over it."""
     place = layer_kwargs(inr.lr_geometry) if over is None else kwargs_over(over, inr.factor)
-    return _image(voxels, name, place, _limits(inr, over), Carried(kind="lr", inr=inr))
+    return _image(voxels, name, place, _limits(inr, over), Carried(kind="lr", inr=inr, opened=opened))
 
 
-def hr_layer(voxels: Any, name: str, inr: InrVolume, over: Layer | None = None) -> LayerData:
+def hr_layer(
+    voxels: Any, name: str, inr: InrVolume, over: Layer | None = None, opened: Path | None = None
+) -> LayerData:
     """Return the layer of a reconstruction, an array or a dask array; given the original's layer, over it."""
     place = layer_kwargs(inr.geometry) if over is None else kwargs_over(over)
-    return _image(voxels, name, place, _limits(inr, over), Carried(kind="hr", inr=inr))
+    return _image(voxels, name, place, _limits(inr, over), Carried(kind="hr", inr=inr, opened=opened))
 
 
 def default_limits(units: Units, intensity_range: tuple[float, float]) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Lock
 from typing import Any
 from uuid import uuid4
@@ -23,7 +24,7 @@ from .. import codec
 from ..core.errors import InrError
 from ..inr.decode import LrDecoder
 from ..inr.device import out_of_memory
-from ..superres.upscale import ON_GPU, Upscaler
+from ..superres.upscale import Upscaler
 from .layers import UPSCALERS, LayerData, hr_layer, layer_name, lr_layer
 
 CACHE_BYTES = 2**29  # of decoded slices that a layer keeps: 1024 of 512 x 512 in int16
@@ -109,26 +110,35 @@ def hr_array(decoder: LrDecoder, upscaler: Upscaler, limit: int = CACHE_BYTES) -
     return as_dask(SliceCache(decode, limit), inr.geometry.shape, np.dtype(inr.dtype))
 
 
-def inr_layers(decoder: LrDecoder, upscaler: Upscaler, name: str) -> list[LayerData]:
-    """Return the LR layer of an `.inr` and the reconstruction over it, decoded as they are looked at."""
+def inr_layers(
+    decoder: LrDecoder, upscaler: Upscaler, name: str, opened: Path | None = None
+) -> list[LayerData]:
+    """Return the LR layer of an `.inr` and the reconstruction over it, decoded as they are looked at.
+
+    `opened` is the file, for whoever needs the upscaler's weights that it may embed.
+    """
     inr = decoder.inr
     lr_psnr = hr_psnr = None
     if inr.quality is not None:
         lr_psnr = inr.quality.lr_psnr
         as_named = upscaler.sha256 == inr.upscaler.sha256
         hr_psnr = inr.quality.hr_psnr if as_named else inr.quality.lanczos_psnr
+    lr_name = layer_name(name, "LR fit", lr_psnr)
+    hr_name = layer_name(name, UPSCALERS[upscaler.name], hr_psnr)
     return [
-        lr_layer(lr_array(decoder), layer_name(name, "LR fit", lr_psnr), inr),
-        hr_layer(hr_array(decoder, upscaler), layer_name(name, UPSCALERS[upscaler.name], hr_psnr), inr),
+        lr_layer(lr_array(decoder), lr_name, inr, opened=opened),
+        hr_layer(hr_array(decoder, upscaler), hr_name, inr, opened=opened),
     ]
 
 
 def stutters(decoder: LrDecoder, upscaler: Upscaler) -> bool:
-    """Whether scrolling would wait for each slice: SRDenseNet needs about half a second on a CPU.
+    """Whether scrolling would wait for each slice (docs/models.md, "Cost").
 
-    SPAN needs a twentieth of a second there, Lanczos less.
+    On a CPU SRDenseNet needs half a second and SPAN, from x2, a fifth; from x4 it needs a twentieth, Lanczos
+    less.
     """
-    return upscaler.name == ON_GPU[0] and decoder.device.type == "cpu"
+    is_slow = upscaler.name == "srdensenet" or (upscaler.name == "span" and decoder.inr.factor[1] < 4)
+    return is_slow and decoder.device.type == "cpu"
 
 
 @contextmanager

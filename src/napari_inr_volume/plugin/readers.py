@@ -58,17 +58,19 @@ def open_inr(path: Path, name: str) -> list[LayerData]:
     decoder = LrDecoder(inr, device)
     weights = [read_model(path), own_weights()]
     upscaler = find_restorer(inr, show_warning, weights=weights, device=device)
-    layers = inr_layers(decoder, upscaler, name)
+    layers = inr_layers(decoder, upscaler, name, path)
     if stutters(decoder, upscaler) and not get_settings().experimental.async_:
-        _hide_until_asynchronous(layers[-1])
+        _hide_until_asynchronous(layers[-1], upscaler.name)
     return layers
 
 
-def _hide_until_asynchronous(layer_data: LayerData) -> None:
+def _hide_until_asynchronous(layer_data: LayerData, upscaler: str) -> None:
     """Hide a layer whose slices take long, and offer to let napari decode them off its UI thread."""
     import napari
     from napari.settings import get_settings
     from napari.utils.notifications import Notification, notification_manager
+
+    from .layers import UPSCALERS
 
     data, arguments, _ = layer_data
     arguments["visible"] = False
@@ -81,7 +83,7 @@ def _hide_until_asynchronous(layer_data: LayerData) -> None:
                 layer.visible = True
 
     words = (
-        "SRDenseNet takes half a second or more a slice on the CPU, and napari would stand still meanwhile,"
+        f"{UPSCALERS[upscaler]} takes long for each slice on the CPU, and napari would stand still meanwhile,"
         " so the reconstruction is hidden. Preferences > Experimental > Render Layers Asynchronously keeps it"
         " going."
     )

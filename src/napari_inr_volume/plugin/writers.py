@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..core.errors import InrFileError
+from ..core.errors import InrError, InrFileError
 from .layers import METADATA, Carried
-
-if TYPE_CHECKING:
-    from ..inr.inr_volume import InrVolume
 
 SUFFIX = ".inr"
 
@@ -26,23 +23,25 @@ def write_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 
 def write_layers(path: str, layers: list[tuple[Any, dict[str, Any], str]]) -> list[str]:
     """Save the one network that several layers carry."""
-    inr = find_inr((meta["name"], meta.get("metadata", {})) for _, meta, _ in layers)
-    return [str(save_inr(inr, Path(path)))]
+    held = find_network((meta["name"], meta.get("metadata", {})) for _, meta, _ in layers)
+    return [str(save_network(held, Path(path)))]
 
 
-def find_inr(layers: Iterable[tuple[str, dict[str, Any]]]) -> InrVolume:
-    """Return the one fitted network that layers carry, given as (name, metadata).
+def find_network(layers: Iterable[tuple[str, dict[str, Any]]]) -> Carried:
+    """Return what the layers, given as (name, metadata), carry of their one fitted network.
 
     Raises InrFileError, with what to do, if there is none or more than one.
     """
     names: list[str] = []
-    found: list[InrVolume] = []
+    found: list[Carried] = []
     carriers: list[str] = []
     for name, metadata in layers:
         names.append(f"'{name}'")
         held = metadata.get(METADATA)
-        if isinstance(held, Carried) and held.inr is not None and held.inr not in found:
-            found.append(held.inr)
+        if not isinstance(held, Carried) or held.inr is None:
+            continue
+        if held.inr not in [other.inr for other in found]:
+            found.append(held)
             carriers.append(names[-1])
     if not found:
         which = f"{', '.join(names)} carries" if len(names) == 1 else "these layers carry"
@@ -58,16 +57,31 @@ def find_inr(layers: Iterable[tuple[str, dict[str, Any]]]) -> InrVolume:
     return found[0]
 
 
-def save_inr(inr: InrVolume, path: Path) -> Path:
+def save_network(held: Carried, path: Path) -> Path:
     """Save a network, with the suffix appended if it is missing; returns where it was saved.
 
-    Raises InrFileError rather than replace a file whose name the person did not give in full.
+    Weights of the upscaler that were embedded in the file it was opened from are embedded again. Raises
+    InrFileError rather than replace a file whose name the person did not give in full.
     """
     from ..io.inr_file import write_inr
+
+    assert held.inr is not None
 
     if path.suffix.lower() != SUFFIX:
         path = path.with_name(path.name + SUFFIX)
         if path.exists():
             raise InrFileError(f"'{path.name}' is there already; to replace it, give its name with {SUFFIX}")
-    write_inr(inr, path)
+    write_inr(held.inr, path, model=_embedded(held))
     return path
+
+
+def _embedded(held: Carried) -> bytes | None:
+    """Return the weights embedded in the file that a network was opened from, if it still holds both."""
+    from ..io.inr_file import read_inr, read_model
+
+    if held.opened is None:
+        return None
+    try:
+        return read_model(held.opened) if read_inr(held.opened) == held.inr else None
+    except InrError:  # gone or damaged meanwhile; the network itself is here
+        return None
