@@ -388,7 +388,8 @@ TARGET = ["--layers", "2", "--steps", "30", "--batch", "512", "--device", "cpu",
 
 @pytest.fixture
 def short_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "PROBE", (16, 20))
+    monkeypatch.setattr(planning, "PROBED_WIDTHS", (8, 16))
+    monkeypatch.setattr(planning, "PROBED_STEPS", 20)
 
 
 @pytest.mark.usefixtures("short_probe")

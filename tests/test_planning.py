@@ -26,14 +26,14 @@ MODELS = [
         upscaler="span",
         model_bytes=830_000,
         clean_mse=1e-4,
-        probed=28.0,
+        probed=(26.0, 30.0),
     ),
     FactorModel(
         factor=FACTORS[1],
         upscaler="lanczos",
         model_bytes=0,
         clean_mse=1e-5,
-        probed=27.0,
+        probed=(23.0, 27.0),
     ),
 ]
 
@@ -131,4 +131,4 @@ def test_a_wider_network_than_the_preset_s_takes_a_lower_rate_and_a_narrower_one
     assert small.settings.fit.learning_rate == BASE.fit.learning_rate
     wider = large.settings.siren.hidden_features / BASE.siren.hidden_features
     assert wider > 1
-    assert large.settings.fit.learning_rate == pytest.approx(BASE.fit.learning_rate / wider, rel=1e-2)
+    assert large.settings.fit.learning_rate == pytest.approx(BASE.fit.learning_rate / wider**0.5, rel=1e-2)

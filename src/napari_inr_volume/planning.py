@@ -1,14 +1,15 @@
-"""Settings for a target: how large a network must be for a size or a quality, told from a short probe.
+"""Settings for a target: how large a network must be for a size or a quality, told from short probes.
 
-A probe fits a small network for a few hundred steps, and restores some slices without a fit. With d doublings
-of the steps and w of the weights since then,
+Two networks, a narrow and a wide one, are fitted for a few hundred steps, and some slices restored without a
+fit. The first tell what a network of any width would reach in so few steps, linear in the doublings of its
+weights. With w of them since the narrow one, and d doublings of the steps,
 
-    LR PSNR = LEVEL + PROBED * that of the probe + STEPS d + WEIGHTS w + JOINT d w
+    LR PSNR = LEVEL + PROBED * what so few steps would reach + JOINT d w
     HR mean squared error = that of restoring the clean LR + SHARE * that of the LR
 
-where the probe and the clean LR are of this volume, and what is in capitals of CT volumes in general: from
-points of lungfcp0001 and ge_head_tilt in docs/benchmarks.md, "Bytes against quality". LEVEL and SHARE depend
-on the factor: noise that x4 removes is in the LR of x2, where more steps gain less.
+where probes and clean LR are of this volume, and what is in capitals of CT volumes in general: from points of
+lungfcp0001, ge_head_tilt and sts013_thigh in docs/benchmarks.md, "Bytes against quality" and those of 7,000
+steps.
 """
 
 from __future__ import annotations
@@ -29,13 +30,12 @@ from .superres.upscale import Upscaler, find_upscaler
 from .target import Target
 
 FACTORS: tuple[Triple, ...] = ((1.0, 4.0, 4.0), (1.0, 2.0, 2.0))  # x4 and x2, in the plane only
-PROBE = (64, 400)  # hidden features, steps
+PROBED_WIDTHS = (24, 112)  # hidden features of the narrow and the wide network
+PROBED_STEPS = 400
 SLICES = 6  # of the original that are restored without a fit
 
-LEVEL = {4.0: 15.2, 2.0: 13.4}  # dB, by the factor in the plane
-PROBED = 0.72  # what a probe does well already, more steps gain less at
-STEPS, WEIGHTS, JOINT = 0.2, -0.5, 0.64  # dB
-SHARE = {4.0: 1.25, 2.0: 1.0}  # of the LR's mean squared error that comes back in the HR's
+LEVEL, PROBED, JOINT = 7.9, 0.9, 0.184  # the first and the last in dB
+SHARE = {4.0: 1.3, 2.0: 1.05}  # of the LR's mean squared error that comes back in the HR's, by the factor
 
 WIDTHS = tuple(4 * n for n in (3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 36, 40, 48, 56, 64, 80))
 BITS = (4.25, 5.5)  # a weight; fewer bits for more weights came out alike (docs/benchmarks.md)
@@ -53,14 +53,16 @@ class FactorModel:
     upscaler: str
     model_bytes: int  # of its weights file, should that be embedded
     clean_mse: float  # of the clean LR's restoration, as a share of the squared range
-    probed: float  # dB, LR PSNR of the probe
+    probed: tuple[float, float]  # dB, LR PSNR of the narrow and of the wide network
 
     def lr_psnr(self, settings: Settings) -> float:
         """Return the LR PSNR (range) to expect of a fit, in dB."""
-        width, steps = PROBE
-        d = math.log2(settings.fit.all_steps / steps)
-        w = math.log2(settings.siren.parameters / _siren(settings, width).parameters)
-        return LEVEL[self.factor[1]] + PROBED * self.probed + STEPS * d + WEIGHTS * w + JOINT * d * w
+        narrow, wide = (_siren(settings, width).parameters for width in PROBED_WIDTHS)
+        d = math.log2(settings.fit.all_steps / PROBED_STEPS)
+        w = math.log2(settings.siren.parameters / narrow)
+        low, high = self.probed
+        probed = low + w / math.log2(wide / narrow) * max(high - low, 0.0)
+        return LEVEL + PROBED * probed + JOINT * d * w
 
     def hr_psnr(self, settings: Settings) -> float:
         """Return the PSNR (range) of the reconstruction to expect, in dB."""
@@ -93,27 +95,31 @@ def probe(
     `base` gives what is not planned: optimiser, batch, seed. Raises FitError if it is stopped.
     """
     models: list[FactorModel] = []
-    width, steps = PROBE
+    done, steps = 0, len(FACTORS) * len(PROBED_WIDTHS) * PROBED_STEPS
     for factor in FACTORS:
         restore = find_upscaler(upscaler, factor[1:], device=device, or_lanczos=True)
-        settings = replace(base, factor=factor, siren=_siren(base, width), fit=_probe_fit(base, steps))
-        fitting = fit_volume(volume, settings, device=device, stop=stop, drop=drop)
-        while True:
-            try:
-                record = next(fitting)
-            except StopIteration as end:
-                result = end.value
-                break
-            yield len(models) * steps + record.step, len(FACTORS) * steps
-        if result.stopped:
-            raise FitError("stopped while looking for settings; nothing was fitted")
+        probed = []
+        for width in PROBED_WIDTHS:
+            settings = replace(base, factor=factor, siren=_siren(base, width), fit=_probe_fit(base))
+            fitting = fit_volume(volume, settings, device=device, stop=stop, drop=drop)
+            while True:
+                try:
+                    record = next(fitting)
+                except StopIteration as end:
+                    result = end.value
+                    break
+                yield done + record.step, steps
+            if result.stopped:
+                raise FitError("stopped while looking for settings; nothing was fitted")
+            done += PROBED_STEPS
+            probed.append(result.psnr)
         models.append(
             FactorModel(
                 factor=factor,
                 upscaler=restore.name,
                 model_bytes=len(restore.weights),
                 clean_mse=_clean_mse(volume, factor, restore),
-                probed=result.psnr,
+                probed=(probed[0], probed[1]),
             )
         )
     return models
@@ -206,9 +212,10 @@ def _siren(base: Settings, width: int) -> SirenConfig:
     return replace(base.siren, hidden_features=width)
 
 
-def _probe_fit(base: Settings, steps: int) -> FitConfig:
-    """Return the base's fit with so many steps, and weights as good as exact."""
-    fit = replace(base.fit.with_all_steps(steps), steps=steps, tuning_steps=0, weight_bits=16.0)
+def _probe_fit(base: Settings) -> FitConfig:
+    """Return the base's fit with the steps of a probe, and weights as good as exact."""
+    fit = base.fit.with_all_steps(PROBED_STEPS)
+    fit = replace(fit, steps=PROBED_STEPS, tuning_steps=0, weight_bits=16.0)
     return replace(fit, target_psnr=None, least_gain=None)
 
 

@@ -27,7 +27,8 @@ BASE = Settings(
 
 @pytest.fixture(autouse=True)
 def short_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "PROBE", (16, 20))
+    monkeypatch.setattr(planning, "PROBED_WIDTHS", (8, 16))
+    monkeypatch.setattr(planning, "PROBED_STEPS", 20)
 
 
 def choose(panel: CompressWidget, kind: str, value: float | None = None) -> None:
