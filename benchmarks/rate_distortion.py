@@ -299,7 +299,7 @@ def plot(name: str, found: dict[str, Any]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(9.5, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for label, every in curves(found).items():
@@ -320,7 +320,7 @@ def plot(name: str, found: dict[str, Any]) -> None:
     axes.set_xticks(TICKS, [f"{tick:,}" for tick in TICKS])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    figure.legend(fontsize=8, loc="outside right center")
     figure.savefig(DOCUMENT.parent / "images" / f"rd-{name}.png", dpi=110)
 
 
