@@ -33,7 +33,8 @@ from napari_inr_volume.inr import threads
 from napari_inr_volume.inr.config import PRESETS, FitConfig, SirenConfig
 from napari_inr_volume.inr.device import find_device
 from napari_inr_volume.inr.engine import Engine
-from napari_inr_volume.inr.fit import FitResult, LrSamples, fit
+from napari_inr_volume.inr.fit import FitResult, fit
+from napari_inr_volume.inr.samples import LrSamples
 from napari_inr_volume.inr.siren import Siren
 from napari_inr_volume.io.sources import read_source
 

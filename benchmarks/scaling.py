@@ -31,8 +31,9 @@ from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.inr import threads
 from napari_inr_volume.inr.config import PRESETS, FitConfig, Settings, SirenConfig
 from napari_inr_volume.inr.engine import Engine
-from napari_inr_volume.inr.fit import FitProgress, FitResult, LrSamples, fit
+from napari_inr_volume.inr.fit import FitProgress, FitResult, fit
 from napari_inr_volume.inr.inr_volume import InrVolume
+from napari_inr_volume.inr.samples import LrSamples
 from napari_inr_volume.inr.siren import Siren
 from napari_inr_volume.io.dicom import read_dicom
 from napari_inr_volume.io.dicom_export import write_dicom_series

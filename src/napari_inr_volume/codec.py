@@ -25,9 +25,10 @@ from .core.windows import Window
 from .inr.config import Device, Settings, find_preset
 from .inr.decode import LrDecoder
 from .inr.device import find_device
-from .inr.fit import FitProgress, FitResult, LrSamples, errors_in_words, fit
+from .inr.fit import FitProgress, FitResult, errors_in_words, fit
 from .inr.fit_state import FitState
 from .inr.inr_volume import InrVolume, Quality, UpscalerRef
+from .inr.samples import LrSamples
 from .superres.upscale import LanczosUpscaler, Upscaler, find_restorer, find_upscaler
 
 SLICES_AT_ONCE = 8  # slices decoded together: enough work for a GPU, little memory

@@ -19,7 +19,7 @@ from napari_inr_volume.inr import engine as engine_module
 from napari_inr_volume.inr import kernels, kernels_torch, threads
 from napari_inr_volume.inr.config import SirenConfig
 from napari_inr_volume.inr.engine import Engine
-from napari_inr_volume.inr.fit import LrSamples
+from napari_inr_volume.inr.samples import LrSamples
 from napari_inr_volume.inr.siren import Siren, axis_coordinates
 
 kernels_numba = pytest.importorskip("napari_inr_volume.inr.kernels_numba")

@@ -15,8 +15,9 @@ from napari_inr_volume.coding.weights import QUANTISED, decode_weights
 from napari_inr_volume.core.errors import FitError
 from napari_inr_volume.inr import fit as fit_module
 from napari_inr_volume.inr.config import FitConfig, SirenConfig
-from napari_inr_volume.inr.fit import FitResult, LrSamples, fit, measure_psnr
+from napari_inr_volume.inr.fit import FitResult, fit
 from napari_inr_volume.inr.fit_state import FORMAT, FitState, load_state, save_state
+from napari_inr_volume.inr.samples import LrSamples, measure_psnr
 from napari_inr_volume.inr.siren import Siren, axis_coordinates
 
 CPU = torch.device("cpu")

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_inr_volume.inr.config import PRESETS, FitConfig, SirenConfig
-from napari_inr_volume.inr.fit import FitResult, LrSamples, fit
+from napari_inr_volume.inr.fit import FitResult, fit
+from napari_inr_volume.inr.samples import LrSamples
 from napari_inr_volume.inr.siren import Siren
 from napari_inr_volume.inr.spectrum import LEAST, MOST, first_scales, mean_frequency
 

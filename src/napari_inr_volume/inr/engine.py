@@ -27,7 +27,7 @@ from .device import has_fast_bfloat16
 from .kernels import Folded, product
 
 if TYPE_CHECKING:
-    from .fit import LrSamples
+    from .samples import LrSamples
     from .siren import Siren
 
 CPU_CHUNK = 2_048  # points: the features and cosines of a chunk stay in a core's cache

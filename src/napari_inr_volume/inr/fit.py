@@ -5,7 +5,6 @@ Source: Sheibanifard and Yu 2023, sections 3.3 and 4.2: mean squared error, Adam
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -13,32 +12,27 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from threading import Event
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.optim import Optimizer
 
 from ..coding.range_coding import encode
 from ..core.errors import FitError
-from ..core.volume import Triple
 from . import threads
 from .config import FitConfig, SirenConfig
-from .device import has_fast_bfloat16, out_of_memory
+from .device import out_of_memory
 from .engine import Engine
 from .fit_state import FitState
-from .muon import Muon
+from .optimisers import load_optimisers, make_optimisers, optimiser_states, set_learning_rate
+from .samples import LrSamples, measure_psnr
 from .sampling import Sampler
-from .siren import Siren, axis_coordinates
+from .siren import Siren
 from .spectrum import first_scales
 from .tuning import Rounding, Steps, quantised, sensitivities, steps_within
 
 MONITOR = 16_384  # voxels on which the PSNR is followed; the whole LR counts at the end
 LEAST_CURVE = 15  # how often it must have been followed before it can be called flat
 MONITORINGS = 60  # how often in a fit, unless it is so short that they would take much of its time
-CPU_PIECE, GPU_PIECE = 2**15, 2**20  # voxels measured at once; the fit can be dropped in between
 HEADROOM = 0.99  # of the bytes, for steps that are tuned: weights that move come to take a little more
 POINTS = 8_192  # voxels from which is measured what rounding costs
 SECONDS_PER_RECORD = 0.1  # progress is told at most this often
@@ -71,79 +65,6 @@ class FitResult:
     state: FitState | None = None  # what to go on from, if it was stopped
 
 
-class LrSamples:
-    """The LR's voxels as (coordinate, intensity) pairs on a device.
-
-    Intensities are scaled to [-1, 1] by the intensity range. Beside them only one coordinate per
-    row, column and slice is kept, so memory does not grow with the voxels beyond the volume itself.
-    """
-
-    def __init__(
-        self,
-        lr: NDArray[np.float32],  # (z, y, x)
-        hr_shape: tuple[int, int, int],
-        factor: Triple,
-        intensity_range: tuple[float, float],
-        device: torch.device,
-        counted: NDArray[np.bool_] | None = None,  # (z, y, x): the voxels that the PSNR is of; None: all
-        drop: Event | None = None,  # set it from another thread to end all work on the samples
-    ) -> None:
-        low, high = intensity_range
-        self.shape = lr.shape
-        self.intensity = torch.from_numpy(lr).to(device).flatten().sub(low).mul_(2 / (high - low)).sub_(1)
-        self.axes = [
-            axis_coordinates(length, scale, count).to(device)
-            for length, scale, count in zip(hr_shape, factor, lr.shape, strict=True)
-        ]
-        # None rather than every index, which would take twice the memory of the LR itself.
-        self.counted = None if counted is None else torch.from_numpy(np.flatnonzero(counted)).to(device)
-        self._drop = drop
-
-    def __len__(self) -> int:
-        return self.intensity.numel()
-
-    def at(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return coordinates (n, 3) and intensities (n,) of the voxels with these flat indices."""
-        columns = self.shape[2]
-        rows = self.shape[1] * columns
-        z, y, x = self.axes
-        inside = index % rows
-        coordinates = torch.stack([z[index // rows], y[inside // columns], x[inside % columns]], dim=-1)
-        return coordinates, self.intensity[index]
-
-    def digest(self) -> str:
-        """Return the SHA-256 of all that a fit sees of the volume: intensities, coordinates, what counts.
-
-        Raises FitError as soon as the fit is to be dropped.
-        """
-        tensors = [*self.axes, self.intensity, *([] if self.counted is None else [self.counted])]
-        found = hashlib.sha256(repr([len(tensor) for tensor in tensors]).encode())
-        for tensor in tensors:
-            for piece in torch.split(tensor, GPU_PIECE):  # a copy of the whole would double the memory
-                self.raise_if_dropped()
-                found.update(piece.cpu().numpy().data)
-        return found.hexdigest()
-
-    def raise_if_dropped(self) -> None:
-        """Raise FitError if the fit is to be dropped."""
-        if self._drop is not None and self._drop.is_set():
-            raise FitError("the fit was dropped; nothing of it is kept")
-
-    def chunks(self, index: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the samples with these flat indices, or all that count, in pieces that suit the device.
-
-        Raises FitError as soon as the fit is to be dropped.
-        """
-        device = self.intensity.device
-        index = self.counted if index is None else index
-        count = len(self) if index is None else len(index)
-        piece = CPU_PIECE if device.type == "cpu" else GPU_PIECE
-        for start in range(0, count, piece):
-            self.raise_if_dropped()
-            end = min(start + piece, count)
-            yield self.at(torch.arange(start, end, device=device) if index is None else index[start:end])
-
-
 def fit(
     samples: LrSamples,
     siren_config: SirenConfig,
@@ -172,140 +93,202 @@ def _fit(
     stop: Event,
     resume: FitState | None,
 ) -> Generator[FitProgress, None, FitResult]:
-    started = time.perf_counter()
-    digest = samples.digest()
-    siren = _fresh_siren(siren_config, config, samples)
-    optimisers = _optimisers(siren, config)
-    random = torch.Generator(device).manual_seed(config.seed)
-    sampler = Sampler(samples.shape, config.batch, config.sampling, random, device)
-    best = _Best(siren)
-    step, psnr, loss, told = 0, 0.0, torch.zeros((), device=device), 0.0
-    curve: list[tuple[int, float]] = []
-    rounding: Rounding | None = None
-    tuning_from: int | None = None
-    if resume is not None:
-        resume.check(siren_config, config, device.type, digest)
-        step, started = resume.step, started - resume.seconds
-        siren.load_state_dict(resume.weights)
-        _load_optimisers(optimisers, resume.optimisers)
-        random.set_state(resume.random)
-        best = _Best(siren, resume)
-        curve, tuning_from = list(resume.curve), resume.tuning_from
-        psnr = curve[-1][1] if curve else 0.0
-        if resume.rounding is not None:
-            rounding = Rounding(siren, {name: codes.numpy() for name, codes in resume.rounding.items()})
-    network = siren if rounding is None else rounding.siren  # what is computed with
-    monitor = _monitor_index(samples, config.seed, device)
-    follow_every = _follow_every(len(samples) if monitor is None else len(monitor), config)
+    """Make the fit where it is run: on the thread that asks for the first record."""
+    return (yield from _Fit(samples, siren_config, config, device, stop, resume).run())
 
-    def make_engine() -> Engine:
-        engine = Engine(network, samples, config.batch, config.precision == "mixed", stop)
-        for parameter, computed in zip(siren.parameters(), network.parameters(), strict=True):
+
+class _Fit:
+    """A fit between two steps: what it is of, where it stands, and what it does next."""
+
+    def __init__(
+        self,
+        samples: LrSamples,
+        siren_config: SirenConfig,
+        config: FitConfig,
+        device: torch.device,
+        stop: Event,
+        resume: FitState | None,
+    ) -> None:
+        self.started = time.perf_counter()
+        self.samples, self.config, self.device, self.stop = samples, config, device, stop
+        self.digest = samples.digest()
+        self.siren = _fresh_siren(siren_config, config, samples)
+        self.optimisers = make_optimisers(self.siren, config)
+        self.random = torch.Generator(device).manual_seed(config.seed)
+        self.sampler = Sampler(samples.shape, config.batch, config.sampling, self.random, device)
+        self.best = _Best(self.siren)
+        self.step, self.psnr, self.loss = 0, 0.0, torch.zeros((), device=device)
+        self.curve: list[tuple[int, float]] = []  # PSNR when it was followed: (step, dB)
+        self.rounding: Rounding | None = None  # from the first step of the tuning on
+        self.tuning_from: int | None = None  # steps done before it
+        if resume is not None:
+            self._load(resume)
+        self.monitor = _monitor_index(samples, config.seed, device)
+        monitored = len(samples) if self.monitor is None else len(self.monitor)
+        self.follow_every = _follow_every(monitored, config)
+        self.engine = self._make_engine()
+        # A resumed fit may have been about to end.
+        self.enough = bool(self.curve) and self.curve[-1][0] == self.step and self._is_enough()
+        self.stopped = False  # by the caller
+
+    @property
+    def network(self) -> Siren:
+        """What is computed with: in the tuning, rounded weights."""
+        return self.siren if self.rounding is None else self.rounding.siren
+
+    @property
+    def end(self) -> int:
+        """The step after which it ends, if not before."""
+        if self.tuning_from is None:
+            return self.config.all_steps
+        return self.tuning_from + self.config.tuning_steps
+
+    @property
+    def seconds(self) -> float:
+        """Spent on it, interruptions left out."""
+        return time.perf_counter() - self.started
+
+    def run(self) -> Generator[FitProgress, None, FitResult]:
+        """Do all steps, tuning included; yields records and returns the result."""
+        config, told = self.config, 0.0
+        while self.step < self.end and not (self.enough and self.rounding is not None):
+            if self.rounding is None and (self.enough or self.step >= config.steps):
+                if config.tuning_steps == 0:
+                    break
+                self._begin_tuning()
+            if not self._advance():
+                self.stopped = True
+                break
+            if self.step % self.follow_every == 0 or self.step in (config.steps, self.end):
+                self._follow()
+            if self.seconds - told >= SECONDS_PER_RECORD or self.step == self.end or self.enough:
+                told = self.seconds
+                yield self._progress()
+        return self._result()
+
+    def _begin_tuning(self) -> None:
+        """Go on with weights rounded to steps that are chosen here."""
+        steps = _steps(self.siren, self.samples, self.monitor, self.config, HEADROOM)
+        self.rounding, self.tuning_from = Rounding(self.siren, steps), self.step
+        self.best, self.enough = _Best(self.rounding.siren), False
+        self.engine = self._make_engine()
+
+    def _make_engine(self) -> Engine:
+        network, config = self.network, self.config
+        engine = Engine(network, self.samples, config.batch, config.precision == "mixed", self.stop)
+        for parameter, computed in zip(self.siren.parameters(), network.parameters(), strict=True):
             parameter.grad = computed.grad  # straight through the rounding
         return engine
 
-    def state() -> FitState:
-        return FitState(
-            siren=siren_config,
-            fit=config,
-            device=device.type,
-            samples=digest,
-            step=step,
-            seconds=time.perf_counter() - started,
-            weights=deepcopy(dict(siren.state_dict())),
-            optimisers=_optimiser_states(optimisers),
-            tuning_from=tuning_from,
-            rounding=None
-            if rounding is None
-            else {name: torch.from_numpy(codes) for name, codes in rounding.steps.items()},
-            curve=list(curve),
-            random=random.get_state(),
-            best_step=best.step,
-            best_psnr=best.psnr,
-            best_weights=deepcopy(best.tensors),
+    def _advance(self) -> bool:
+        """Do a step, or return False if `stop` was set."""
+        between_steps = self.random.get_state()
+        index = self.sampler.draw()
+        set_learning_rate(self.optimisers, self.config, self.step, self.tuning_from)
+        loss = self.engine.step(index)
+        if loss is None:
+            self.random.set_state(between_steps)  # resumed, this step is done with the same voxels
+            return False
+        for optimiser in self.optimisers:
+            optimiser.step()
+        if self.rounding is not None:
+            self.rounding.refresh()
+        self.loss, self.step = loss, self.step + 1
+        return True
+
+    def _follow(self) -> None:
+        """Look at the PSNR. Raises FitError if the fit has diverged."""
+        self.psnr = measure_psnr(self.network, self.samples, self.monitor)
+        if not math.isfinite(self.psnr):
+            raise FitError(
+                f"the fit diverged at step {self.step:,} with learning rate {self.config.learning_rate:g};"
+                " choose a smaller learning rate"
+            )
+        self.best.offer(self.network, self.step, self.psnr)
+        self.curve.append((self.step, self.psnr))
+        self.enough = self._is_enough()
+
+    def _is_enough(self) -> bool:
+        """Whether the PSNR followed last is as good as is asked for, or as it gets without tuning."""
+        config = self.config
+        if config.target_psnr is not None and self.psnr >= config.target_psnr:
+            return measure_psnr(self.network, self.samples) >= config.target_psnr
+        return (
+            config.least_gain is not None and self.rounding is None and _gain(self.curve) < config.least_gain
         )
 
-    def is_enough() -> bool:
-        """Whether the PSNR followed last is as good as is asked for, or as it gets without tuning."""
-        if config.target_psnr is not None and psnr >= config.target_psnr:
-            return measure_psnr(network, samples) >= config.target_psnr
-        return config.least_gain is not None and rounding is None and _gain(curve) < config.least_gain
+    def _progress(self) -> FitProgress:
+        seconds = self.seconds
+        return FitProgress(
+            step=self.step,
+            steps=self.end,
+            loss=self.loss.item(),
+            psnr=self.psnr,
+            seconds=seconds,
+            seconds_left=seconds / self.step * (self.end - self.step),
+            siren=self.network,
+            state=self._state,
+        )
 
-    engine = make_engine()
-    end = config.all_steps if tuning_from is None else tuning_from + config.tuning_steps
-    enough = bool(curve) and curve[-1][0] == step and is_enough()  # a resumed fit may have been about to end
-    stopped = False  # by the caller
-    while step < end and not (enough and rounding is not None):
-        if rounding is None and (enough or step >= config.steps):
-            if config.tuning_steps == 0:
-                break
-            rounding, tuning_from, end = (
-                Rounding(siren, _steps(siren, samples, monitor, config, HEADROOM)),
-                step,
-                step + config.tuning_steps,
-            )
-            network, best, enough = rounding.siren, _Best(rounding.siren), False
-            engine = make_engine()
-        between_steps = random.get_state()
-        index = sampler.draw()
-        _set_learning_rate(optimisers, config, step, tuning_from)
-        step_loss = engine.step(index)
-        if step_loss is None:
-            random.set_state(between_steps)  # resumed, this step is done with the same voxels
-            stopped = True
-            break
-        for optimiser in optimisers:
-            optimiser.step()
-        if rounding is not None:
-            rounding.refresh()
-        loss, step = step_loss, step + 1
+    def _state(self) -> FitState:
+        rounding = self.rounding
+        steps = None if rounding is None else {k: torch.from_numpy(v) for k, v in rounding.steps.items()}
+        return FitState(
+            siren=self.siren.config,
+            fit=self.config,
+            device=self.device.type,
+            samples=self.digest,
+            step=self.step,
+            seconds=self.seconds,
+            weights=deepcopy(dict(self.siren.state_dict())),
+            optimisers=optimiser_states(self.optimisers),
+            tuning_from=self.tuning_from,
+            rounding=steps,
+            curve=list(self.curve),
+            random=self.random.get_state(),
+            best_step=self.best.step,
+            best_psnr=self.best.psnr,
+            best_weights=deepcopy(self.best.tensors),
+        )
 
-        if step % follow_every == 0 or step in (config.steps, end):
-            psnr = measure_psnr(network, samples, monitor)
-            if not math.isfinite(psnr):
-                raise FitError(
-                    f"the fit diverged at step {step:,} with learning rate {config.learning_rate:g};"
-                    " choose a smaller learning rate"
-                )
-            best.offer(network, step, psnr)
-            curve.append((step, psnr))
-            enough = is_enough()
+    def _load(self, state: FitState) -> None:
+        """Go on from what `_state` returned. Raises FitError if it is of another fit."""
+        state.check(self.siren.config, self.config, self.device.type, self.digest)
+        self.step, self.started = state.step, self.started - state.seconds
+        self.siren.load_state_dict(state.weights)
+        load_optimisers(self.optimisers, state.optimisers)
+        self.random.set_state(state.random)
+        self.best = _Best(self.siren, state)
+        self.curve, self.tuning_from = list(state.curve), state.tuning_from
+        self.psnr = self.curve[-1][1] if self.curve else 0.0
+        if state.rounding is not None:
+            self.rounding = Rounding(self.siren, {k: v.numpy() for k, v in state.rounding.items()})
 
-        seconds = time.perf_counter() - started
-        if seconds - told >= SECONDS_PER_RECORD or step == end or enough:
-            told = seconds
-            yield FitProgress(
-                step=step,
-                steps=end,
-                loss=loss.item(),
-                psnr=psnr,
-                seconds=seconds,
-                seconds_left=seconds / step * (end - step),
-                siren=network,
-                state=state,
-            )
-
-    kept = state() if stopped else None  # before these weights are judged, which no whole fit would do here
-    if stopped and step > best.step:
-        best.offer(network, step, measure_psnr(network, samples, monitor))
-    best.restore(network)
-    steps = _steps(network, samples, monitor, config) if rounding is None else rounding.steps
-    payload = encode(quantised(network, steps))
-    if len(payload) > _most_bytes(siren, config):  # the headroom was not enough; rounding twice costs
-        steps = _steps(network, samples, monitor, config)
+    def _result(self) -> FitResult:
+        """Return the best weights, coded, with their PSNR on the whole LR."""
+        samples, config, network = self.samples, self.config, self.network
+        kept = self._state() if self.stopped else None  # before these weights, which no whole fit would judge
+        if self.stopped and self.step > self.best.step:
+            self.best.offer(network, self.step, measure_psnr(network, samples, self.monitor))
+        self.best.restore(network)
+        steps = (
+            _steps(network, samples, self.monitor, config) if self.rounding is None else self.rounding.steps
+        )
         payload = encode(quantised(network, steps))
-    coded = Rounding(network, steps).siren
-    psnr = measure_psnr(coded, samples)
-    seconds = time.perf_counter() - started
-    return FitResult(
-        siren=coded.cpu(),
-        payload=payload,
-        steps=best.step,
-        psnr=psnr,
-        seconds=seconds,
-        stopped=stopped,
-        state=kept,
-    )
+        if len(payload) > _most_bytes(network, config):  # the headroom was not enough; rounding twice costs
+            steps = _steps(network, samples, self.monitor, config)
+            payload = encode(quantised(network, steps))
+        coded = Rounding(network, steps).siren
+        psnr = measure_psnr(coded, samples)
+        return FitResult(
+            siren=coded.cpu(),
+            payload=payload,
+            steps=self.best.step,
+            psnr=psnr,
+            seconds=self.seconds,
+            stopped=self.stopped,
+            state=kept,
+        )
 
 
 def _fresh_siren(siren_config: SirenConfig, config: FitConfig, samples: LrSamples) -> Siren:
@@ -338,70 +321,6 @@ def _gain(curve: list[tuple[int, float]]) -> float:
     if len(curve) < LEAST_CURVE:
         return math.inf
     return max(psnr for _, psnr in curve) - max(before)
-
-
-def measure_psnr(siren: Siren, samples: LrSamples, index: Tensor | None = None) -> float:
-    """PSNR (range) in dB of the network at these voxels, or at all that count; NaN if it diverged."""
-    total, count = 0.0, 0
-    for coordinates, intensity in samples.chunks(index):
-        total += (siren.at(coordinates) - intensity).square().sum().item()
-        count += len(intensity)
-    mse = total / count
-    return 10 * math.log10(4 / mse) if mse > 0 else math.inf if mse == 0 else math.nan
-
-
-def _optimisers(siren: Siren, config: FitConfig) -> list[Optimizer]:
-    """Adam for everything, or Muon (Jordan et al. 2024) for the hidden matrices and Adam for the rest."""
-    device = siren.linear.weight.device
-    fused = device.type in ("cpu", "cuda")  # one pass over each tensor
-    if config.optimiser == "adam":
-        return [torch.optim.Adam(siren.parameters(), lr=config.learning_rate, fused=fused)]
-    tensors = dict(siren.named_parameters())
-    hidden = [tensors.pop(f"sine.{layer}.weight") for layer in range(1, siren.config.layers)]
-    rest = tensors.values()
-    dtype = torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
-    return [
-        Muon(hidden, lr=config.learning_rate, dtype=dtype),
-        torch.optim.Adam(rest, lr=config.learning_rate, fused=fused),
-    ]
-
-
-def _optimiser_states(optimisers: list[Optimizer]) -> list[dict[str, Any]]:
-    """Return copies of all that the optimisers remember; Muon's is its momentum."""
-    return [
-        deepcopy({"momentum": optimiser.momentum} if isinstance(optimiser, Muon) else optimiser.state_dict())
-        for optimiser in optimisers
-    ]
-
-
-def _load_optimisers(optimisers: list[Optimizer], states: list[dict[str, Any]]) -> None:
-    """Put back what `_optimiser_states` returned."""
-    for optimiser, state in zip(optimisers, states, strict=True):
-        if isinstance(optimiser, Muon):
-            optimiser.momentum.copy_(state["momentum"])
-        else:
-            optimiser.load_state_dict(deepcopy(state))  # which would take the tensors themselves
-
-
-def _set_learning_rate(
-    optimisers: list[Optimizer], config: FitConfig, step: int, tuning_from: int | None
-) -> None:
-    """Constant as in the paper, or a half cosine over all steps; tuning brings either to nothing."""
-    rate = _scheduled(config, step if tuning_from is None else tuning_from)
-    if tuning_from is not None:
-        rate *= _half_cosine((step - tuning_from) / config.tuning_steps)
-    for optimiser in optimisers:
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-
-
-def _scheduled(config: FitConfig, step: int) -> float:
-    shrinks = config.schedule == "cosine"
-    return config.learning_rate * (_half_cosine(step / config.all_steps) if shrinks else 1.0)
-
-
-def _half_cosine(part: float) -> float:
-    return 0.5 * (1 + math.cos(math.pi * part))
 
 
 def _follow_every(monitored: int, config: FitConfig) -> int:

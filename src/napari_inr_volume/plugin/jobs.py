@@ -492,8 +492,8 @@ def probe(control: Control, settings: Settings, shape: tuple[int, int, int], dev
 
     from ..core.resample import lr_shape
     from ..inr.device import find_device
-    from ..inr.fit import LrSamples
     from ..inr.fit import fit as fit_samples
+    from ..inr.samples import LrSamples
 
     _leave_a_core()
     where = find_device(device)
