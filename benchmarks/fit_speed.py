@@ -88,9 +88,10 @@ def measure(arguments: argparse.Namespace, device: torch.device) -> dict[str, An
     memory = {
         layers: {way: run_alone(arguments.source, way, layers, device) for way in WAYS} for layers in LAYERS
     }
-    quality = [
-        compare_quality(samples, arguments.seconds, arguments.equal, seed) for seed in range(arguments.seeds)
-    ]
+    quality = []
+    for seed in range(arguments.seeds):
+        quality.append(compare_quality(samples, arguments.seconds, arguments.equal, seed))
+        print(f"seed {seed}: {quality[-1]}", file=sys.stderr, flush=True)
     return {"lr_shape": samples.shape, "step_seconds": speed, "memory_megabytes": memory, "quality": quality}
 
 
