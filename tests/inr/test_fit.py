@@ -15,7 +15,7 @@ from napari_inr_volume.coding.weights import QUANTISED, decode_weights
 from napari_inr_volume.core.errors import FitError
 from napari_inr_volume.inr import fit as fit_module
 from napari_inr_volume.inr.config import FitConfig, SirenConfig
-from napari_inr_volume.inr.fit import FitResult, fit
+from napari_inr_volume.inr.fit import FitResult, fit, is_flat
 from napari_inr_volume.inr.fit_state import FORMAT, FitState, load_state, save_state
 from napari_inr_volume.inr.samples import LrSamples, measure_psnr
 from napari_inr_volume.inr.siren import Siren, axis_coordinates
@@ -422,6 +422,15 @@ def test_a_flat_curve_begins_the_tuning_early() -> None:
     assert not result.stopped
     whole = run(samples, small, replace(config, least_gain=None))
     assert whole.steps > 1_000 - 400
+
+
+def test_a_curve_that_rests_while_the_rate_is_high_is_not_flat() -> None:
+    rest = [(step, 25.0 + 1e-6 * step) for step in range(50, 500, 50)]
+    config = replace(quick, steps=1_000, least_gain=0.02)
+    assert not is_flat(rest, config)
+    assert is_flat([*rest, (500, 25.0)], config)
+    assert not is_flat([*rest, (500, 25.1)], config)
+    assert not is_flat([*rest, (500, 25.0)], replace(config, least_gain=None))
 
 
 def test_a_flat_curve_ends_a_fit_that_is_not_tuned() -> None:

@@ -72,7 +72,7 @@ class FitConfig:
     target_psnr: float | None = (
         None  # dB (range) on the LR; once it is reached, tuning begins or the fit ends
     )
-    least_gain: float | None = None  # dB in a fifth of the steps; once it is less, the same
+    least_gain: float | None = None  # dB in half of the steps done; once it is less, the same
     seed: int = 0
 
     def __post_init__(self) -> None:

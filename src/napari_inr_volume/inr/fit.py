@@ -31,7 +31,6 @@ from .spectrum import first_scales
 from .tuning import Rounding, Steps, quantised, sensitivities, steps_within
 
 MONITOR = 16_384  # voxels on which the PSNR is followed; the whole LR counts at the end
-LEAST_CURVE = 15  # how often it must have been followed before it can be called flat
 MONITORINGS = 60  # how often in a fit, unless it is so short that they would take much of its time
 HEADROOM = 0.99  # of the bytes, for steps that are tuned: weights that move come to take a little more
 POINTS = 8_192  # voxels from which is measured what rounding costs
@@ -213,9 +212,7 @@ class _Fit:
         config = self.config
         if config.target_psnr is not None and self.psnr >= config.target_psnr:
             return measure_psnr(self.network, self.samples) >= config.target_psnr
-        return (
-            config.least_gain is not None and self.rounding is None and _gain(self.curve) < config.least_gain
-        )
+        return self.rounding is None and is_flat(self.curve, config)
 
     def _progress(self) -> FitProgress:
         seconds = self.seconds
@@ -314,13 +311,16 @@ def _most_bytes(siren: Siren, config: FitConfig) -> int:
     return int(config.weight_bits * siren.config.parameters / 8)
 
 
-def _gain(curve: list[tuple[int, float]]) -> float:
-    """Return the dB that the best PSNR gained in the last fifth of the steps; infinity if it is too early."""
+def is_flat(curve: list[tuple[int, float]], config: FitConfig) -> bool:
+    """Whether the best PSNR gained less than `least_gain` in the last half of the steps done.
+
+    Never before half of all steps: while the rate is high a curve can rest, and rise again as it falls.
+    """
     step, _ = curve[-1]
-    before = [psnr for at, psnr in curve if at <= 0.8 * step]
-    if len(curve) < LEAST_CURVE:
-        return math.inf
-    return max(psnr for _, psnr in curve) - max(before)
+    before = [psnr for at, psnr in curve if at <= step / 2]
+    if config.least_gain is None or step < config.steps / 2 or not before:
+        return False
+    return max(psnr for _, psnr in curve) - max(before) < config.least_gain
 
 
 def _follow_every(monitored: int, config: FitConfig) -> int:
