@@ -134,7 +134,7 @@ def inr_layers(
 def stutters(decoder: LrDecoder, upscaler: Upscaler) -> bool:
     """Whether scrolling would wait for each slice (docs/models.md, "Cost").
 
-    On a CPU SRDenseNet needs half a second and SPAN, from x2, a fifth; from x4 it needs a twentieth, Lanczos
+    On a CPU SRDenseNet needs half a second and SPAN, from x2, a third; from x4 it needs a twentieth, Lanczos
     less.
     """
     is_slow = upscaler.name == "srdensenet" or (upscaler.name == "span" and decoder.inr.factor[1] < 4)

@@ -27,7 +27,7 @@ ENTRIES = (
         "span",
         f"{UPSCALERS['span']} (small)",
         "A small network, trained on the same slices; on a CPU less than a tenth of a second a slice for"
-        " 4 x 4, about a fifth for 2 x 2.",
+        " 4 x 4, some tenths for 2 x 2.",
     ),
     (
         "lanczos",
