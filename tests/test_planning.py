@@ -15,7 +15,15 @@ from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.inr.config import find_preset
 from napari_inr_volume.io.inr_file import to_bytes
-from napari_inr_volume.planning import FACTORS, WIDTHS, FactorModel, next_plan, plan, probe
+from napari_inr_volume.planning import (
+    FACTORS,
+    PROBED_WIDTHS,
+    WIDTHS,
+    FactorModel,
+    next_plan,
+    plan,
+    probe,
+)
 from napari_inr_volume.target import Target
 
 BASE = find_preset("fast")
@@ -132,3 +140,24 @@ def test_a_wider_network_than_the_preset_s_takes_a_lower_rate_and_a_narrower_one
     wider = large.settings.siren.hidden_features / BASE.siren.hidden_features
     assert wider > 1
     assert large.settings.fit.learning_rate == pytest.approx(BASE.fit.learning_rate / wider**0.5, rel=1e-2)
+
+
+@given(st.sampled_from(WIDTHS), st.sampled_from(WIDTHS), st.integers(1_000, 100_000))
+def test_more_weights_and_more_steps_promise_more(one: int, other: int, steps: int) -> None:
+    narrow, wide = (BASE.with_width(width) for width in sorted((one, other)))
+    longer = replace(wide, fit=wide.fit.with_all_steps(2 * steps))
+    narrow, wide = (replace(each, fit=each.fit.with_all_steps(steps)) for each in (narrow, wide))
+    for model in MODELS:
+        assert model.lr_psnr(narrow) <= model.lr_psnr(wide)
+        assert model.hr_psnr(narrow) <= model.hr_psnr(wide)
+        if wide.siren.hidden_features > PROBED_WIDTHS[0]:
+            assert model.lr_psnr(wide) < model.lr_psnr(longer)
+
+
+def test_a_volume_whose_wide_probe_gained_more_is_promised_more_by_wide_networks() -> None:
+    flat, steep = (replace(MODELS[0], probed=(26.0, high)) for high in (26.0, 32.0))
+    narrow, wide = (BASE.with_width(width) for width in (PROBED_WIDTHS[0], WIDTHS[-1]))
+    assert flat.lr_psnr(narrow) == steep.lr_psnr(narrow)
+    assert flat.lr_psnr(wide) < steep.lr_psnr(wide)
+    worse = replace(MODELS[0], probed=(26.0, 20.0))  # a wide network that fell apart tells nothing
+    assert worse.lr_psnr(wide) == flat.lr_psnr(wide)
