@@ -11,7 +11,7 @@ from napari_inr_volume.core.errors import InrFileError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.io.inr_file import read_inr, read_model, write_inr
 from napari_inr_volume.plugin.layers import Carried, add_layer, carried, hr_layer, lr_layer, original_layer
-from napari_inr_volume.plugin.writers import save_network, write_layer, write_layers
+from napari_inr_volume.plugin.writers import save_inr, write_layer, write_layers
 
 PLUGIN = "napari-inr-volume"
 
@@ -74,9 +74,9 @@ def test_suffix_is_appended_when_missing(make_inr, tmp_path: Path) -> None:
 def test_file_that_the_person_did_not_name_is_not_replaced(make_inr, tmp_path: Path) -> None:
     (tmp_path / "x.inr").write_bytes(b"precious")
     with pytest.raises(InrFileError, match=r"'x\.inr' is there already; to replace it"):
-        save_network(Carried(kind="hr", inr=make_inr()), tmp_path / "x")
+        save_inr(make_inr(), tmp_path / "x")
     assert (tmp_path / "x.inr").read_bytes() == b"precious"
-    save_network(Carried(kind="hr", inr=make_inr()), tmp_path / "x.inr")
+    save_inr(make_inr(), tmp_path / "x.inr")
     assert read_inr(tmp_path / "x.inr") == make_inr()
 
 
@@ -108,8 +108,8 @@ def test_network_is_saved_without_the_model_where_its_file_has_gone_or_is_anothe
     (layer, _) = viewer.open(str(sr_inr_path), plugin=PLUGIN)
     held = carried(layer)
     write_inr(make_inr(seed=1), sr_inr_path)
-    save_network(held, tmp_path / "again.inr")
+    save_inr(held.inr, tmp_path / "again.inr", held.opened)
     assert read_inr(tmp_path / "again.inr") == held.inr
     sr_inr_path.unlink()
-    save_network(held, tmp_path / "again.inr")
+    save_inr(held.inr, tmp_path / "again.inr", held.opened)
     assert (read_inr(tmp_path / "again.inr"), read_model(tmp_path / "again.inr")) == (held.inr, None)

@@ -79,21 +79,13 @@ def fit(
     what it has. The generator always ends by returning or with an InrError: FitError if the fit diverges,
     runs out of memory, the device fails or `resume` is of another fit.
     """
+
+    def steps() -> Generator[FitProgress, None, FitResult]:  # made, too, on the thread that it runs on
+        made = _Fit(samples, siren_config, config, device, stop or Event(), resume)
+        return (yield from made.run())
+
     with errors_in_words(config, device):
-        steps = _fit(samples, siren_config, config, device, stop or Event(), resume)
-        return (yield from threads.apart(steps) if device.type == "cpu" else steps)
-
-
-def _fit(
-    samples: LrSamples,
-    siren_config: SirenConfig,
-    config: FitConfig,
-    device: torch.device,
-    stop: Event,
-    resume: FitState | None,
-) -> Generator[FitProgress, None, FitResult]:
-    """Make the fit where it is run: on the thread that asks for the first record."""
-    return (yield from _Fit(samples, siren_config, config, device, stop, resume).run())
+        return (yield from threads.apart(steps()) if device.type == "cpu" else steps())
 
 
 class _Fit:

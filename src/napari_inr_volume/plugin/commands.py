@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InrError
-from .layers import Carried, add_layer, carried, original_layer
+from .layers import add_layer, carried, original_layer
 from .readers import find_stacks, series_name
-from .writers import SUFFIX, find_network, save_network
+from .writers import SUFFIX, find_network, save_inr
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -78,10 +78,10 @@ def save_as_inr(viewer: napari.viewer.Viewer) -> None:
 
     from . import dialogs
 
-    held, layer = _network_in(viewer)
+    inr, opened, layer = _network_in(viewer)
     path = dialogs.ask_where_to_save(f"Save as {SUFFIX}", _name_of(layer), [f"Fitted network (*{SUFFIX})"])
     if path is not None:
-        path = save_network(held, path)
+        path = save_inr(inr, path, opened)
         show_info(f"Saved {path.name}: {path.stat().st_size / 1000:,.0f} kB.")
 
 
@@ -95,7 +95,7 @@ def export_reconstruction(viewer: napari.viewer.Viewer) -> None:
     from .contents import path_of
     from .settings import own_weights, preferences
 
-    held, layer = _network_in(viewer)
+    inr, _, layer = _network_in(viewer)
     path = dialogs.ask_where_to_save("Export the reconstruction", _name_of(layer), EXPORTS)
     if path is None:
         return
@@ -107,7 +107,7 @@ def export_reconstruction(viewer: napari.viewer.Viewer) -> None:
         show_info(f"Exported the reconstruction to {path.name}.")
 
     where = path_of(layer), own_weights(), preferences().device
-    _in_background(f"Exporting {path.name}", tell, decode_and_write, path, held.inr, *where)
+    _in_background(f"Exporting {path.name}", tell, decode_and_write, path, inr, *where)
 
 
 def decode_and_write(
@@ -127,12 +127,12 @@ def decode_and_write(
     return notes
 
 
-def _network_in(viewer: napari.viewer.Viewer) -> tuple[Carried, Layer]:
-    """Return the network that the selected layers carry, or else all layers, and a layer that carries it."""
+def _network_in(viewer: napari.viewer.Viewer) -> tuple[InrVolume, Path | None, Layer]:
+    """Return the network that the selected layers carry, or else all layers; its file, and a layer of it."""
     selected, every = list(viewer.layers.selection), list(viewer.layers)
     chosen = _carriers(selected) or _carriers(every) or every
-    held = find_network((layer.name, layer.metadata) for layer in chosen)
-    return held, chosen[0]
+    inr, opened = find_network((layer.name, layer.metadata) for layer in chosen)
+    return inr, opened, chosen[0]
 
 
 def _name_of(layer: Layer) -> str:

@@ -134,8 +134,8 @@ def inr_layers(
 def stutters(decoder: LrDecoder, upscaler: Upscaler) -> bool:
     """Whether scrolling would wait for each slice (docs/models.md, "Cost").
 
-    On a CPU SRDenseNet needs half a second and SPAN, from x2, a third; from x4 it needs a twentieth, Lanczos
-    less.
+    On a CPU SRDenseNet needs half a second or more and SPAN, from x2, some tenths; from x4 it needs less than
+    one tenth, as Lanczos does.
     """
     is_slow = upscaler.name == "srdensenet" or (upscaler.name == "span" and decoder.inr.factor[1] < 4)
     return is_slow and decoder.device.type == "cpu"

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InrError, InrFileError
 from .layers import METADATA, Carried
+
+if TYPE_CHECKING:
+    from ..inr.inr_volume import InrVolume
 
 SUFFIX = ".inr"
 
@@ -23,25 +26,25 @@ def write_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 
 def write_layers(path: str, layers: list[tuple[Any, dict[str, Any], str]]) -> list[str]:
     """Save the one network that several layers carry."""
-    held = find_network((meta["name"], meta.get("metadata", {})) for _, meta, _ in layers)
-    return [str(save_network(held, Path(path)))]
+    inr, opened = find_network((meta["name"], meta.get("metadata", {})) for _, meta, _ in layers)
+    return [str(save_inr(inr, Path(path), opened))]
 
 
-def find_network(layers: Iterable[tuple[str, dict[str, Any]]]) -> Carried:
-    """Return what the layers, given as (name, metadata), carry of their one fitted network.
+def find_network(layers: Iterable[tuple[str, dict[str, Any]]]) -> tuple[InrVolume, Path | None]:
+    """Return the one fitted network that layers carry, given as (name, metadata), and where it was opened.
 
     Raises InrFileError, with what to do, if there is none or more than one.
     """
     names: list[str] = []
-    found: list[Carried] = []
+    found: list[tuple[InrVolume, Path | None]] = []
     carriers: list[str] = []
     for name, metadata in layers:
         names.append(f"'{name}'")
         held = metadata.get(METADATA)
         if not isinstance(held, Carried) or held.inr is None:
             continue
-        if held.inr not in [other.inr for other in found]:
-            found.append(held)
+        if held.inr not in [inr for inr, _ in found]:
+            found.append((held.inr, held.opened))
             carriers.append(names[-1])
     if not found:
         which = f"{', '.join(names)} carries" if len(names) == 1 else "these layers carry"
@@ -57,31 +60,27 @@ def find_network(layers: Iterable[tuple[str, dict[str, Any]]]) -> Carried:
     return found[0]
 
 
-def save_network(held: Carried, path: Path) -> Path:
+def save_inr(inr: InrVolume, path: Path, opened: Path | None = None) -> Path:
     """Save a network, with the suffix appended if it is missing; returns where it was saved.
 
-    Weights of the upscaler that were embedded in the file it was opened from are embedded again. Raises
+    Weights of the upscaler that are embedded in the file it was opened from are embedded again. Raises
     InrFileError rather than replace a file whose name the person did not give in full.
     """
     from ..io.inr_file import write_inr
-
-    assert held.inr is not None
 
     if path.suffix.lower() != SUFFIX:
         path = path.with_name(path.name + SUFFIX)
         if path.exists():
             raise InrFileError(f"'{path.name}' is there already; to replace it, give its name with {SUFFIX}")
-    write_inr(held.inr, path, model=_embedded(held))
+    write_inr(inr, path, model=None if opened is None else _embedded(inr, opened))
     return path
 
 
-def _embedded(held: Carried) -> bytes | None:
+def _embedded(inr: InrVolume, opened: Path) -> bytes | None:
     """Return the weights embedded in the file that a network was opened from, if it still holds both."""
     from ..io.inr_file import read_inr, read_model
 
-    if held.opened is None:
-        return None
     try:
-        return read_model(held.opened) if read_inr(held.opened) == held.inr else None
+        return read_model(opened) if read_inr(opened) == inr else None
     except InrError:  # gone or damaged meanwhile; the network itself is here
         return None

@@ -26,12 +26,12 @@ from ..io.inr_size import predicted_bytes
 from ..plugin import compare, dialogs, jobs
 from ..plugin.jobs import Done, FitOutcome, FitReport, Fitted, Job, Reconstruction
 from ..plugin.kept_fits import Kept, settings_from
-from ..plugin.layers import UPSCALERS, Carried, add_layer, check_layer, original_layer
+from ..plugin.layers import UPSCALERS, add_layer, check_layer, original_layer
 from ..plugin.predict import predicted_memory, predicted_steps, speed_key
 from ..plugin.readers import find_stacks, series_name
 from ..plugin.session import FIT, Session
 from ..plugin.settings import OWN_WEIGHTS, load_last_used, own_weights, preferences, remember
-from ..plugin.writers import save_network
+from ..plugin.writers import save_inr
 from .compare_section import CompareSection
 from .fit_section import FitSection
 from .panel import Panel
@@ -740,7 +740,7 @@ class CompressWidget(Panel):
         if path is None:
             return
         try:
-            path = save_network(Carried(kind="lr", inr=self.session.inr), path)
+            path = save_inr(self.session.inr, path)
         except InrError as error:
             show_error(str(error))
         else:

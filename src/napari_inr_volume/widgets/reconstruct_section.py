@@ -21,7 +21,7 @@ ENTRIES = (
     (
         "srdensenet",
         UPSCALERS["srdensenet"],
-        "The paper's network, trained on CT slices; about half a second a slice on a CPU.",
+        "The paper's network, trained on CT slices; half a second or more a slice on a CPU.",
     ),
     (
         "span",
