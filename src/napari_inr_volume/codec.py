@@ -142,8 +142,9 @@ def fit_volume(
     From another thread, `stop` ends the fit with what it has, `drop` with a FitError and at once. `resume`
     is where an earlier fit stood (`FitResult.state`, `FitProgress.state()`, kept in a file by
     `inr.fit_state`): this one goes on from there. Raises FitError if that was of another volume, other
-    settings or another kind of device.
+    settings or another kind of device, VolumeError if the volume holds one single value.
     """
+    volume.check_fittable()
     where = find_device(device)
     with errors_in_words(settings.fit, where):
         samples = LrSamples(

@@ -30,7 +30,6 @@ bad_geometries = {
         (np.zeros((4, 4)), "three axes"),
         (np.zeros((2, 2, 2, 3)), "three axes"),
         (np.zeros((0, 4, 4)), "empty"),
-        (np.full((2, 3, 4), 7), "single value 7"),
         (np.where(good == 5, np.nan, good), "slice 0 holds NaN"),
         (np.where(good == 20, -np.inf, good), "slice 1 holds NaN or infinity"),
         (good * 1e40, "values up to 2.3e"),
@@ -39,20 +38,47 @@ bad_geometries = {
         (good > 3, "integers or floats"),
         (good.astype(object), "integers or floats"),
     ],
-    ids=["2D", "RGB", "empty", "constant", "NaN", "inf", "too large", "text", "complex", "bool", "object"],
+    ids=["2D", "RGB", "empty", "NaN", "inf", "too large", "text", "complex", "bool", "object"],
 )
 def test_unusable_voxels_are_refused_in_words(voxels: np.ndarray, words: str) -> None:
     with pytest.raises(VolumeError, match=words):
         Volume.from_array(voxels)
 
 
-def test_volume_of_nothing_but_padding_is_refused() -> None:
+def test_flat_volume_is_one_but_nothing_can_be_fitted_to_it() -> None:
     voxels = np.full((2, 3, 4), -2000)
-    voxels[0, 0, 0] = 5
-    with pytest.raises(VolumeError, match="single value 5"):
-        Volume.from_array(voxels, padding=-2000)
+    empty, flat = Volume.from_array(voxels, padding=-2000), Volume.from_array(voxels)
+    assert flat.intensity_range == empty.intensity_range == (-2000, -2000)
+    with pytest.raises(VolumeError, match="single value -2000"):
+        flat.check_fittable()
     with pytest.raises(VolumeError, match="nothing but padding"):
-        Volume.from_array(np.full((2, 3, 4), -2000), padding=-2000)
+        empty.check_fittable()
+    one = voxels.copy()
+    one[0, 0, 0] = 5
+    with pytest.raises(VolumeError, match="single value 5"):
+        Volume.from_array(one, padding=-2000).check_fittable()
+    Volume.from_array(good).check_fittable()
+
+
+def test_summary_is_one_line_of_size_spacing_values_and_what_must_be_known() -> None:
+    geometry = Geometry(shape=(2, 3, 4), spacing=(1.5, 0.7, 0.7))
+    volume = Volume(voxels=good, geometry=geometry, found=("GE", "2 files"), notes=("1 mm assumed",))
+    assert volume.summary == "2 x 3 x 4, 1.50 x 0.70 x 0.70 mm, HU 0 to 23, GE, 2 files; 1 mm assumed"
+    fine = Volume.from_array(good / 4, spacing=(0.0012, 0.5, 0.5), units="raw")
+    assert fine.summary == "2 x 3 x 4, 0.0012 x 0.50 x 0.50 mm, values 0 to 5.75"
+
+
+def test_uneven_or_sheared_grid_says_so() -> None:
+    turn = np.radians(18.5)
+    assert Geometry(shape=(3, 3, 4)).caveats == ()
+    z, y, x = [0.0, 0.0, 1.0], [0.0, np.cos(turn), -np.sin(turn)], [1.0, 0.0, 0.0]
+    tilted = Geometry(shape=(3, 3, 4), direction=tuple(map(tuple, np.array([z, y, x]).T)))
+    assert tilted.caveats == ("the stack is sheared by 18.5 degrees, as by a tilted gantry",)
+    uneven = Geometry(shape=(3, 3, 4), slice_positions=(0.0, 4.0, 11.0))
+    assert uneven.caveats == ("slice distances are uneven, 4 to 7 mm",)
+    x = [np.cos(turn), np.sin(turn), 0.0]
+    skewed = Geometry(shape=(3, 3, 4), direction=tuple(map(tuple, np.array([z, [0.0, 1.0, 0.0], x]).T)))
+    assert skewed.caveats == ("rows and columns are 18.5 degrees off a right angle",)
 
 
 def test_padding_does_not_reach_the_intensity_range() -> None:

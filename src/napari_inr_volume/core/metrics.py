@@ -51,12 +51,14 @@ class Comparison:
 
 
 def psnr(mean_squared_error: float, peak: float) -> float:
-    """Return the peak signal-to-noise ratio in dB; infinite without error, NaN of NaN.
+    """Return the peak signal-to-noise ratio in dB; infinite without error, NaN of NaN or without a peak.
 
     `peak` is in the unit whose square the error has. Source: Sheibanifard and Yu 2023, eq. 2.
     """
     if mean_squared_error == 0:
         return math.inf
+    if peak == 0:  # of a flat original
+        return math.nan
     return 10 * math.log10(peak**2 / mean_squared_error)
 
 
@@ -117,7 +119,8 @@ def _measure_slice(original: Volume, decoded: NDArray[Any], z: int, window: Wind
     grey_error = window.to_8bit(found).astype(np.float64) - window.to_8bit(true)
     low, high = original.intensity_range
     planes = np.zeros((2, *kept.shape), dtype=np.float32)  # padding: the lowest intensity in both
-    planes[:, kept] = (true - low) / (high - low), (found - low) / (high - low)
+    peak = (high - low) or 1.0
+    planes[:, kept] = (true - low) / peak, (found - low) / peak
     similarity = _ssim_map(planes[0], planes[1])[_within_ssim_reach(kept)]
     return (
         error.size,

@@ -14,6 +14,7 @@ Units = Literal["HU", "raw"]
 Triple = tuple[float, float, float]
 
 LARGEST = 1e30  # value of a voxel: all that comes after computes in float32
+SHEARED = 0.1  # degrees between an axis and the normal of the other two, from which a grid counts as sheared
 
 # Direction of an axial series with the patient supine: z towards the head, y to the back, x to the left.
 AXIAL: NDArray[np.float64] = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
@@ -65,6 +66,20 @@ class Geometry:
         matrix[:3, 3] = self.origin
         return matrix
 
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What a person must know who takes the grid for an even one with right angles; empty if it is."""
+        words = []
+        if self.slice_positions is not None:
+            steps = np.diff(self.slice_positions)
+            words.append(f"slice distances are uneven, {steps.min():.4g} to {steps.max():.4g} mm")
+        z_axis, y_axis, x_axis = np.array(self.direction).T
+        if (tilt := _degrees_off(z_axis, np.cross(x_axis, y_axis))) > SHEARED:
+            words.append(f"the stack is sheared by {tilt:.1f} degrees, as by a tilted gantry")
+        if (skew := abs(90 - np.degrees(np.arccos(np.clip(y_axis @ x_axis, -1, 1))))) > SHEARED:
+            words.append(f"rows and columns are {skew:.1f} degrees off a right angle")
+        return tuple(words)
+
     def coarser(self, factor: Triple, shape: tuple[int, int, int]) -> Geometry:
         """Return the geometry of the LR grid whose voxels are `factor` times as large on each axis.
 
@@ -87,8 +102,8 @@ class Geometry:
 class Volume:
     """Voxels (z, y, x) with their geometry and the meaning of their values.
 
-    Raises VolumeError for anything that cannot be compressed: not three axes, empty, not numeric,
-    NaN or infinity, or one single value everywhere.
+    Raises VolumeError for what makes no volume: not three axes, empty, not numeric, NaN or infinity. One of
+    a single value everywhere is a volume, which a network can be asked for but not be fitted to.
     """
 
     voxels: NDArray[Any]  # (z, y, x), in `units`
@@ -96,6 +111,8 @@ class Volume:
     units: Units = "HU"
     padding: float | None = None  # the value of voxels that were never measured (outside the scan circle)
     source_bytes: int = 0  # bytes of the stored pixels this came from; 0 means those of `voxels`
+    found: tuple[str, ...] = ()  # where it was read from, in phrases: "GE", "98 files of 101"
+    notes: tuple[str, ...] = ()  # what was assumed, left out or ignored in reading it, in phrases
     intensity_range: tuple[float, float] = field(init=False)  # smallest and largest value, padding excluded
 
     def __post_init__(self) -> None:
@@ -148,13 +165,39 @@ class Volume:
         """Voxels along z, y, x."""
         return self.geometry.shape
 
+    @property
+    def summary(self) -> str:
+        """One line on what the volume is, what it was read from, and what a person must know of it.
+
+        For example `98 x 512 x 512, 1.00 x 0.70 x 0.70 mm, HU -1024 to 3071, GE, 98 files of 101 (3
+        localizers left out); slice distances are uneven, 4 to 7 mm`.
+        """
+        size = " x ".join(str(length) for length in self.shape)
+        spacing = " x ".join(f"{mm:.2f}" if mm >= 0.1 else f"{mm:.3g}" for mm in self.geometry.spacing)
+        low, high = self.intensity_range
+        values = f"{'HU' if self.units == 'HU' else 'values'} {low:.7g} to {high:.7g}"
+        first = ", ".join((size, f"{spacing} mm", values, *self.found))
+        return "; ".join((first, *self.geometry.caveats, *self.notes))
+
+    def check_fittable(self) -> None:
+        """Raise VolumeError if no network can be fitted: there is one single value, or only padding."""
+        low, high = self.intensity_range
+        if low < high:
+            return
+        only_padding = self.padding is not None and low == self.padding
+        found = "nothing but padding" if only_padding else f"the single value {low:g}"
+        raise VolumeError(f"the volume holds {found}; there is nothing to compress")
+
     def measured(self, z: int | slice = slice(None)) -> NDArray[np.bool_] | None:
         """Return which voxels of slice(s) `z` were measured, or None if all of the volume was."""
         return None if self.padding is None else self.voxels[z] != self.padding
 
 
 def _intensity_range(voxels: NDArray[Any], padding: float | None) -> tuple[float, float]:
-    """Smallest and largest measured value, slice by slice so that no copy of the volume is made."""
+    """Smallest and largest measured value, slice by slice so that no copy of the volume is made.
+
+    Both are the padding where there is nothing else.
+    """
     low, high = np.inf, -np.inf
     for z, plane in enumerate(voxels):
         if plane.dtype.kind == "f" and not np.isfinite(plane).all():
@@ -162,15 +205,20 @@ def _intensity_range(voxels: NDArray[Any], padding: float | None) -> tuple[float
         measured = plane if padding is None else plane[plane != padding]
         if measured.size:
             low, high = min(low, float(measured.min())), max(high, float(measured.max()))
-    if not low < high:
-        found = "nothing but padding" if low > high else f"the single value {low:g}"
-        raise VolumeError(f"the volume holds {found}; there is nothing to compress")
+    if low > high:  # nothing was measured
+        low = high = float(voxels.flat[0])
     largest = max(abs(low), abs(high))
     if largest > LARGEST:
         raise VolumeError(
             f"the volume holds values up to {largest:.3g}; at most {LARGEST:.0g} can be kept, so scale them"
         )
     return low, high
+
+
+def _degrees_off(axis: NDArray[np.float64], normal: NDArray[np.float64]) -> float:
+    """Return the angle between an axis, either way along it, and a normal of any length."""
+    cosine = abs(float(axis @ normal)) / float(np.linalg.norm(normal))
+    return float(np.degrees(np.arccos(min(cosine, 1.0))))
 
 
 def _triple(values: Any) -> Triple:

@@ -59,7 +59,7 @@ def find_window(name: str, volume: Volume) -> Window:
     """
     if name == "full":
         low, high = volume.intensity_range
-        return Window("full", (low + high) / 2, high - low)
+        return Window("full", (low + high) / 2, (high - low) or 1.0)  # a flat volume has a window too
     if name not in WINDOWS:
         raise InrError(f"there is no window {name!r}; choose one of {', '.join(get_args(WindowName))}")
     if volume.units != "HU":

@@ -71,7 +71,13 @@ def list_series(source: Source, on_progress: Progress | None = None) -> Listing:
     return _scan(source, on_progress or _no_progress)[0]
 
 
-def read_dicom(source: Source, series: str | None = None, on_progress: Progress | None = None) -> Volume:
+def read_dicom(
+    source: Source,
+    series: str | None = None,
+    on_progress: Progress | None = None,
+    *,
+    skip_broken: bool = False,
+) -> Volume:
     """Read one CT series as a Volume (z, y, x) in HU, z along the normal of the slices.
 
     `series` is a number in the listing (from 1), a SeriesInstanceUID, or a beginning or end of one;

@@ -13,18 +13,23 @@ from .volumes import READERS, find_suffix, read_volume
 
 
 def read_source(
-    path: Path, series: str | None = None, on_progress: Callable[[int, int], None] | None = None
+    path: Path,
+    series: str | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    *,
+    skip_broken: bool = False,
 ) -> Volume:
     """Read what lies at `path` as a Volume: DICOM, NIfTI, a TIFF stack, NumPy, or a folder of slices.
 
     A folder with any DICOM file in or below it is read as DICOM, else as PNG or TIFF slices. `series`
-    chooses among several DICOM series; `on_progress` is told (done, total) and may raise to stop.
+    chooses among several DICOM series; `skip_broken` leaves out files of it that cannot be read, which is
+    said in the volume's notes; `on_progress` is told (done, total) and may raise to stop.
     Raises SourceError with what is wrong and what to do.
     """
     if not path.exists():
         raise SourceError(f"there is no file or folder '{path}'")
     if _holds_dicom(path):
-        return read_dicom(path, series, on_progress)
+        return read_dicom(path, series, on_progress, skip_broken=skip_broken)
     if series is not None:
         raise SourceError(f"'{path}' is not DICOM, so it has no series to choose from; leave the series out")
     if path.is_dir():

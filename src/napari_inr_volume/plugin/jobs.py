@@ -290,10 +290,12 @@ class Reconstruction:
 
 
 def describe(control: Control, layer: Image) -> Volume:
-    """Return the volume of a layer: looks at every voxel."""
+    """Return the volume of a layer, to be compressed: looks at every voxel."""
     from .layers import volume_of
 
-    return volume_of(layer)
+    volume = volume_of(layer)
+    volume.check_fittable()
+    return volume
 
 
 def find_series(control: Control, folder: Path) -> Listing:

@@ -1,0 +1,41 @@
+"""What is about to be allocated, held against the memory that there is."""
+
+from __future__ import annotations
+
+import sys
+
+import psutil
+
+from .errors import InrError
+
+UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
+
+
+def check_memory(needed: int, what: str, advice: str, error: type[InrError] = InrError) -> None:
+    """Raise `error` if `needed` bytes are more than this process can get; call it before allocating them.
+
+    `what` is what needs them ("the volume, 4096 x 4096 x 4096 int16,"), `advice` what a person can do.
+    """
+    free = available()
+    if needed > free:
+        raise error(f"{what} needs {in_words(needed)} of memory, and {in_words(free)} are free; {advice}")
+
+
+def available() -> int:
+    """Return the bytes that this process can still get: of the machine, and of the limit it runs under."""
+    free = int(psutil.virtual_memory().available)
+    if sys.platform != "win32":
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit != resource.RLIM_INFINITY:
+            free = min(free, max(limit - psutil.Process().memory_info().vms, 0))
+    return free
+
+
+def in_words(count: int) -> str:
+    """Return a number of bytes in words."""
+    size, unit = float(count), 0
+    while size >= 1000 and unit < len(UNITS) - 1:
+        size, unit = size / 1000, unit + 1
+    return f"{size:.0f} {UNITS[unit]}" if unit == 0 else f"{size:.1f} {UNITS[unit]}"
