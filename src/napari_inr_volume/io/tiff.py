@@ -3,23 +3,20 @@
 `{"spacing_mm": [z, y, x], "origin_mm": [x, y, z], "direction": [[..], [..], [..]], "units": "HU",
 "padding": -2000, "slice_positions_mm": [..], "slope": 1, "offset": -1024}`: every key may be missing. The
 values are stored * slope + offset, which in our own files is the stored values themselves. Of other programs'
-files, ImageJ's voxel size and calibration are understood.
+files, the voxel sizes of OME and ImageJ, the resolution of the pages and ImageJ's calibration are understood.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, get_args
 
 from ..core.errors import SourceError
-from ..core.volume import Geometry, Units, Volume
+from ..core.volume import Geometry, Triple, Units, Volume
+from .lengths import completed
+from .payload import check_claim
+from .tiff_spacing import find_sizes, imagej_calibration, json_notes
 from .values import Voxels, guess_meaning, only_grey, rescaled, triple
-
-MILLIMETRES = {"mm": 1.0, "millimeter": 1.0, "cm": 10.0, "inch": 25.4, "m": 1e3, "meter": 1e3}
-MILLIMETRES |= dict.fromkeys(
-    ("micron", "microns", "um", "µm", "\\u00B5m"), 1e-3
-)  # the last as ImageJ writes it
 
 
 def read_tiff(path: Path) -> Volume:
@@ -28,8 +25,13 @@ def read_tiff(path: Path) -> Volume:
 
     with tifffile.TiffFile(path) as file:
         stored = read_pages(file, path)
-        notes = _imagej_notes(file) if file.is_imagej else _json_notes(file.pages.first.description)
-    voxels = rescaled(stored, float(notes.get("slope", 1)), float(notes.get("offset", 0)))
+        notes = {} if file.is_imagej else json_notes(file)
+        slope, offset = (
+            imagej_calibration(file) if file.is_imagej else (notes.get("slope", 1), notes.get("offset", 0))
+        )
+        sizes = find_sizes(file, notes)
+        found = "TIFF, OME" if file.is_ome else "TIFF, ImageJ" if file.is_imagej else "TIFF"
+    voxels = rescaled(stored, float(slope), float(offset))
     if voxels.ndim != 3:
         return Volume.from_array(voxels)  # which says what is wrong
     units, padding = guess_meaning(voxels)
@@ -37,12 +39,15 @@ def read_tiff(path: Path) -> Volume:
         units, padding = notes["units"], None
     if notes.get("padding") is not None:
         padding = float(notes["padding"])
+    spacing, assumed = completed(sizes)
     return Volume(
         voxels=voxels,
-        geometry=_geometry(voxels, notes),
+        geometry=_geometry(voxels, spacing, notes),
         units=units,
         padding=padding,
         source_bytes=stored.nbytes,
+        found=(found,),
+        notes=assumed,
     )
 
 
@@ -74,7 +79,8 @@ def write_tiff(volume: Volume, path: Path) -> None:
 def read_pages(file: Any, path: Path) -> Voxels:
     """Return the only stack in an open TiffFile: (z, y, x), or (y, x) of a single page.
 
-    Raises SourceError for pages of several sizes, more axes than three, or anything but grey values.
+    Raises SourceError for pages of several sizes, more axes than three, anything but grey values, and for
+    pages that are claimed or begun but not all there.
     """
     if not file.series:
         raise SourceError(f"'{path.name}' holds no image")
@@ -91,48 +97,39 @@ def read_pages(file: Any, path: Path) -> Voxels:
             f"'{path.name}' holds more axes than z, y, x: {series.axes} {series.shape};"
             " extract one channel or time point"
         )
+    _check_whole(series, file, path)
     pixels: Voxels = series.asarray()
     if "S" in series.axes:
         pixels = only_grey(pixels, series.axes.index("S"), path)
     return pixels.reshape([*deep, *lengths[-2:]])
 
 
-def _json_notes(description: str) -> dict[str, Any]:
-    try:
-        notes = json.loads(description)
-    except ValueError:  # a description for humans
-        return {}
-    return notes if isinstance(notes, dict) else {}
+def _check_whole(series: Any, file: Any, path: Path) -> None:
+    """Raise SourceError unless every byte of every page lies in its file: tifffile reads zeros otherwise."""
+    files = {page.parent for page in series.pages if page is not None} if series.is_multifile else {file}
+    for member in files:
+        if Path(member.filehandle.dirname).resolve() != path.parent.resolve():
+            raise SourceError(f"'{path.name}' has pages in another folder, in '{member.filename}'; join them")
+    packed = file.pages.first.compression != 1
+    stored = sum(member.filehandle.size for member in files)
+    check_claim(path, series.shape, series.dtype.itemsize, stored, packed=packed)
+    for index, page in enumerate(series.pages):
+        if page is None or not all(page.dataoffsets) or not all(page.databytecounts):
+            raise SourceError(f"'{path.name}' has no pixels for page {index + 1}; copy it again")
+        size = page.parent.filehandle.size
+        ends = (start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=True))
+        if max(ends, default=0) > size:
+            raise SourceError(f"'{path.name}' breaks off in page {index + 1}; copy it again")
 
 
-def _imagej_notes(file: Any) -> dict[str, Any]:
-    """Return ImageJ's voxel size, if it is in a unit of length, and its calibration of grey values."""
-    imagej = file.imagej_metadata or {}
-    notes: dict[str, Any] = {}
-    if imagej.get("cf") == 0:  # a straight line; signed 16-bit stacks are stored with c0 = -32768
-        notes |= {"slope": imagej.get("c1", 1), "offset": imagej.get("c0", 0)}
-    millimetres = MILLIMETRES.get(str(imagej.get("unit")))
-    tags = file.pages.first.tags
-    if millimetres and "XResolution" in tags and "YResolution" in tags:
-        columns, rows = (tags[name].value for name in ("XResolution", "YResolution"))  # (pixels, units)
-        if columns[0] and rows[0]:
-            z = abs(float(imagej.get("spacing", 1)))
-            sizes = (z, rows[1] / rows[0], columns[1] / columns[0])
-            notes["spacing_mm"] = [size * millimetres for size in sizes]
-    return notes
-
-
-def _geometry(voxels: Voxels, notes: dict[str, Any]) -> Geometry:
+def _geometry(voxels: Voxels, spacing: Triple, notes: dict[str, Any]) -> Geometry:
     """Return the geometry of voxels (z, y, x), as far as the notes tell it."""
     z, y, x = voxels.shape
     known: dict[str, Any] = {}
-    spacing = notes.get("spacing_mm", notes.get("spacing"))
-    if isinstance(spacing, list):  # "spacing" alone is also tifffile's and ImageJ's word for that of z
-        known["spacing"] = triple(spacing)
     if "origin_mm" in notes:
         known["origin"] = triple(notes["origin_mm"])
     if "direction" in notes:
         known["direction"] = tuple(triple(row) for row in notes["direction"])
     if "slice_positions_mm" in notes:
         known["slice_positions"] = tuple(float(value) for value in notes["slice_positions_mm"])
-    return Geometry(shape=(z, y, x), **known)
+    return Geometry(shape=(z, y, x), spacing=spacing, **known)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import SourceError
-from ..core.volume import Triple, Units
+from ..core.volume import Geometry, Triple, Units
 
 Voxels = NDArray[Any]
 
@@ -30,7 +30,9 @@ def rescaled(stored: Voxels, slope: float = 1.0, intercept: float = 0.0) -> Voxe
         working: Any = np.int64
         slope, intercept = int(slope), int(intercept)
         ends = [int(end) * slope + intercept for end in (stored.min(), stored.max())]
-        dtype: Any = next((kind for kind in (np.int16, np.int32) if _holds(kind, ends)), np.int64)
+        dtype: Any = next((kind for kind in (np.int16, np.int32, np.int64) if _holds(kind, ends)), None)
+        if dtype is None:  # beyond 64 bits
+            return rescaled(stored.astype(np.float64), slope, intercept)
     else:
         working = np.float64
         dtype = np.result_type(stored.dtype, np.float32)
@@ -68,6 +70,28 @@ def only_grey(pixels: Voxels, axis: int, path: Path) -> Voxels:
     if len(samples) > 2 and not all(np.array_equal(samples[0], other) for other in samples[1:3]):
         raise SourceError(f"'{path.name}' is in colour; export grey values")
     return np.ascontiguousarray(samples[0])
+
+
+def geometry_of(voxels: Voxels, affine: NDArray[np.float64]) -> Geometry:
+    """Return the geometry of voxels (z, y, x) with an affine (4, 4) from (x, y, z, 1) to LPS in mm."""
+    z, y, x = voxels.shape
+    columns = affine[:3, 2::-1]
+    spacing = np.linalg.norm(columns, axis=0)
+    rows = columns / spacing
+    return Geometry(
+        shape=(z, y, x),
+        spacing=triple(spacing),
+        origin=triple(affine[:3, 3]),
+        direction=(triple(rows[0]), triple(rows[1]), triple(rows[2])),
+    )
+
+
+def places_voxels(affine: NDArray[np.float64]) -> bool:
+    """Return whether an affine (4, 4) is finite and keeps its three axes apart."""
+    if not np.isfinite(affine).all():
+        return False
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    return bool((lengths > 0).all() and abs(np.linalg.det(affine[:3, :3] / lengths)) > 1e-6)
 
 
 def triple(values: Any) -> Triple:

@@ -17,7 +17,9 @@ from ..core.atomic import atomic_write
 from ..core.errors import SourceError
 from ..core.volume import Triple, Volume
 from .foreign import errors_of_ours
+from .metaimage import read_metaimage
 from .nifti import read_nifti, write_nifti
+from .nrrd import read_nrrd, write_nrrd
 from .slices import read_slices
 from .tiff import read_tiff, write_tiff
 from .values import guess_meaning, rescaled, triple
@@ -66,7 +68,8 @@ def check_output(path: Path, suffixes: Collection[str] | None = None) -> None:
 
 def find_suffix(path: Path) -> str:
     """Return the suffix that tells the format, in small letters: .nii.gz has two dots."""
-    return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
+    suffix = path.suffix.lower()
+    return path.with_suffix("").suffix.lower() + suffix if suffix == ".gz" else suffix
 
 
 def _read_numpy(path: Path) -> Volume:
@@ -116,6 +119,14 @@ def _write_numpy(volume: Volume, path: Path) -> None:
 READERS: dict[str, Callable[[Path], Volume]] = {
     ".nii": read_nifti,
     ".nii.gz": read_nifti,
+    ".hdr": read_nifti,
+    ".hdr.gz": read_nifti,
+    ".img": read_nifti,
+    ".img.gz": read_nifti,
+    ".nrrd": read_nrrd,
+    ".nhdr": read_nrrd,
+    ".mha": read_metaimage,
+    ".mhd": read_metaimage,
     ".tif": read_tiff,
     ".tiff": read_tiff,
     ".npy": _read_numpy,
@@ -124,6 +135,7 @@ READERS: dict[str, Callable[[Path], Volume]] = {
 WRITERS: dict[str, Callable[[Volume, Path], None]] = {
     ".nii": write_nifti,
     ".nii.gz": write_nifti,
+    ".nrrd": write_nrrd,
     ".tif": write_tiff,
     ".tiff": write_tiff,
     ".npy": _write_numpy,

@@ -1,0 +1,164 @@
+"""MetaImage (.mha, .mhd with its data file), read by SimpleITK, which indexes (x, y, z) in LPS mm as we do.
+
+Of a file that breaks off SimpleITK prints to the terminal and gives a reason that is none. So the header is
+read here first, and what it claims is held against the bytes that are there.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import SourceError
+from ..core.text import printable
+from ..core.volume import Volume
+from .detached import data_file
+from .lengths import completed, length
+from .payload import CHUNK, check_claim
+from .values import geometry_of, guess_meaning
+
+HEADER = 1 << 16  # bytes read for a header, at most
+LAST = "elementdatafile"  # the field with which every header ends
+WIDTHS = {  # bytes of each type; ITK takes long for 4
+    "met_char": 1, "met_uchar": 1, "met_short": 2, "met_ushort": 2, "met_int": 4, "met_uint": 4,
+    "met_long": 4, "met_ulong": 4, "met_long_long": 8, "met_ulong_long": 8, "met_float": 4, "met_double": 8,
+}  # fmt: skip
+
+
+def read_metaimage(path: Path) -> Volume:
+    """Read a MetaImage of three axes, or a header with its data file beside it.
+
+    Raises SourceError for more axes, several channels, voxels that are missing or in another folder, and
+    without SimpleITK.
+    """
+    try:
+        import SimpleITK
+    except ImportError as error:
+        raise SourceError(
+            f"'{path.name}' is a MetaImage, which SimpleITK reads: pip install 'napari-inr-volume[formats]'"
+        ) from error
+    fields, end = _fields(path)
+    lengths = _lengths(fields, path)
+    _check_voxels(fields, lengths, end, path)
+    sitk: Any = SimpleITK
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        image: Any = sitk.ReadImage(str(path), imageIO="MetaImageIO")
+    except RuntimeError as error:
+        raise SourceError(f"'{path}' cannot be read: {_reason(error)}") from error
+    voxels = sitk.GetArrayFromImage(image).reshape(lengths[2::-1])  # (z, y, x)
+    if voxels.ndim < 3:
+        return Volume.from_array(voxels)  # which says what is wrong
+    steps = np.array(image.GetDirection()).reshape(len(lengths), -1)[:3, :3] * image.GetSpacing()[:3]
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = steps, image.GetOrigin()[:3]
+    units, padding = guess_meaning(voxels)
+    return Volume(
+        voxels=voxels,
+        geometry=geometry_of(voxels, affine),
+        units=units,
+        padding=padding,
+        found=("MetaImage",),
+        notes=_notes(fields),
+    )
+
+
+def _fields(path: Path) -> tuple[dict[str, str], int]:
+    """Return the fields of the header, by their names in small letters, and where it ends."""
+    with path.open("rb") as file:
+        start = file.read(HEADER)
+    fields: dict[str, str] = {}
+    end = 0
+    for line in start.splitlines(keepends=True):
+        end += len(line)
+        name, separator, value = line.decode("latin-1").partition("=")
+        if not separator:
+            break
+        fields[name.strip().lower()] = value.strip()
+        if name.strip().lower() == LAST:
+            return fields, end
+    raise SourceError(f"'{path.name}' is no MetaImage, or its header breaks off; copy it again")
+
+
+def _lengths(fields: dict[str, str], path: Path) -> list[int]:
+    """Return the voxels along x, y, z, and any axes of length 1. Raises SourceError for more than these."""
+    lengths = [int(number) for number in fields.get("dimsize", "").split()]
+    if len(lengths) != int(fields.get("ndims", 0)):
+        raise SourceError(
+            f"'{path.name}' has {printable(fields.get('ndims', 'no'))} axes, but sizes {lengths};"
+            " repair its header"
+        )
+    if max(lengths[3:], default=1) > 1 or int(fields.get("elementnumberofchannels", 1)) > 1:
+        channels = fields.get("elementnumberofchannels", "1")
+        raise SourceError(
+            f"'{path.name}' holds more than x, y, z: {lengths} with {printable(channels)} channels;"
+            " extract one channel or time point"
+        )
+    return lengths
+
+
+def _check_voxels(fields: dict[str, str], lengths: list[int], end: int, path: Path) -> None:
+    """Raise SourceError unless all voxels that the header claims are there, in the file or beside it."""
+    kind, name = fields.get("elementtype", "none"), fields[LAST]
+    if kind.lower() not in WIDTHS:
+        raise SourceError(
+            f"'{path.name}' holds values of type {printable(kind)}; save whole numbers or floats"
+        )
+    if not _is_true(fields.get("binarydata", "True")):
+        raise SourceError(f"'{path.name}' keeps its voxels as text; save it in binary")
+    if name.upper().startswith("LIST") or "%" in name:
+        raise SourceError(f"'{path.name}' keeps its voxels in several files; save it as one .mha file")
+    data = path
+    if name.upper() != "LOCAL":
+        data, end = data_file(path, name), max(int(fields.get("headersize", 0)), 0)
+    packed = _is_true(fields.get("compresseddata", "False"))
+    width = WIDTHS[kind.lower()]
+    check_claim(data, lengths[::-1], width, data.stat().st_size - end, packed=packed)
+    if packed and _inflated(data, end, math.prod(lengths) * width) != math.prod(lengths) * width:
+        raise SourceError(f"'{data.name}' breaks off or is damaged; copy it again")
+
+
+def _inflated(path: Path, offset: int, limit: int) -> int:
+    """Return how many bytes the zlib stream at `offset` of a file gives, if it is whole; else 0.
+
+    It stops beyond `limit`.
+    """
+    inflater, count = zlib.decompressobj(wbits=47), 0  # zlib or gzip
+    with path.open("rb") as file:
+        file.seek(offset)
+        while not inflater.eof and count <= limit:
+            stored = inflater.unconsumed_tail or file.read(CHUNK)
+            if not stored:
+                return 0
+            count += len(inflater.decompress(stored, CHUNK))
+    return count
+
+
+def _notes(fields: dict[str, str]) -> tuple[str, ...]:
+    """Return in phrases what was assumed, or left as it is."""
+    sizes = (fields.get("elementspacing") or fields.get("elementsize") or "").split()[:3]
+    notes = completed([length(size.lstrip("-")) for size in sizes[::-1]] if len(sizes) == 3 else [None] * 3)[
+        1
+    ]
+    if not {"transformmatrix", "rotation", "orientation"} & fields.keys():
+        notes = (*notes, "its orientation is not known and was assumed, the header gives none")
+    slope, offset = (fields.get(f"elementtointensityfunction{name}", "") for name in ("slope", "offset"))
+    if (slope or "1", offset or "0") != ("1", "0"):
+        words = printable(f"slope {slope or 1} and offset {offset or 0}")
+        notes = (*notes, f"its intensity {words} not applied, as by ITK")
+    return notes
+
+
+def _is_true(word: str) -> bool:
+    return word.strip().upper()[:1] in ("T", "1", "Y")
+
+
+def _reason(error: RuntimeError) -> str:
+    """Return what ITK found wrong: the line of its message that says ERROR, without the address."""
+    line = next((line for line in str(error).splitlines() if "ERROR" in line), str(error).splitlines()[-1])
+    return printable(re.sub(r"^.*ERROR: (?:\w+\(0x[0-9a-f]+\): )?", "", line))

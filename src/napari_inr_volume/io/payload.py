@@ -1,0 +1,97 @@
+"""Voxels as they lie in a file: how many there can be, and reading just those.
+
+What a header claims is held against the bytes that are there, and against the memory, before anything is
+allocated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..core.errors import SourceError
+from ..core.memory import check_memory, in_words
+from .values import Voxels
+
+# Bytes that one stored byte can become: of deflate never more. bzip2, LZW, JPEG XL and the like could be
+# made to give more, but only of nothing: CT stays below 20, so they are held to the same.
+EXPANSION = 1032
+CHUNK = 1 << 22  # bytes read at once, so that no second copy of a volume is held
+
+
+def check_claim(
+    path: Path, shape: Sequence[int], itemsize: int, stored: int, *, packed: bool, skipped: int = 0
+) -> None:
+    """Raise SourceError if `stored` bytes cannot hold the array that a header claims, or the memory cannot.
+
+    `skipped` bytes lie before the voxels. Call it before allocating anything.
+    """
+    if not shape or min(shape) < 1:
+        raise SourceError(f"'{path.name}' claims a size of {_times(shape)}; it is damaged")
+    needed = math.prod(shape) * itemsize
+    most = stored * EXPANSION if packed else stored
+    if needed + skipped > most:
+        held = f"{in_words(stored)}, which hold {in_words(most)} at most" if packed else in_words(stored)
+        raise SourceError(
+            f"'{path.name}' breaks off or is damaged: it claims {_times(shape)} voxels,"
+            f" {in_words(needed)}, but its file has {held}; copy it again"
+        )
+    check_memory(
+        needed,
+        f"'{path.name}', {_times(shape)} voxels,",
+        "use a machine with more memory, or cut the volume into parts",
+        SourceError,
+    )
+
+
+def read_voxels(stream: BinaryIO, shape: Sequence[int], dtype: Any, path: Path) -> Voxels:
+    """Return the array (C order) that starts here in an open file, packed or not. The claim was checked.
+
+    Where a packed stream ends behind the array, its checksum is verified. Raises SourceError if the stream
+    breaks off.
+    """
+    voxels = np.empty(shape, dtype)
+    target = voxels.reshape(-1).view(np.uint8)
+    done = 0
+    try:
+        while done < len(target):
+            chunk = stream.read(min(CHUNK, len(target) - done))
+            if not chunk:
+                break
+            target[done : done + len(chunk)] = np.frombuffer(chunk, np.uint8)
+            done += len(chunk)
+        stream.read(1)
+    except EOFError:  # of gzip and bzip2
+        if done == len(target):
+            done = 0  # all is there but the checksum: what was read cannot be trusted
+    if done < len(target):
+        raise SourceError(
+            f"'{path.name}' breaks off: {in_words(len(target))} of voxels are claimed, and not all are there;"
+            " copy it again"
+        )
+    return voxels
+
+
+def read_start(stream: BinaryIO, count: int) -> bytes:
+    """Return at most the first `count` bytes of a stream that may be packed, and may break off."""
+    start = bytearray()
+    try:
+        while len(start) < count and (chunk := stream.read(min(1 << 16, count - len(start)))):
+            start += chunk
+    except EOFError:
+        pass
+    return bytes(start)
+
+
+def skip(stream: BinaryIO, count: int) -> None:
+    """Read over `count` bytes of a stream that may be packed."""
+    while count > 0 and (chunk := stream.read(min(CHUNK, count))):
+        count -= len(chunk)
+
+
+def _times(shape: Sequence[int]) -> str:
+    return " x ".join(str(length) for length in shape)
