@@ -85,7 +85,7 @@ def nothing(path: Path) -> None:
         pytest.param("no.nii", nothing, None, "there is no file or folder", id="missing"),
         pytest.param("folder", Path.mkdir, None, "neither DICOM files nor PNG or TIFF", id="empty folder"),
         pytest.param(
-            "head.mha", Path.touch, None, r"not DICOM and none .*\.nii, \.nii\.gz, \.tif", id="kind"
+            "head.vtk", Path.touch, None, r"not DICOM and none .*\.nii, \.nii\.gz, \.tif", id="kind"
         ),
         pytest.param("head", Path.touch, None, "is not DICOM", id="no suffix"),
         pytest.param("head.INR", Path.touch, None, "compressed already; decompress it", id="inr"),

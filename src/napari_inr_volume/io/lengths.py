@@ -25,6 +25,8 @@ SPELT = {
     "yd": 914.4, "yard": 914.4, "mi": 1609344.0, "mile": 1609344.0,
 }  # fmt: skip
 
+DEFAULT_DPI = (1, 72, 96)  # dots per inch that programs write of a picture without a resolution
+
 
 def in_mm(unit: Any, *, exact: bool = False) -> float | None:
     """Return how many mm a unit of length is, or None for what is none, such as pixels.
@@ -49,6 +51,14 @@ def length(value: Any, unit: Any = "mm", *, exact: bool = False) -> float | None
     except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) and number > 0 else None
+
+
+def measured(y: float | None, x: float | None) -> tuple[float | None, float | None]:
+    """Return the sizes of a picture's pixels in mm, None for both if they are a screen's and not measured."""
+    dots = [25.4 / size for size in (y, x) if size]
+    if any(abs(dots_per_inch - default) < 0.5 for dots_per_inch in dots for default in DEFAULT_DPI):
+        return None, None
+    return y, x
 
 
 def completed(sizes: Sequence[float | None]) -> tuple[Triple, tuple[str, ...]]:

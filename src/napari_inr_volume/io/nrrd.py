@@ -168,12 +168,12 @@ def _dtype(fields: dict[str, Any], encoding: str, path: Path) -> Any:
         dtype = np.dtype(f"{'u' if whole != base else 'i'}{WIDTHS[whole]}")
     if dtype.itemsize == 1 or encoding == "text":
         return dtype
-    order = {"little": "<", "big": ">"}.get(str(fields.get("endian")).lower())
-    if order is None:
-        raise SourceError(
-            f"'{path.name}' does not say whether its endian is little or big; repair its header"
-        )
-    return dtype.newbyteorder(order)
+    endian = str(fields.get("endian")).lower()
+    if endian == "little":
+        return dtype.newbyteorder("<")
+    if endian == "big":
+        return dtype.newbyteorder(">")
+    raise SourceError(f"'{path.name}' does not say whether its endian is little or big; repair its header")
 
 
 def _numbers(text: bytes, shape: Sequence[int], dtype: Any, path: Path) -> Voxels:

@@ -2,83 +2,118 @@
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from ..core.errors import SourceError
-from ..core.volume import Volume
+from ..core.memory import check_memory
+from ..core.text import printable
+from ..core.volume import Geometry, Volume
 from .foreign import errors_of_ours
+from .lengths import completed
+from .names import in_order
+from .png import read_png
 from .tiff import read_pages
-from .values import Voxels, guess_meaning, only_grey
+from .tiff_spacing import page_sizes
+from .values import Voxels, guess_meaning
 
-SUFFIXES = (".png", ".tif", ".tiff")
+KINDS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF"}
+OTHER_KINDS = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".gif": "GIF", ".webp": "WebP"}
+
+PixelSizes = tuple[float | None, float | None]  # mm along y and x, None where they are not known
 
 
-def find_slices(folder: Path) -> list[Path]:
-    """Return the PNG and TIFF files of a folder in the order of the numbers in their names: 2 before 10."""
-    paths = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    return sorted(
-        (path for path in paths if not path.name.startswith(".")), key=lambda path: _natural(path.name)
-    )
+def find_pictures(folder: Path) -> list[Path]:
+    """Return the pictures directly in a folder, by name: those that are read, and those that are refused."""
+    with errors_of_ours(folder, "read"):
+        return sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in (*KINDS, *OTHER_KINDS) and not path.name.startswith(".")
+        )
 
 
 def read_slices(folder: Path, on_progress: Callable[[int, int], None] | None = None) -> Volume:
-    """Read a folder of grey slices, 8 or 16 bit and all of one size, as a volume with a spacing of 1 mm.
+    """Read a folder of grey slices, 8 or 16 bit and all of one size, in the order of `names.in_order`.
 
+    Their distance is taken as 1 mm, and their pixels are too unless all tell one resolution.
     Raises SourceError, naming the file, for a slice unlike the others.
     """
-    with errors_of_ours(folder, "read"):
-        paths = find_slices(folder)
+    pictures = find_pictures(folder)
+    paths = [path for path in pictures if path.suffix.lower() in KINDS]
     if not paths:
-        raise SourceError(f"there is no slice ({', '.join(SUFFIXES)}) in the folder '{folder}'")
-    first = _read_slice(paths[0])
-    voxels = np.empty((len(paths), *first.shape), first.dtype)
+        if pictures:
+            kind = OTHER_KINDS[pictures[0].suffix.lower()]
+            raise SourceError(f"'{pictures[0].name}' is a {kind} picture; save the slices as PNG or TIFF")
+        raise SourceError(f"there is no slice ({', '.join(KINDS)}) in the folder '{folder}'")
+    paths, step = in_order(paths)
+    first, sizes = _read_slice(paths[0])
+    height, width = first.shape
+    check_memory(
+        len(paths) * first.nbytes,
+        f"the stack of {len(paths)} files like '{paths[0].name}', {_kind(first)},",
+        "use a machine with more memory, or give fewer slices",
+        SourceError,
+    )
+    voxels = np.empty((len(paths), height, width), first.dtype)
     for z, path in enumerate(paths):
-        plane = _read_slice(path) if z else first
+        plane, told = _read_slice(path) if z else (first, sizes)
         if (plane.shape, plane.dtype) != (first.shape, first.dtype):
             raise SourceError(
                 f"'{path.name}' is {_kind(plane)}, '{paths[0].name}' is {_kind(first)};"
                 " put the slices of one stack in a folder of their own"
             )
         voxels[z] = plane
+        sizes = sizes if told == sizes else (None, None)
         if on_progress:
             on_progress(z + 1, len(paths))
+    spacing, notes = completed((None, *sizes))
+    if step.denominator == 1 and step > 1:
+        notes = (*notes, f"the numbers of the files rise by {step}")
+    if left_out := [path for path in pictures if path.suffix.lower() not in KINDS]:
+        notes = (*notes, f"{len(left_out)} other pictures left out, such as {printable(left_out[0].name)}")
     units, padding = guess_meaning(voxels)
-    return Volume.from_array(voxels, units=units, padding=padding)
+    return Volume(
+        voxels=voxels,
+        geometry=Geometry(shape=(len(paths), height, width), spacing=spacing),
+        units=units,
+        padding=padding,
+        found=(_count(paths),),
+        notes=notes,
+    )
 
 
-def _read_slice(path: Path) -> Voxels:
-    """Return the pixels (y, x) of one file. Raises SourceError if it cannot be read or is no grey slice."""
+def _read_slice(path: Path) -> tuple[Voxels, PixelSizes]:
+    """Return the pixels (y, x) of one file, and their sizes as far as it tells them.
+
+    Raises SourceError if it cannot be read or is no grey slice.
+    """
     with errors_of_ours(path, "read"):
-        pixels = _decode(path)
+        pixels, sizes = read_png(path) if path.suffix.lower() == ".png" else _read_tiff(path)
     if pixels.ndim == 3 and len(pixels) == 1:
         pixels = pixels[0]
     if pixels.ndim != 2:
         raise SourceError(
             f"'{path.name}' holds a stack of its own, {pixels.shape}; give that file, not its folder"
         )
-    return pixels
+    return pixels, sizes
 
 
-def _decode(path: Path) -> Voxels:
-    if path.suffix.lower() == ".png":
-        import imagecodecs  # not Pillow, which cuts 16-bit colour to 8
-
-        pixels: Voxels = imagecodecs.png_decode(path.read_bytes())
-        return pixels if pixels.ndim == 2 else only_grey(pixels, 2, path)
+def _read_tiff(path: Path) -> tuple[Voxels, PixelSizes]:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        return read_pages(file, path)
+        return read_pages(file, path), page_sizes(file.pages.first)
 
 
 def _kind(plane: Voxels) -> str:
     return f"{plane.shape[0]}x{plane.shape[1]} {plane.dtype}"
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    parts = re.split(r"(\d+)", name.casefold())
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
+def _count(paths: list[Path]) -> str:
+    """Return how many files of which kind, such as `120 PNG files`."""
+    kinds = Counter(KINDS[path.suffix.lower()] for path in paths)
+    return " and ".join(f"{count} {kind} file{'s' * (count > 1)}" for kind, count in kinds.items())

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..core.errors import SourceError
+from ..core.text import printable
 from ..core.volume import Volume
 from .dicom import looks_like_dicom, read_dicom
-from .slices import find_slices
+from .slices import find_pictures
 from .volumes import READERS, find_suffix, read_volume
 
 
@@ -21,19 +22,22 @@ def read_source(
 ) -> Volume:
     """Read what lies at `path` as a Volume: DICOM, NIfTI, a TIFF stack, NumPy, or a folder of slices.
 
-    A folder with any DICOM file in or below it is read as DICOM, else as PNG or TIFF slices. `series`
-    chooses among several DICOM series; `skip_broken` leaves out files of it that cannot be read, which is
-    said in the volume's notes; `on_progress` is told (done, total) and may raise to stop.
+    A folder with any DICOM file in or below it is read as DICOM, else as PNG or TIFF slices; one with more
+    pictures than DICOM files is refused, unless `series` is given, which chooses among several DICOM series.
+    `skip_broken` leaves out files of it that cannot be read, which is said in the volume's notes;
+    `on_progress` is told (done, total) and may raise to stop.
     Raises SourceError with what is wrong and what to do.
     """
     if not path.exists():
         raise SourceError(f"there is no file or folder '{path}'")
     if _holds_dicom(path):
+        if series is None:
+            _check_pictures(path)
         return read_dicom(path, series, on_progress, skip_broken=skip_broken)
     if series is not None:
         raise SourceError(f"'{path}' is not DICOM, so it has no series to choose from; leave the series out")
     if path.is_dir():
-        if not find_slices(path):
+        if not find_pictures(path):
             raise SourceError(f"the folder '{path}' holds neither DICOM files nor PNG or TIFF slices")
     elif path.suffix.lower() == ".inr":
         raise SourceError(f"'{path.name}' is compressed already; decompress it, or give the original")
@@ -45,7 +49,18 @@ def read_source(
 
 
 def _holds_dicom(path: Path) -> bool:
-    """Return whether a file is DICOM, or any file in or below a folder."""
+    """Return whether a file is DICOM, which old archives call .img, or any file in or below a folder."""
     if path.is_dir():
         return any(looks_like_dicom(file) for file in path.rglob("*"))
-    return find_suffix(path) not in READERS and looks_like_dicom(path)
+    return (find_suffix(path) not in READERS or find_suffix(path) == ".img") and looks_like_dicom(path)
+
+
+def _check_pictures(path: Path) -> None:
+    """Raise SourceError for a folder of pictures with fewer DICOM files among or below them."""
+    pictures = find_pictures(path) if path.is_dir() else []
+    dicom = [file for file in path.rglob("*") if looks_like_dicom(file)] if pictures else []
+    if len(pictures) > len(dicom):
+        raise SourceError(
+            f"the folder '{path}' holds {len(pictures)} pictures and {len(dicom)} DICOM files, such as"
+            f" '{printable(dicom[0].name)}'; give the DICOM file itself, or move it out to read the pictures"
+        )

@@ -6,11 +6,10 @@ import json
 from typing import Any
 from xml.etree import ElementTree
 
-from .lengths import in_mm, length
+from .lengths import in_mm, length, measured
 
 Sizes = tuple[float | None, float | None, float | None]  # mm along z, y, x; None where it is not known
 
-DEFAULT_DPI = (1, 72, 96)  # what programs write that know no resolution
 MM_OF_UNIT = {2: 25.4, 3: 10.0}  # by the TIFF tag ResolutionUnit; 1 is none
 
 
@@ -51,10 +50,7 @@ def page_sizes(page: Any) -> tuple[float | None, float | None]:
     if unit is None:
         return None, None
     y, x = (_pixel(page, axis, unit) for axis in "YX")
-    dpi = [25.4 / size for size in (y, x) if size]
-    if any(abs(number - default) < 0.5 for number in dpi for default in DEFAULT_DPI):
-        return None, None
-    return y, x
+    return measured(y, x)
 
 
 def _ome_sizes(xml: str) -> Sizes:

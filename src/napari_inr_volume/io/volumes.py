@@ -1,7 +1,7 @@
-"""Volumes in files that are not DICOM: NIfTI, TIFF stacks, NumPy, folders of PNG or TIFF slices.
+"""Volumes in files that are not DICOM: NIfTI, NRRD, MetaImage, TIFF stacks, NumPy, folders of slices.
 
-What a file does not say about its geometry is taken as voxels of 1 mm, and `values.guess_meaning` decides
-about its units.
+What a file does not say about its geometry is taken as voxels of 1 mm, which the volume's notes then say;
+and `values.guess_meaning` decides about its units.
 """
 
 from __future__ import annotations
@@ -9,24 +9,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from ..core.atomic import atomic_write
 from ..core.errors import SourceError
-from ..core.volume import Triple, Volume
+from ..core.volume import Volume
 from .foreign import errors_of_ours
 from .metaimage import read_metaimage
 from .nifti import read_nifti, write_nifti
+from .npy import read_npy, read_npz, write_npy
 from .nrrd import read_nrrd, write_nrrd
 from .slices import read_slices
 from .tiff import read_tiff, write_tiff
-from .values import guess_meaning, rescaled, triple
 
 
 def read_volume(path: Path, on_progress: Callable[[int, int], None] | None = None) -> Volume:
-    """Read a NIfTI, TIFF or NumPy file, or a folder of PNG or TIFF slices, as a Volume (z, y, x).
+    """Read a file of any kind in `READERS`, or a folder of PNG or TIFF slices, as a Volume (z, y, x).
 
     `on_progress` is told (slices done, slices in all) of a folder, and may raise to stop. Raises
     SourceError for what is missing, damaged or of another kind, VolumeError for what can be read but
@@ -41,11 +38,11 @@ def read_volume(path: Path, on_progress: Callable[[int, int], None] | None = Non
 
 
 def write_volume(volume: Volume, path: Path) -> None:
-    """Write a volume as NIfTI, TIFF or `.npy`, by the suffix; whole, or not at all.
+    """Write a volume as NIfTI, NRRD, TIFF or `.npy`, by the suffix; whole, or not at all.
 
-    TIFF keeps everything. NIfTI keeps the geometry in single precision, and of irregular slices only the
-    mean distance, as its description then says. `.npy` keeps nothing but the voxels. Raises SourceError
-    as `check_output` does, InrError if the file cannot be saved.
+    TIFF keeps everything, and NRRD too, the spacing to 15 digits. NIfTI keeps the geometry in single
+    precision, and of irregular slices only the mean distance, as its description then says. `.npy` keeps
+    nothing but the voxels. Raises SourceError as `check_output` does, InrError if the file cannot be saved.
     """
     check_output(path)
     with errors_of_ours(path, "written"), atomic_write(path) as temporary:
@@ -72,50 +69,6 @@ def find_suffix(path: Path) -> str:
     return path.with_suffix("").suffix.lower() + suffix if suffix == ".gz" else suffix
 
 
-def _read_numpy(path: Path) -> Volume:
-    """Read one array, or of several in an `.npz` the one named `voxels`; `spacing` beside it is in mm."""
-    spacing: Triple = (1.0, 1.0, 1.0)
-    try:
-        with path.open("rb") as file:  # numpy forgets to close a damaged one
-            stored = np.load(file, allow_pickle=False)
-            if not isinstance(stored, np.ndarray):
-                arrays = stored
-                stored = arrays[_voxels_name(arrays.files, path)]
-                if "spacing" in arrays.files:
-                    spacing = _spacing(arrays["spacing"], path)
-    except ValueError as error:
-        if "allow_pickle" not in str(error):
-            raise
-        raise SourceError(
-            f"'{path.name}' is no plain array of numbers (pickled objects are never loaded);"
-            " save one with numpy.save"
-        ) from error
-    voxels = rescaled(stored)
-    units, padding = guess_meaning(voxels)
-    return Volume.from_array(voxels, spacing, units=units, padding=padding)
-
-
-def _voxels_name(names: list[str], path: Path) -> str:
-    arrays = [name for name in names if name != "spacing"]
-    if "voxels" not in arrays and len(arrays) != 1:
-        raise SourceError(
-            f"'{path.name}' holds the arrays {', '.join(names) or 'none'}; name the volume's 'voxels',"
-            " or save it alone"
-        )
-    return "voxels" if "voxels" in arrays else arrays[0]
-
-
-def _spacing(values: Any, path: Path) -> Triple:
-    if np.shape(values) != (3,) or values.dtype.kind not in "iuf":
-        raise SourceError(f"'spacing' in '{path.name}' must be three numbers in mm (z, y, x), got {values!r}")
-    return triple(values)
-
-
-def _write_numpy(volume: Volume, path: Path) -> None:
-    with path.open("wb") as file:  # given a name, numpy may add a suffix of its own
-        np.save(file, volume.voxels, allow_pickle=False)
-
-
 READERS: dict[str, Callable[[Path], Volume]] = {
     ".nii": read_nifti,
     ".nii.gz": read_nifti,
@@ -129,8 +82,8 @@ READERS: dict[str, Callable[[Path], Volume]] = {
     ".mhd": read_metaimage,
     ".tif": read_tiff,
     ".tiff": read_tiff,
-    ".npy": _read_numpy,
-    ".npz": _read_numpy,
+    ".npy": read_npy,
+    ".npz": read_npz,
 }
 WRITERS: dict[str, Callable[[Volume, Path], None]] = {
     ".nii": write_nifti,
@@ -138,5 +91,5 @@ WRITERS: dict[str, Callable[[Volume, Path], None]] = {
     ".nrrd": write_nrrd,
     ".tif": write_tiff,
     ".tiff": write_tiff,
-    ".npy": _write_numpy,
+    ".npy": write_npy,
 }
