@@ -12,7 +12,7 @@ import pytest
 
 from napari_inr_volume.core.errors import SourceError
 from napari_inr_volume.core.phantom import head_phantom
-from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.core.volume import Geometry, Volume
 from napari_inr_volume.io.dicom_export import write_dicom_series
 from napari_inr_volume.io.sources import read_source
 from napari_inr_volume.io.volumes import write_volume
@@ -85,7 +85,7 @@ def nothing(path: Path) -> None:
         pytest.param("no.nii", nothing, None, "there is no file or folder", id="missing"),
         pytest.param("folder", Path.mkdir, None, "neither DICOM files nor PNG or TIFF", id="empty folder"),
         pytest.param(
-            "head.vtk", Path.touch, None, r"not DICOM and none .*\.nii, \.nii\.gz, \.tif", id="kind"
+            "head.vtk", Path.touch, None, r"not DICOM and none .*\.nii, \.nii\.gz, \.hdr", id="kind"
         ),
         pytest.param("head", Path.touch, None, "is not DICOM", id="no suffix"),
         pytest.param("head.INR", Path.touch, None, "compressed already; decompress it", id="inr"),
@@ -104,3 +104,23 @@ def test_real_sources_of_every_kind_are_told_apart(shared_data: Path) -> None:
     assert read_source(shared_data / "dicom" / "ge_head_tilt").padding == -1500
     assert read_source(shared_data / "dicom" / "edge" / "nema_wg04" / "CT1_UNC").shape == (1, 512, 512)
     assert read_source(shared_data / "other" / "totalseg_ct_3mm.nii.gz").shape == (112, 101, 122)
+
+
+def picture_folder(head: Volume, folder: Path) -> Path:
+    write_slices(head, folder)
+    write_dicom_series(Volume(voxels=head.voxels[:1], geometry=Geometry(shape=(1, 16, 20))), folder / "below")
+    return folder
+
+
+def test_a_folder_of_pictures_with_a_dicom_file_says_what_it_holds(head: Volume, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"holds 8 pictures and 1 DICOM files.*give the DICOM file itself"):
+        read_source(picture_folder(head, tmp_path))
+
+
+def test_naming_a_series_reads_the_dicom_among_pictures(head: Volume, tmp_path: Path) -> None:
+    assert read_source(picture_folder(head, tmp_path), "1").shape == (1, 16, 20)
+
+
+def test_dicom_that_old_archives_call_img_is_read_as_dicom(head: Volume, tmp_path: Path) -> None:
+    first = write_dicom_series(head, tmp_path / "series")[0].rename(tmp_path / "0001.img")
+    np.testing.assert_array_equal(read_source(first).voxels, head.voxels[:1])

@@ -91,8 +91,8 @@ def _voxels_name(names: list[str], path: Path) -> str:
     arrays = [name for name in names if name != "spacing"]
     if "voxels" not in arrays and len(arrays) != 1:
         raise SourceError(
-            f"'{path.name}' holds the arrays {printable(', '.join(names)) or 'none'}; name the volume's 'voxels',"
-            " or save it alone"
+            f"'{path.name}' holds the arrays {printable(', '.join(names)) or 'none'};"
+            " name the volume's 'voxels', or save it alone"
         )
     return "voxels" if "voxels" in arrays else arrays[0]
 

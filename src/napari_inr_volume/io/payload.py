@@ -76,11 +76,11 @@ def read_voxels(stream: BinaryIO, shape: Sequence[int], dtype: Any, path: Path) 
     return voxels
 
 
-def read_start(stream: BinaryIO, count: int) -> bytes:
+def read_start(stream: Any, count: int) -> bytes:
     """Return at most the first `count` bytes of a stream that may be packed, and may break off."""
     start = bytearray()
     try:
-        while len(start) < count and (chunk := stream.read(min(1 << 16, count - len(start)))):
+        while len(start) < count and (chunk := stream.read1(min(CHUNK, count - len(start)))):
             start += chunk
     except EOFError:
         pass
