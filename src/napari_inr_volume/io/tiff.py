@@ -113,13 +113,22 @@ def _check_whole(series: Any, file: Any, path: Path) -> None:
     packed = file.pages.first.compression != 1
     stored = sum(member.filehandle.size for member in files)
     check_claim(path, series.shape, series.dtype.itemsize, stored, packed=packed)
+    claimed, there = series.size // series.keyframe.size, len(file.pages)
+    if not series.is_multifile and 1 < there < claimed:  # a single one may stand for all, as in large files
+        raise SourceError(f"'{path.name}' claims {claimed} pages and has {there}; copy it again")
     for index, page in enumerate(series.pages):
         if page is None or not all(page.dataoffsets) or not all(page.databytecounts):
             raise SourceError(f"'{path.name}' has no pixels for page {index + 1}; copy it again")
         size = page.parent.filehandle.size
         ends = (start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=True))
-        if max(ends, default=0) > size:
+        if max(ends, default=0) > size or _lacks_bytes(page):
             raise SourceError(f"'{path.name}' breaks off in page {index + 1}; copy it again")
+
+
+def _lacks_bytes(page: Any) -> bool:
+    """Return whether a page that is not packed claims fewer bytes than its pixels need."""
+    bits = page.keyframe.size * page.keyframe.bitspersample
+    return bool(page.keyframe.compression == 1 and sum(page.databytecounts) * 8 < bits)
 
 
 def _geometry(voxels: Voxels, spacing: Triple, notes: dict[str, Any]) -> Geometry:
