@@ -103,6 +103,38 @@ def test_tiff_keeps_everything_exactly(volume: Volume, tmp_path_factory: pytest.
     assert (back.units, back.padding) == (volume.units, volume.padding)
 
 
+@settings(max_examples=40, deadline=None)
+@given(volume=volumes(DTYPES))
+def test_nrrd_keeps_everything(volume: Volume, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("nrrd") / "v.nrrd"
+    write_volume(volume, path)
+    back = read_volume(path)
+    np.testing.assert_array_equal(back.voxels, volume.voxels)
+    assert back.voxels.dtype == volume.voxels.dtype
+    np.testing.assert_allclose(back.geometry.affine, volume.geometry.affine, rtol=1e-12, atol=1e-12)
+    assert (back.units, back.padding, back.notes) == (volume.units, volume.padding, ())
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nrrd"])
+def test_half_floats_are_widened_where_the_format_has_none(tmp_path: Path, suffix: str) -> None:
+    write_volume(Volume.from_array(ramp(dtype="float16")), tmp_path / f"v{suffix}")
+    np.testing.assert_array_equal(read_volume(tmp_path / f"v{suffix}").voxels, ramp())
+
+
+@pytest.mark.parametrize("suffix", list(WRITERS))
+def test_what_we_wrote_is_read_with_nothing_assumed(head: Volume, tmp_path: Path, suffix: str) -> None:
+    write_volume(head, tmp_path / f"v{suffix}")
+    volume = read_volume(tmp_path / f"v{suffix}")
+    assert volume.notes == (("1 mm assumed, the file gives no spacing",) if suffix == ".npy" else ())
+    assert len(volume.found) == 1
+
+
+@pytest.mark.parametrize("suffix", list(WRITERS))
+def test_a_volume_of_one_value_is_written_and_read(tmp_path: Path, suffix: str) -> None:
+    write_volume(Volume.from_array(np.zeros((30, 40, 50), np.int16)), tmp_path / f"v{suffix}")
+    assert not read_volume(tmp_path / f"v{suffix}").voxels.any()
+
+
 def test_npy_keeps_the_voxels(head: Volume, tmp_path: Path) -> None:
     write_volume(head, tmp_path / "v.npy")
     back = read_volume(tmp_path / "v.npy")
@@ -118,17 +150,18 @@ def test_the_same_volume_gives_the_same_bytes(head: Volume, tmp_path: Path, suff
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
-@pytest.mark.parametrize("suffix", [".NII", ".NII.GZ", ".TIF", ".NPY"])
+@pytest.mark.parametrize("suffix", [".NII", ".NII.GZ", ".NRRD", ".TIF", ".NPY"])
 def test_capital_suffixes_mean_the_same(head: Volume, tmp_path: Path, suffix: str) -> None:
     write_volume(head, tmp_path / f"V{suffix}")
     np.testing.assert_array_equal(read_volume(tmp_path / f"V{suffix}").voxels, head.voxels)
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_tiff_keeps_irregular_slices(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".tiff", ".nrrd"])
+def test_irregular_slices_are_kept(tmp_path: Path, suffix: str) -> None:
     geometry = Geometry(shape=(3, 4, 5), spacing=(2.0, 1, 1), slice_positions=(0.0, 1.5, 4.0))
-    write_volume(Volume(voxels=ramp(), geometry=geometry), tmp_path / "v.tiff")
-    assert read_volume(tmp_path / "v.tiff").geometry == geometry
+    write_volume(Volume(voxels=ramp(), geometry=geometry), tmp_path / f"v{suffix}")
+    assert read_volume(tmp_path / f"v{suffix}").geometry == geometry
 
 
 def test_nifti_of_irregular_slices_says_that_their_distance_is_a_mean(tmp_path: Path) -> None:
