@@ -100,10 +100,14 @@ def test_voxels_that_break_off_are_refused_and_nothing_is_printed(
     [
         ("DimSize", "DimSize = 5 4 9000000", "but its file has"),
         ("DimSize", "DimSize = 5 4 -3", "claims a size of -3 x 4 x 5"),
-        ("DimSize", "DimSize = 5 4", "has 3 axes, but sizes"),
+        ("DimSize", "DimSize = 5 4", r"has 3 axes, but sizes \[5, 4\]"),
         ("DimSize", "DimSize = 5 4 x", "damaged or not supported"),
         ("ElementSpacing", "ElementSpacing = 0 1 1", "Zero-valued spacing"),
         ("TransformMatrix", "TransformMatrix = 0 0 0 0 1 0 0 0 1", "direction"),
+        ("ElementSpacing", "ElementSpacing = 1 1", "has the ElementSpacing '1 1', not 3 finite numbers"),
+        ("ElementSpacing", "ElementSpacing = 1 nan 1", "not 3 finite numbers"),
+        ("Offset", "Offset = ", "has the Offset '', not 3 finite numbers"),
+        ("TransformMatrix", "TransformMatrix = 1 0 0", "not 9 finite numbers"),
         ("ElementType", "ElementType = MET_OTHER", "of type MET_OTHER"),
         ("ElementType", "ElementNumberOfChannels = 3\nElementType = MET_SHORT", "3 channels"),
         ("BinaryData", "BinaryData = False", "voxels as text"),
@@ -120,6 +124,16 @@ def test_headers_that_make_no_volume_are_refused(
 ) -> None:
     with pytest.raises(SourceError, match=message):
         read_volume(saved(tmp_path / "v.mha", **{field: line}))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("line", ["", *[f"CompressedDataSize = {n}" for n in (7, -1, 0, 10**11)]])
+def test_a_wrong_size_of_the_packed_voxels_is_refused(
+    tmp_path: Path, line: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = saved(tmp_path / "v.mha", compressed=True, CompressedDataSize=line)
+    with pytest.raises(SourceError, match=r"v\.mha"):
+        read_volume(path)
     assert capfd.readouterr() == ("", "")
 
 

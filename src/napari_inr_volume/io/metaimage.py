@@ -23,7 +23,9 @@ from .payload import CHUNK, check_claim
 from .values import geometry_of, guess_meaning
 
 HEADER = 1 << 16  # bytes read for a header, at most
-LAST = "elementdatafile"  # the field with which every header ends
+LAST = "ElementDataFile"  # the field with which every header ends
+VECTORS = ("ElementSpacing", "ElementSize", "Offset", "Position", "Origin", "CenterOfRotation")
+MATRICES = ("TransformMatrix", "Rotation", "Orientation")
 WIDTHS = {  # bytes of each type; ITK takes long for 4
     "met_char": 1, "met_uchar": 1, "met_short": 2, "met_ushort": 2, "met_int": 4, "met_uint": 4,
     "met_long": 4, "met_ulong": 4, "met_long_long": 8, "met_ulong_long": 8, "met_float": 4, "met_double": 8,
@@ -44,6 +46,7 @@ def read_metaimage(path: Path) -> Volume:
         ) from error
     fields, end = _fields(path)
     lengths = _lengths(fields, path)
+    _check_places(fields, len(lengths), path)
     _check_voxels(fields, lengths, end, path)
     sitk: Any = SimpleITK
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
@@ -69,7 +72,7 @@ def read_metaimage(path: Path) -> Volume:
 
 
 def _fields(path: Path) -> tuple[dict[str, str], int]:
-    """Return the fields of the header, by their names in small letters, and where it ends."""
+    """Return the fields of the header by their names, in which capitals count as for ITK, and its end."""
     with path.open("rb") as file:
         start = file.read(HEADER)
     fields: dict[str, str] = {}
@@ -79,22 +82,22 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
         name, separator, value = line.decode("latin-1").partition("=")
         if not separator:
             break
-        fields[name.strip().lower()] = value.strip()
-        if name.strip().lower() == LAST:
+        fields[name.strip()] = value.strip()
+        if name.strip() == LAST:
             return fields, end
     raise SourceError(f"'{path.name}' is no MetaImage, or its header breaks off; copy it again")
 
 
 def _lengths(fields: dict[str, str], path: Path) -> list[int]:
     """Return the voxels along x, y, z, and any axes of length 1. Raises SourceError for more than these."""
-    lengths = [int(number) for number in fields.get("dimsize", "").split()]
-    if len(lengths) != int(fields.get("ndims", 0)):
+    lengths = [int(number) for number in fields.get("DimSize", "").split()]
+    if len(lengths) != int(fields.get("NDims", 0)):
         raise SourceError(
-            f"'{path.name}' has {printable(fields.get('ndims', 'no'))} axes, but sizes {lengths};"
+            f"'{path.name}' has {printable(fields.get('NDims', 'no'))} axes, but sizes {lengths};"
             " repair its header"
         )
-    if max(lengths[3:], default=1) > 1 or int(fields.get("elementnumberofchannels", 1)) > 1:
-        channels = fields.get("elementnumberofchannels", "1")
+    if max(lengths[3:], default=1) > 1 or int(fields.get("ElementNumberOfChannels", 1)) > 1:
+        channels = fields.get("ElementNumberOfChannels", "1")
         raise SourceError(
             f"'{path.name}' holds more than x, y, z: {lengths} with {printable(channels)} channels;"
             " extract one channel or time point"
@@ -102,29 +105,44 @@ def _lengths(fields: dict[str, str], path: Path) -> list[int]:
     return lengths
 
 
+def _check_places(fields: dict[str, str], axes: int, path: Path) -> None:
+    """Raise SourceError unless sizes and directions have their numbers: ITK reads on into the next line."""
+    for name, count in {**dict.fromkeys(VECTORS, axes), **dict.fromkeys(MATRICES, axes**2)}.items():
+        numbers = fields.get(name, "0 " * count).split()
+        if len(numbers) != count or not all(math.isfinite(float(number)) for number in numbers):
+            raise SourceError(
+                f"'{path.name}' has the {name} '{printable(fields[name])}', not {count} finite numbers;"
+                " repair its header"
+            )
+
+
 def _check_voxels(fields: dict[str, str], lengths: list[int], end: int, path: Path) -> None:
     """Raise SourceError unless all voxels that the header claims are there, in the file or beside it."""
-    kind, name = fields.get("elementtype", "none"), fields[LAST]
+    kind, name = fields.get("ElementType", "none"), fields[LAST]
     if kind.lower() not in WIDTHS:
         raise SourceError(
             f"'{path.name}' holds values of type {printable(kind)}; save whole numbers or floats"
         )
-    if not _is_true(fields.get("binarydata", "True")):
+    if not _is_true(fields.get("BinaryData", "True")):
         raise SourceError(f"'{path.name}' keeps its voxels as text; save it in binary")
     if name.upper().startswith("LIST") or "%" in name:
         raise SourceError(f"'{path.name}' keeps its voxels in several files; save it as one .mha file")
     data = path
     if name.upper() != "LOCAL":
-        data, end = data_file(path, name), max(int(fields.get("headersize", 0)), 0)
-    packed = _is_true(fields.get("compresseddata", "False"))
+        data, end = data_file(path, name), max(int(fields.get("HeaderSize", 0)), 0)
+    packed = _is_true(fields.get("CompressedData", "False"))
     width = WIDTHS[kind.lower()]
-    check_claim(data, lengths[::-1], width, data.stat().st_size - end, packed=packed)
-    if packed and _inflated(data, end, math.prod(lengths) * width) != math.prod(lengths) * width:
+    stored, needed = data.stat().st_size - end, math.prod(lengths) * width
+    check_claim(data, lengths[::-1], width, stored, packed=packed)
+    if packed and "CompressedDataSize" not in fields:  # without it ITK reads something else
+        raise SourceError(f"'{path.name}' does not say how long its packed voxels are; save it again")
+    stored = int(fields.get("CompressedDataSize", stored))
+    if packed and _inflated(data, end, stored, needed) != needed:
         raise SourceError(f"'{data.name}' breaks off or is damaged; copy it again")
 
 
-def _inflated(path: Path, offset: int, limit: int) -> int:
-    """Return how many bytes the zlib stream at `offset` of a file gives, if it is whole; else 0.
+def _inflated(path: Path, offset: int, stored: int, limit: int) -> int:
+    """Return how many bytes the zlib stream of `stored` bytes at `offset` gives, if it is whole; else 0.
 
     It stops beyond `limit`.
     """
@@ -132,22 +150,25 @@ def _inflated(path: Path, offset: int, limit: int) -> int:
     with path.open("rb") as file:
         file.seek(offset)
         while not inflater.eof and count <= limit:
-            stored = inflater.unconsumed_tail or file.read(CHUNK)
-            if not stored:
+            chunk = inflater.unconsumed_tail
+            if not chunk:
+                chunk = file.read(max(min(CHUNK, stored), 0))
+                stored -= len(chunk)
+            if not chunk:
                 return 0
-            count += len(inflater.decompress(stored, CHUNK))
+            count += len(inflater.decompress(chunk, CHUNK))
     return count
 
 
 def _notes(fields: dict[str, str]) -> tuple[str, ...]:
     """Return in phrases what was assumed, or left as it is."""
-    sizes = (fields.get("elementspacing") or fields.get("elementsize") or "").split()[:3]
+    sizes = (fields.get("ElementSpacing") or fields.get("ElementSize") or "").split()[:3]
     notes = completed([length(size.lstrip("-")) for size in sizes[::-1]] if len(sizes) == 3 else [None] * 3)[
         1
     ]
-    if not {"transformmatrix", "rotation", "orientation"} & fields.keys():
+    if not set(MATRICES) & fields.keys():
         notes = (*notes, "its orientation is not known and was assumed, the header gives none")
-    slope, offset = (fields.get(f"elementtointensityfunction{name}", "") for name in ("slope", "offset"))
+    slope, offset = (fields.get(f"ElementToIntensityFunction{name}", "") for name in ("Slope", "Offset"))
     if (slope or "1", offset or "0") != ("1", "0"):
         words = printable(f"slope {slope or 1} and offset {offset or 0}")
         notes = (*notes, f"its intensity {words} not applied, as by ITK")
@@ -155,7 +176,7 @@ def _notes(fields: dict[str, str]) -> tuple[str, ...]:
 
 
 def _is_true(word: str) -> bool:
-    return word.strip().upper()[:1] in ("T", "1", "Y")
+    return word[:1] in ("T", "t", "1")
 
 
 def _reason(error: RuntimeError) -> str:
