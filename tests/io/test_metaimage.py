@@ -127,7 +127,7 @@ def test_headers_that_make_no_volume_are_refused(
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("line", ["", *[f"CompressedDataSize = {n}" for n in (7, -1, 0, 10**11)]])
+@pytest.mark.parametrize("line", ["", *[f"CompressedDataSize = {n}" for n in (7, -1, 0, 999, 10**11)]])
 def test_a_wrong_size_of_the_packed_voxels_is_refused(
     tmp_path: Path, line: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

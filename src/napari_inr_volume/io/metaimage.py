@@ -79,7 +79,7 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
     end = 0
     for line in start.splitlines(keepends=True):
         end += len(line)
-        name, separator, value = line.decode("latin-1").partition("=")
+        name, separator, value = line.decode("ascii", "replace").partition("=")
         if not separator:
             break
         fields[name.strip()] = value.strip()
@@ -136,8 +136,8 @@ def _check_voxels(fields: dict[str, str], lengths: list[int], end: int, path: Pa
     check_claim(data, lengths[::-1], width, stored, packed=packed)
     if packed and "CompressedDataSize" not in fields:  # without it ITK reads something else
         raise SourceError(f"'{path.name}' does not say how long its packed voxels are; save it again")
-    stored = int(fields.get("CompressedDataSize", stored))
-    if packed and _inflated(data, end, stored, needed) != needed:
+    size = int(fields.get("CompressedDataSize", stored))
+    if packed and (size > stored or _inflated(data, end, size, needed) != needed):
         raise SourceError(f"'{data.name}' breaks off or is damaged; copy it again")
 
 
