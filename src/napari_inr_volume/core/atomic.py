@@ -1,42 +1,83 @@
-"""Saving a file whole or not at all."""
+"""Saving a file whole or not at all, by one process at a time."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import InrError
+from .lock import locked
+
+_living: set[Path] = set()  # temporary files that this process is writing
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which takes its place when the block ends well.
 
-    The temporary name ends as `path` does, so that a library chooses the same format. If the block
-    raises, or the disk is full, the old file stays whole and nothing is left behind. The block
-    should only write: an OSError in it is reported as a failure to save. Raises InrError.
+    The temporary name ends as `path` does, so that a library chooses the same format. The permissions of an
+    old file are kept. If the block raises, or the disk is full, the old file stays whole and nothing is left
+    behind. The block should only write: an OSError in it is reported as a failure to save. Raises InrError.
     """
     target = Path(os.path.realpath(path))  # a link stays a link
     # Not tempfile: its files are readable by their owner alone, and stay so after the renaming.
-    temporary = target.with_name(f".{secrets.token_hex(4)}-{target.name[-32:]}")
+    temporary = target.with_name(f".{_key(target)}-{secrets.token_hex(4)}-{target.name[-32:]}")
     try:
         if target.exists() and not target.is_file():  # a folder, or a device such as /dev/null
             raise InrError(f"cannot save to {path}: it exists and is not a file; choose another name")
         if not target.parent.is_dir():
             raise InrError(f"cannot save {target.name}: there is no folder {target.parent}; make it first")
-        try:
-            yield temporary
-            with temporary.open("r+b") as file:
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with claimed(path):
+            _living.add(temporary)
+            try:
+                yield temporary
+                _sync(temporary)
+                if target.exists():
+                    shutil.copymode(target, temporary)
+                temporary.replace(target)
+            finally:
+                _living.discard(temporary)
+                temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # not every system can sync a folder
+            _sync(target.parent)
     except OSError as error:
         reason = error.strerror or str(error)
         raise InrError(f"cannot save {path}: {reason}; choose another folder or free some space") from error
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Keep other processes from saving to `path` meanwhile, and remove what killed ones left of it.
+
+    Saving to it in this process goes on as ever. Raises InrError if another process is saving to it.
+    """
+    target = Path(os.path.realpath(path))
+    key = _key(target)
+    with locked(target.with_name(f".{target.name[-32:]}.{key}.lock"), str(path)) as alone:
+        if alone:
+            with suppress(OSError):
+                for left in set(target.parent.glob(f".{key}-*")) - _living:
+                    left.unlink(missing_ok=True)
+        yield
+
+
+def _key(target: Path) -> str:
+    """Return what marks the files beside `target` that belong to it, however long its name is."""
+    return hashlib.sha256(os.fsencode(os.path.normcase(target.name))).hexdigest()[:8]
+
+
+def _sync(path: Path) -> None:
+    """Have what was written there on the disk; of a folder, its names."""
+    file = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 @contextmanager
