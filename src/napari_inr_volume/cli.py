@@ -1,26 +1,31 @@
 """The command `inr-volume`: compress, decompress, info, compare, series, train-sr, demo.
 
 Results go to standard output, progress and errors to standard error. Exit codes: 0 done, 2 bad
-input or usage, 130 interrupted.
+input or usage, 130 interrupted (143 by SIGTERM, 129 by SIGHUP).
 """
 
 from __future__ import annotations
 
+import re
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.progress import TextColumn
 from rich.table import Table
 
 from . import __version__
 from .console import (
+    Interrupted,
+    Stop,
     decibels,
-    err,
+    ended_by_signals,
     flat,
     interruptible,
     out,
@@ -28,19 +33,20 @@ from .console import (
     print_rows,
     progress_bar,
     ratio,
+    say,
     size,
     slices_bar,
     spinner,
+    tell,
 )
 from .core.advice import advice
 from .core.errors import FitError, InrError
+from .core.text import printable
 from .core.windows import WindowName, find_window
 from .inr.config import PRESETS, Device, Settings, find_preset
 from .target import Target, TargetKind
 
 if TYPE_CHECKING:
-    from threading import Event
-
     from rich.progress import Progress, TaskID
 
     from .codec import Measured
@@ -48,10 +54,13 @@ if TYPE_CHECKING:
     from .inr.fit import FitResult
     from .inr.fit_state import FitState
     from .inr.inr_volume import InrVolume
+    from .outputs import Output
     from .superres.pairs import Pair
     from .superres.upscale import Upscaler
 
 SECONDS_PER_CHECKPOINT = 60.0  # what a killed fit loses at most
+EVEN_FORMATS = (".nii", ".nii.gz", ".nrrd")  # read as even grids by most programs
+OUT_OF_MEMORY = "out of memory; free some, or give a smaller volume or batch"
 
 app = typer.Typer(
     help="Turn a CT volume into a neural network small enough to mail, and back.",
@@ -61,12 +70,23 @@ app = typer.Typer(
 
 Source = Annotated[
     Path,
-    typer.Argument(help="A DICOM folder or file, NIfTI, TIFF, a folder of PNG or TIFF slices, .npy or .npz."),
+    typer.Argument(
+        help="A DICOM folder, file, DICOMDIR or zip, NIfTI, NRRD, MetaImage, TIFF, a folder of PNG or TIFF"
+        " slices, .npy or .npz."
+    ),
 ]
 InrPath = Annotated[Path, typer.Argument(help="An .inr file.")]
 SeriesOption = Annotated[
     str | None,
-    typer.Option(help="Which DICOM series: its number in `inr-volume series SRC`, or its UID."),
+    typer.Option(help="Which DICOM series: its number in `inr-volume series SRC`, or its key there."),
+]
+SkipBrokenOption = Annotated[
+    bool,
+    typer.Option("--skip-broken", help="Leave out broken files of a DICOM series, and say so."),
+]
+ForceOption = Annotated[
+    bool,
+    typer.Option("--force", help="Replace an existing file of any kind; never the source itself."),
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU where there is one.")]
 UpscalerOption = Annotated[
@@ -89,14 +109,29 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 def main() -> None:
     """Run the command; what a user can act on ends in one line, not in a traceback."""
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        with ended_by_signals():
+            sys.exit(app(standalone_mode=False) or 0)
     except (InrError, typer.exceptions.TyperException) as error:
-        words = error if isinstance(error, InrError) else error.format_message()
-        err.print(f"inr-volume: {words}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
-    except (KeyboardInterrupt, typer.Abort):
-        err.print("inr-volume: interrupted; no result was written", highlight=False)
-        sys.exit(130)
+        words = str(error) if isinstance(error, InrError) else error.format_message()
+        _end(error, words, 2)
+    except MemoryError as error:
+        _end(error, OUT_OF_MEMORY, 2)
+    except RuntimeError as error:
+        from .inr.device import out_of_memory
+
+        if not out_of_memory(error):
+            raise
+        _end(error, OUT_OF_MEMORY, 2)
+    except Interrupted as error:
+        kept = hasattr(error, "__notes__")
+        _end(error, "interrupted" if kept else "interrupted; no result was written", error.exit_code)
+
+
+def _end(error: BaseException, words: str, code: int) -> NoReturn:
+    """Leave with one line: what happened, and the error's notes on what is kept."""
+    line = "; ".join([words, *getattr(error, "__notes__", ())])
+    say(f"inr-volume: {line}", "red" if code == 2 else None)
+    sys.exit(code)
 
 
 @app.command()
@@ -104,6 +139,7 @@ def compress(
     src: Source,
     output: Annotated[Path, typer.Argument(metavar="OUT.inr", help="The .inr file to write.")],
     series: SeriesOption = None,
+    skip_broken: SkipBrokenOption = False,
     preset: Annotated[str, typer.Option(help=f"One of {', '.join(PRESETS)}.")] = "default",
     factor: Annotated[
         str | None,
@@ -147,19 +183,19 @@ def compress(
     embed_model: Annotated[
         bool, typer.Option("--embed-model", help="Put the upscaler's weights into the .inr, if it has any.")
     ] = False,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fit a network to a CT volume and save it as an .inr.
 
-    Ctrl-C ends the fit and keeps what it has reached. OUT.inr.fit beside it keeps where the fit stood, also
-    once a minute while fitting: after Ctrl-C, a crash or a power cut, --resume goes on from there, to the
-    same file as without the interruption. A finished fit removes it.
+    Ctrl-C ends the fit and keeps what it has reached, and so do SIGTERM and a closed terminal. OUT.inr.fit
+    beside it keeps where the fit stood, also once a minute while fitting: after an interruption, a crash or
+    a power cut, --resume goes on from there, to the same file as without it. A finished fit removes it.
     """
     from . import codec
+    from .core.atomic import claimed
     from .inr.device import find_device
     from .inr.fit_state import load_state
-    from .io.files import SUFFIX, save
-    from .io.volumes import check_output
     from .superres.upscale import find_upscaler
 
     started = time.perf_counter()
@@ -167,39 +203,40 @@ def compress(
     target = _target(max_bytes, ratio, target_psnr)
     if target.kind != "preset" and (factor, hidden, bits) != (None, None, None):
         raise FitError("a target chooses --factor, --hidden and --bits; leave those out, or the target")
-    check_output(output, [SUFFIX])
+    to = _inr_output(output, src, force)
+    to.check()
     checkpoint = output.with_name(f"{output.name}.fit")
-    if checkpoint.exists() and not resume:
-        raise FitError(
-            f"{checkpoint} keeps a fit that was interrupted; add --resume to go on with it,"
-            " or delete it to begin anew"
-        )
+    _check_resume(output, checkpoint, resume)
     before = load_state(checkpoint) if resume else None
     planned = target.kind != "preset"
     restore = find_upscaler(upscaler, settings.factor[1:], device=device, or_lanczos=planned)
     where = find_device(device)
-    volume = _read(src, series)
-    seeker = None
-    if planned:
-        seeker = _Seeker(volume, target, settings, upscaler, device, embed_model)
-        settings, restore = seeker.settings, seeker.restore
-        if before is not None:  # it may be of a later try than the first
-            settings = replace(settings, siren=before.siren, fit=before.fit)
-    while True:
-        result, interrupted = _fit(volume, settings, device, checkpoint, before)
-        if interrupted and not _keep_partial(result, output):
-            if not resume:
-                checkpoint.unlink(missing_ok=True)
-            raise typer.Exit(130)
-        with slices_bar("measuring") as on_slices:
-            inr = codec.pack(volume, settings, result, restore, device=device, on_slices=on_slices)
-        assert inr.quality is not None
-        if seeker is None or interrupted or not seeker.seek_on(inr.quality.hr_psnr):
-            break
-        settings, restore, before = seeker.settings, seeker.restore, None
-    save(inr, output, model=restore.weights if embed_model and restore.weights else None)
-    if not interrupted:
-        checkpoint.unlink(missing_ok=True)
+    volume = _read(src, series, skip_broken)
+    with to.claimed(), claimed(checkpoint), _saying_what_is_kept(checkpoint):
+        seeker = None
+        if planned:
+            seeker = _Seeker(volume, target, settings, upscaler, device, embed_model)
+            settings, restore = seeker.settings, seeker.restore
+            if before is not None:  # it may be of a later try than the first
+                settings = replace(settings, siren=before.siren, fit=before.fit)
+        while True:
+            result, stop = _fit(volume, settings, device, checkpoint, before)
+            if result.stopped and not _keep_partial(result, stop, output, checkpoint):
+                if not resume:
+                    checkpoint.unlink(missing_ok=True)
+                raise typer.Exit(128 + stop.signal)
+            # The network is kept before anything else can go wrong.
+            inr = codec.encode(volume, settings, result, restore)
+            model = restore.weights if embed_model and restore.weights else None
+            _save(inr, to, model, stop)
+            inr = replace(inr, quality=_measured(volume, inr, restore, device, output).quality)
+            _save(inr, to, model)
+            assert inr.quality is not None
+            if seeker is None or result.stopped or not seeker.seek_on(inr.quality.hr_psnr):
+                break
+            settings, restore, before = seeker.settings, seeker.restore, None
+        if not result.stopped:
+            checkpoint.unlink(missing_ok=True)
     file_bytes = output.stat().st_size
     ratios = _ratios(inr, file_bytes, 0 if embed_model else len(restore.weights))
     report = {
@@ -209,7 +246,7 @@ def compress(
         "seconds": time.perf_counter() - started,
         "fit_seconds": result.seconds,
         "steps": result.steps,
-        "interrupted": interrupted,
+        "interrupted": result.stopped,
         "parameters": settings.siren.parameters,
         "lr_psnr": inr.quality.lr_psnr,
         "hr_psnr": inr.quality.hr_psnr,
@@ -226,35 +263,41 @@ def compress(
         print_json(report)
     else:
         peak = _peak(inr)
-        out.print(
+        tell(
             f"{output}: {size(file_bytes)}, {_in_words(ratios)},"
             f" LR {inr.quality.lr_psnr:.2f} dB, reconstruction ({inr.upscaler.name})"
             f" {inr.quality.hr_psnr:.2f} dB ({peak}), {result.steps:,} steps in {result.seconds:.0f} s"
-            f" on {where.type}",
-            highlight=False,
+            f" on {where.type}"
         )
         if report["advice"]:
-            err.print(str(report["advice"]), highlight=False, soft_wrap=True)
-    if interrupted:
-        raise typer.Exit(130)
+            say(str(report["advice"]))
+    if result.stopped:
+        raise typer.Exit(128 + stop.signal)
 
 
 @app.command()
 def decompress(
     src: InrPath,
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="A .nii, .nii.gz, .tif or .npy file.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="A .nii, .nii.gz, .nrrd, .tif or .npy file.")],
     upscaler: OtherUpscalerOption = None,
+    even: Annotated[
+        bool,
+        typer.Option("--even", help="Resample to even slice distances and right angles, if it has others."),
+    ] = False,
     device: DeviceOption = "auto",
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Reconstruct the volume of an .inr at its full resolution."""
     from . import codec
     from .io.inr_file import read_inr, read_model
-    from .io.volumes import check_output, write_volume
+    from .io.volumes import find_suffix, write_volume
+    from .outputs import Output
     from .superres.upscale import UPSCALERS
 
     started = time.perf_counter()
-    check_output(output)
+    to = Output(path=output, sources=(src,), force=force)
+    to.check()
     inr = read_inr(src)
     model = read_model(src)
     restore = _upscaler(inr, model, upscaler, device)
@@ -263,7 +306,19 @@ def decompress(
         restore = _named_upscaler(inr, [model, upscaler], device)
     with slices_bar("decoding") as on_slices:
         volume = codec.decompress(inr, upscaler=restore, device=device, on_slices=on_slices)
+    if even:
+        from .core.even import evened
+
+        with spinner("resampling"):
+            volume = evened(volume)
+    caveats = volume.geometry.caveats
+    if caveats and find_suffix(output) in EVEN_FORMATS:
+        _warn(
+            f"{output.name} cannot say it all: {'; '.join(caveats)}; --even exports an evenly spaced,"
+            " orthogonal volume"
+        )
     with spinner(f"writing {output.name}"):
+        to.check()
         write_volume(volume, output)
     report = {
         "output": str(output),
@@ -278,10 +333,7 @@ def decompress(
         print_json(report)
     else:
         shape = " x ".join(str(length) for length in volume.shape)
-        out.print(
-            f"{output}: {shape} {volume.voxels.dtype.name} ({volume.units}), restored by {restore.name}",
-            highlight=False,
-        )
+        tell(f"{output}: {shape} {volume.voxels.dtype.name} ({volume.units}), restored by {restore.name}")
 
 
 @app.command()
@@ -303,6 +355,7 @@ def compare(
     src: Source,
     inr_path: Annotated[Path, typer.Argument(metavar="IN.inr", help="The .inr made of it.")],
     series: SeriesOption = None,
+    skip_broken: SkipBrokenOption = False,
     window: Annotated[
         WindowName, typer.Option(help="CT window of the picture and of the 8-bit PSNR.")
     ] = "full",
@@ -310,24 +363,26 @@ def compare(
         int | None, typer.Option("--slice", help="Axial slice of the picture, from 0; by default the middle.")
     ] = None,
     figure: Annotated[
-        Path | None, typer.Option(help="Where to write the picture; by default beside the .inr.")
+        Path | None, typer.Option(help="Where to write the picture, a .png; by default beside the .inr.")
     ] = None,
     upscaler: OtherUpscalerOption = None,
     device: DeviceOption = "auto",
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare an .inr with the volume it was made of: figures, and a picture in the paper's manner."""
     from .io.inr_file import read_inr
 
     inr = read_inr(inr_path)
-    figure = figure or inr_path.with_name(f"{inr_path.stem}-compare.png")
-    volume = _read(src, series)
-    _print_comparison(_compare(volume, inr, inr_path, window, z, figure, upscaler, device), as_json)
+    to = _figure_output(figure or inr_path.with_name(f"{inr_path.stem}-compare.png"), (src, inr_path), force)
+    to.check()
+    volume = _read(src, series, skip_broken)
+    _print_comparison(_compare(volume, inr, inr_path, window, z, to, upscaler, device), as_json)
 
 
 @app.command()
 def series(src: Source, as_json: JsonOption = False) -> None:
-    """List the DICOM series in a folder, to choose one with --series."""
+    """List the DICOM series in a folder, and what cannot be read there, to choose one with --series."""
     from .io.dicom import list_series
 
     with progress_bar() as progress:
@@ -338,16 +393,20 @@ def series(src: Source, as_json: JsonOption = False) -> None:
             {field.name: getattr(line, field.name) for field in fields(line) if field.name != "paths"}
             for line in listing.series
         ]
-        print_json({"series": rows, "skipped": listing.skipped_by_reason})
+        broken = [{"path": str(one.path), "reason": one.reason} for one in listing.broken]
+        print_json({"series": rows, "skipped": listing.skipped_by_reason, "broken": broken})
         return
-    table = Table("", "description", "slices", "size", "kernel", box=None, pad_edge=False)
-    table.add_column("UID", overflow="fold")
+    table = Table("", "description", "part", "slices", "size", "kernel", box=None, pad_edge=False)
+    table.add_column("key", overflow="fold")
     for number, line in enumerate(listing.series, start=1):
         size = f"{line.rows} x {line.columns}"
-        table.add_row(str(number), line.description, str(line.slices), size, line.kernel, line.uid)
-    out.print(table, highlight=False)
+        cells = (str(number), line.description, line.part, str(line.slices), size, line.kernel, line.key)
+        table.add_row(*map(printable, cells))
+    out.print(table)
     skipped = ", ".join(f"{count} {reason}" for reason, count in listing.skipped_by_reason.items())
-    out.print(f"skipped: {skipped or 'nothing'}", highlight=False)
+    tell(f"skipped: {skipped or 'nothing'}")
+    for one in listing.broken:
+        tell(f"broken: {one}")
 
 
 @app.command("train-sr")
@@ -374,7 +433,9 @@ def train_sr(
     words: Annotated[
         str | None, typer.Option(help="What it was trained on, for the weights file; no names by default.")
     ] = None,
+    skip_broken: SkipBrokenOption = False,
     device: DeviceOption = "auto",
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a super-resolution network (x4 or x2 in the plane) on CT volumes of your own.
@@ -384,22 +445,30 @@ def train_sr(
     """
     from .core.atomic import working_folder
     from .inr.device import find_device
-    from .io.volumes import check_output
+    from .outputs import Output, check_folder
     from .superres.model_file import save_weights
     from .superres.pairs import PatchConfig
     from .superres.train import TrainConfig, train
     from .superres.upscale import SUFFIX
     from .training import write_log
 
-    check_output(output, [SUFFIX])
+    to = Output(
+        path=output,
+        suffixes=[SUFFIX],
+        own=_is_weights_file,
+        kind="a weights file of this software",
+        sources=(*volumes, *validate),
+        force=force,
+    )
     patches = PatchConfig(batch=batch, patch=patch, decoded_share=decoded_share)
     config = TrainConfig(
         network=network, factor=factor, steps=steps, learning_rate=lr, patches=patches, seed=seed
     )
-    with working_folder(output.with_suffix(".train")) as folder, interruptible() as stop:
-        pairs, judged = _training_data(volumes, validate, factor, folder, seed, device, stop)
+    with to.claimed(), working_folder(output.with_suffix(".train")) as folder, interruptible() as stop:
+        check_folder(folder, _is_of_training)
+        pairs, judged = _training_data(volumes, validate, factor, folder, seed, device, stop, skip_broken)
         where = find_device(device)
-        with progress_bar(TextColumn("{task.fields[gain]}")) as progress:
+        with progress_bar("gain") as progress:
             task = progress.add_task(f"training {network}", total=steps, gain="")
             training = train(pairs, judged, config, folder / "checkpoint.pt", where, stop=stop)
             shown = 0
@@ -415,17 +484,13 @@ def train_sr(
                 if len(record.history) > shown:
                     shown = len(record.history)
                     write_log(folder, record.history)
-                    err.print(f"step {latest.step:,}: dB above Lanczos: {gains}", highlight=False)
-    write_log(folder, result.history)
-    if result.stopped:
-        err.print(
-            f"stopped at step {result.step:,} of {steps:,}; the same command goes on from there",
-            highlight=False,
-        )
-        raise typer.Exit(130)
-    saved = save_weights(
-        output, result.network, training=words or f"{len(volumes)} volumes, {steps:,} steps, seed {seed}"
-    )
+                    say(f"step {latest.step:,}: dB above Lanczos: {gains}")
+        write_log(folder, result.history)
+        if result.stopped:
+            say(f"stopped at step {result.step:,} of {steps:,}; the same command goes on from there")
+            raise typer.Exit(128 + stop.signal)
+        words = words or f"{len(volumes)} volumes, {steps:,} steps, seed {seed}"
+        saved = to.keep(lambda path: save_weights(path, result.network, training=words))
     scores = result.history[-1].scores
     report = {
         "output": str(output),
@@ -440,10 +505,7 @@ def train_sr(
     if as_json:
         print_json(report)
         return
-    out.print(
-        f"{output}: {network}, {size(saved.size)}, {result.step:,} steps in {result.seconds / 60:.1f} min",
-        highlight=False,
-    )
+    tell(f"{output}: {network}, {size(saved.size)}, {result.step:,} steps in {result.seconds / 60:.1f} min")
     print_rows(
         (
             f"{score.volume}, {score.kind} LR",
@@ -459,31 +521,37 @@ def demo(
     preset: Annotated[str, typer.Option(help=f"One of {', '.join(PRESETS)}.")] = "default",
     steps: Annotated[int | None, typer.Option(help="Steps of the fit.")] = None,
     device: DeviceOption = "auto",
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Do the whole way on a CT head phantom: write DICOM, read, fit, save, re-open, reconstruct, compare."""
     from . import codec
     from .core.phantom import head_phantom
     from .io.dicom_export import write_dicom_series
-    from .io.files import save
     from .io.inr_file import read_inr
+    from .outputs import check_folder
     from .superres.upscale import find_upscaler
 
     settings = _settings(preset, steps=steps)
     restore = find_upscaler("auto", settings.factor[1:], device=device)
-    source, inr_path, figure = (
-        folder / "phantom-dicom",
-        folder / "phantom.inr",
-        folder / "phantom-compare.png",
-    )
+    source, inr_path = folder / "phantom-dicom", folder / "phantom.inr"
+    to = _inr_output(inr_path, source, force)
+    figure = _figure_output(folder / "phantom-compare.png", (source, inr_path), force)
+    if folder.is_dir():
+        to.check()
+        figure.check()
+    check_folder(source, _is_of_phantom)
     with spinner("making a CT head phantom as a DICOM series"):
         write_dicom_series(head_phantom(), source)
-    volume = _read(source, None)
-    result, interrupted = _fit(volume, settings, device)
-    if interrupted:
-        raise typer.Exit(130)
-    with slices_bar("measuring") as on_slices:
-        save(codec.pack(volume, settings, result, restore, device=device, on_slices=on_slices), inr_path)
+    volume = _read(source)
+    with to.claimed():
+        result, stop = _fit(volume, settings, device)
+        if result.stopped:
+            raise Interrupted(stop.signal)
+        inr = codec.encode(volume, settings, result, restore)
+        _save(inr, to, None, stop)
+        inr = replace(inr, quality=_measured(volume, inr, restore, device, inr_path).quality)
+        _save(inr, to, None)
     report = _compare(volume, read_inr(inr_path), inr_path, "brain", None, figure, None, device)
     _print_comparison(report | {"fit_seconds": result.seconds, "steps": result.steps}, as_json)
 
@@ -590,7 +658,7 @@ class _Seeker:
         )
         if larger is None:
             return False
-        err.print(f"{reached:.2f} dB reached; the next try is larger", highlight=False)
+        say(f"{reached:.2f} dB reached; the next try is larger")
         self.plan = larger
         self._tell()
         return True
@@ -600,11 +668,7 @@ class _Seeker:
         met = self.target.kind != "psnr" or reached >= self.target.value
         if not met:
             words = self.plan.missed or "no larger network is tried"
-            err.print(
-                f"the target of {self.target.value:g} dB was not met: {reached:.2f} dB (range); {words}",
-                highlight=False,
-                soft_wrap=True,
-            )
+            say(f"the target of {self.target.value:g} dB was not met: {reached:.2f} dB (range); {words}")
         return {
             "target": {"kind": self.target.kind, "value": self.target.value, "met": met},
             "expected": {
@@ -616,13 +680,11 @@ class _Seeker:
 
     def _tell(self) -> None:
         siren, factor = self.settings.siren, " x ".join(f"{value:g}" for value in self.settings.factor)
-        err.print(
+        say(
             f"factor {factor}, {siren.layers} layers of {siren.hidden_features},"
             f" {self.settings.fit.weight_bits:.1f} bits a weight; expected: at most"
             f" {size(self.plan.file_bytes)}, LR about {self.plan.lr_psnr:.1f} dB,"
-            f" reconstruction about {self.plan.hr_psnr:.1f} dB (range)",
-            highlight=False,
-            soft_wrap=True,
+            f" reconstruction about {self.plan.hr_psnr:.1f} dB (range)"
         )
 
 
@@ -639,15 +701,85 @@ def _parse_factor(text: str) -> Triple:
     return z, y, x
 
 
-def _read(src: Path, series: str | None) -> Volume:
-    """Read a source with a progress bar."""
+def _read(src: Path, series: str | None = None, skip_broken: bool = False) -> Volume:
+    """Read a source with a progress bar, and say what was read."""
     from .io.sources import read_source
 
-    with progress_bar() as progress:
-        task = progress.add_task(f"reading {src.name}", total=None)
-        return read_source(
-            src, series, lambda done, total: progress.update(task, completed=done, total=total)
+    with slices_bar(f"reading {src.name}") as on_slices:
+        volume = read_source(src, series, on_slices, skip_broken=skip_broken)
+    say(f"read {volume.summary}")
+    return volume
+
+
+def _inr_output(path: Path, source: Path, force: bool) -> Output:
+    from .io.files import SUFFIX
+    from .io.inr_file import looks_like_inr
+    from .outputs import Output
+
+    return Output(
+        path=path, suffixes=[SUFFIX], own=looks_like_inr, kind="an .inr", sources=(source,), force=force
+    )
+
+
+def _figure_output(path: Path, sources: tuple[Path, ...], force: bool) -> Output:
+    from .figure import SUFFIX, is_figure
+    from .outputs import Output
+
+    kind = "a picture made by this software"
+    return Output(path=path, suffixes=[SUFFIX], own=is_figure, kind=kind, sources=sources, force=force)
+
+
+def _is_weights_file(path: Path) -> bool:
+    from .core.errors import ModelError
+    from .superres.model_file import load_weights
+
+    try:
+        load_weights(path)
+    except ModelError:
+        return False
+    return True
+
+
+def _is_of_training(path: Path) -> bool:
+    """Whether a file in the folder beside a weights file is what training keeps there."""
+    return re.fullmatch(r"checkpoint\.pt|log\.(csv|png)|[0-9a-f]{16}\.npy", path.name) is not None
+
+
+def _is_of_phantom(path: Path) -> bool:
+    """Whether a file is a slice of the demo's phantom."""
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        header = dcmread(path, stop_before_pixels=True)
+    except (OSError, InvalidDicomError):
+        return False
+    return (header.get("PatientID"), header.get("StudyDate")) == ("Phantom", "")
+
+
+def _check_resume(output: Path, checkpoint: Path, resume: bool) -> None:
+    """Raise FitError if there is a fit to resume and it is not to be, or the other way round."""
+    if checkpoint.exists() and not resume:
+        raise FitError(
+            f"{checkpoint} keeps a fit that was interrupted; add --resume to go on with it,"
+            " or delete it to begin anew"
         )
+    if resume and not checkpoint.exists() and output.exists():
+        raise FitError(
+            f"there is no fit to resume: {output} is finished, and no file {checkpoint.name} lies beside it;"
+            " leave --resume out to make it anew"
+        )
+
+
+@contextmanager
+def _saying_what_is_kept(checkpoint: Path) -> Iterator[None]:
+    """Put on an interruption where the fit can be resumed."""
+    try:
+        yield
+    except (Interrupted, MemoryError) as error:
+        if checkpoint.exists():
+            error.add_note(f"{checkpoint} keeps the fit; --resume goes on with it")
+        raise
 
 
 def _fit(
@@ -656,16 +788,16 @@ def _fit(
     device: Device,
     checkpoint: Path | None = None,
     before: FitState | None = None,
-) -> tuple[FitResult, bool]:
-    """Fit with a progress bar; returns the best network, and whether Ctrl-C ended the fit early.
+) -> tuple[FitResult, Stop]:
+    """Fit with a progress bar; returns the best network, and what a signal that came has set.
 
-    The checkpoint is written once a minute, and when the fit is ended early with a result.
+    The checkpoint is written once a minute, after the last step, and when the fit is ended early with a
+    result.
     """
     from .codec import fit_volume
-    from .inr.fit_state import save_state
 
-    saved = time.perf_counter()
-    with interruptible() as stop, progress_bar(TextColumn("{task.fields[psnr]}")) as progress:
+    keeper = _Keeper(checkpoint)
+    with interruptible() as stop, progress_bar("psnr") as progress:
         done = 0 if before is None else before.step
         task = progress.add_task("fitting", total=settings.fit.all_steps, completed=done, psnr="")
         steps = fit_volume(volume, settings, device=device, stop=stop, resume=before)
@@ -674,27 +806,86 @@ def _fit(
                 record = next(steps)
             except StopIteration as end:
                 result: FitResult = end.value
-                if checkpoint is not None and result.state is not None and result.steps > 0:
-                    save_state(result.state, checkpoint)
-                return result, result.stopped
-            if checkpoint is not None and time.perf_counter() - saved >= SECONDS_PER_CHECKPOINT:
-                saved = time.perf_counter()
-                save_state(record.state(), checkpoint)
+                if result.state is not None and result.steps > 0:
+                    keeper.keep(result.state)
+                return result, stop
+            if keeper.due or record.step == record.steps:
+                keeper.keep(record.state())
             words = f"LR {record.psnr:.2f} dB (range)" if record.psnr else ""
             progress.update(task, completed=record.step, total=record.steps, psnr=words)
 
 
-def _keep_partial(result: FitResult, output: Path) -> bool:
-    """Ask whether to save what an interrupted fit reached; without a terminal the answer is yes."""
+class _Keeper:
+    """Writes where a fit stands to a checkpoint; a fit for which there is no room goes on without."""
+
+    def __init__(self, checkpoint: Path | None) -> None:
+        self.checkpoint = checkpoint
+        self.written = time.perf_counter()
+        self.told = False
+
+    @property
+    def due(self) -> bool:
+        return time.perf_counter() - self.written >= SECONDS_PER_CHECKPOINT
+
+    def keep(self, state: FitState) -> None:
+        from .inr.fit_state import save_state
+
+        if self.checkpoint is None:
+            return
+        self.written = time.perf_counter()
+        try:
+            save_state(state, self.checkpoint)
+        except (InrError, MemoryError) as error:
+            if not self.told:
+                _warn(f"the fit goes on, but cannot be kept to be resumed: {error or 'out of memory'}")
+            self.told = True
+
+
+def _keep_partial(result: FitResult, stop: Stop, output: Path, checkpoint: Path) -> bool:
+    """Ask whether to save what an interrupted fit reached; without anyone to answer it is saved."""
     if result.steps == 0:
-        err.print("interrupted before the first result; nothing to save", highlight=False)
+        say("interrupted before the first result; nothing to save")
         return False
     reached = f"the fit was interrupted at step {result.steps:,} (LR {result.psnr:.2f} dB)"
-    later = "to go on later with --resume"
-    if not sys.stdin.isatty():
-        err.print(f"{reached}; saving what it reached to {output}, {later}", highlight=False, soft_wrap=True)
+    later = ", to go on later with --resume" if checkpoint.exists() else ""
+    if stop.signal != signal.SIGINT or not sys.stdin.isatty():
+        say(f"{reached}; saving what it reached to {output}{later}")
         return True
-    return typer.confirm(f"{reached}; save it to {output}, {later}?", default=True, err=True)
+    try:
+        return typer.confirm(printable(f"{reached}; save it to {output}{later}?"), default=True, err=True)
+    except (Interrupted, typer.Abort):
+        if checkpoint.exists():
+            raise
+        return True
+
+
+def _save(inr: InrVolume, to: Output, model: bytes | None, stop: Stop | None = None) -> None:
+    """Save an .inr, whatever signal comes meanwhile; one that came before to end the run does so then."""
+    from .io.inr_file import write_inr
+
+    with interruptible() as late:
+        to.keep(lambda path: write_inr(inr, path, model=model))
+    hard = stop is not None and stop.is_set() and stop.signal != signal.SIGINT
+    if late.is_set() or hard:
+        interrupted = Interrupted(late.signal if late.is_set() or stop is None else stop.signal)
+        interrupted.add_note(_without_figures(to.path) if inr.quality is None else f"{to.path} is whole")
+        raise interrupted
+
+
+def _measured(volume: Volume, inr: InrVolume, restore: Upscaler, device: Device, output: Path) -> Measured:
+    """Measure a network that is in a file already, as an error on the way then says."""
+    from .codec import measure
+
+    try:
+        with slices_bar("measuring") as on_slices:
+            return measure(volume, inr, restore, device=device, on_slices=on_slices)
+    except (InrError, MemoryError, RuntimeError, Interrupted) as error:
+        error.add_note(_without_figures(output))
+        raise
+
+
+def _without_figures(output: Path) -> str:
+    return f"{output} holds the network, without figures of its quality"
 
 
 def _training_data(
@@ -704,7 +895,8 @@ def _training_data(
     folder: Path,
     seed: int,
     device: Device,
-    stop: Event,
+    stop: Stop,
+    skip_broken: bool,
 ) -> tuple[list[Pair], list[Pair]]:
     """Read the volumes and prepare what a network learns from, and what it is judged by."""
     from .training import training_pairs, validation_pairs, volume_names
@@ -714,16 +906,16 @@ def _training_data(
     judged: list[Pair] = []
     for paths, prepare, kept in ((volumes, training_pairs, pairs), (validate, validation_pairs, judged)):
         for path, name in zip(paths, names, strict=False):
-            volume = _read(path, None)
+            volume = _read(path, skip_broken=skip_broken)
             with progress_bar() as progress:
-                task = progress.add_task(name, total=None)
+                task = progress.add_task(printable(name), total=None)
                 tell = partial(_describe, progress, task)
                 kept += prepare(name, volume, factor, folder, seed, device=device, stop=stop, tell=tell)
     return pairs, judged
 
 
 def _describe(progress: Progress, task: TaskID, words: str) -> None:
-    progress.update(task, description=words)
+    progress.update(task, description=printable(words))
 
 
 def _compare(
@@ -732,7 +924,7 @@ def _compare(
     inr_path: Path,
     window: WindowName,
     z: int | None,
-    figure: Path,
+    figure: Output,
     upscaler: str | None,
     device: Device,
 ) -> dict[str, Any]:
@@ -750,14 +942,15 @@ def _compare(
     shown = find_window(window, volume)
     with slices_bar("decoding and comparing") as on_slices:
         measured = measure(volume, inr, restore, device=device, window=shown, on_slices=on_slices)
-    draw_comparison(figure, volume, inr, restore, measured, z=z, window=shown, device=device)
+    figure.check()
+    draw_comparison(figure.path, volume, inr, restore, measured, z=z, window=shown, device=device)
     more = 0 if restore.weights == model else len(restore.weights)
     return _figures(measured, inr, inr_path.stat().st_size, more) | {
         "upscaler_sha256": restore.sha256,
         "window": str(measured.reconstruction.window),
         "units": inr.units,
         "peak": inr.intensity_range[1] - inr.intensity_range[0],
-        "figure": str(figure),
+        "figure": str(figure.path),
         "seconds": time.perf_counter() - started,
     }
 
@@ -775,10 +968,11 @@ def _named_upscaler(inr: InrVolume, weights: list[bytes | str | None], device: D
     """Return the upscaler that the .inr names; if it cannot be had, Lanczos, and a word on standard error."""
     from .superres.upscale import find_restorer
 
-    def warn(words: str) -> None:
-        err.print(f"inr-volume: {words}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    return find_restorer(inr, _warn, weights=weights, device=device)
 
-    return find_restorer(inr, warn, weights=weights, device=device)
+
+def _warn(words: str) -> None:
+    say(f"inr-volume: {words}", "yellow")
 
 
 def _ratios(inr: InrVolume, file_bytes: int, model_bytes: int) -> dict[str, float]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import TextIOBase
 from threading import Event
-from typing import Any
+from typing import IO, Any, TextIO, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -21,15 +23,79 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-out = Console(soft_wrap=True)
-err = Console(stderr=True)
+from .core.errors import InrError
+from .core.text import printable
+
+SIGNALS = tuple(  # what ends a run: Ctrl-C, a system that shuts down, a terminal that is closed
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+
+class Interrupted(BaseException):
+    """A signal asks the command to end; `signal` is its number. Notes say what was kept.
+
+    Not a KeyboardInterrupt, of which typer makes an exit without a word.
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(f"signal {signal}")
+        self.signal = signal
+
+    @property
+    def exit_code(self) -> int:
+        """As a shell counts: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
+        return 128 + self.signal
+
+
+class Stop(Event):
+    """An event that the first signal sets."""
+
+    signal: int = signal.SIGINT  # its number
+
+
+class _StandardError(TextIOBase):
+    """Standard error as it is when something is written; a closed terminal never ends the work."""
+
+    encoding = "utf-8"
+
+    @property
+    def stream(self) -> TextIO:
+        # While it shows a progress bar, rich puts a proxy that prints to this console in its place.
+        return getattr(sys.stderr, "rich_proxied_file", sys.stderr)
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            return self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self.stream.flush()
+
+    def isatty(self) -> bool:
+        return self.stream.isatty()
+
+
+# Text from files is never markup.
+out = Console(soft_wrap=True, markup=False, highlight=False, emoji=False)
+err = Console(file=cast(IO[str], _StandardError()), markup=False, highlight=False, emoji=False)
+
+
+def say(words: str, style: str | None = None) -> None:
+    """Show one line on standard error."""
+    err.print(printable(words), style=style, soft_wrap=True)
+
+
+def tell(words: str) -> None:
+    """Show one line of the result on standard output."""
+    out.print(printable(words))
 
 
 @contextmanager
 def slices_bar(words: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar over slices."""
     with progress_bar() as progress:
-        task = progress.add_task(words, total=None)
+        task = progress.add_task(printable(words), total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
@@ -37,20 +103,20 @@ def slices_bar(words: str) -> Iterator[Callable[[int, int], None]]:
 def spinner(words: str) -> Iterator[None]:
     """Show a sign of life where nobody knows how much is left."""
     with progress_bar() as progress:
-        progress.add_task(words, total=None)
+        progress.add_task(printable(words), total=None)
         yield
 
 
-def progress_bar(*more: TextColumn) -> Progress:
+def progress_bar(*more: str) -> Progress:
     """Return bars with count, share and time left, on a terminal only; they go when they are done."""
     return Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),
-        *more,
+        *(TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in more),
         console=err,
         transient=True,
         disable=not err.is_terminal,
@@ -58,20 +124,50 @@ def progress_bar(*more: TextColumn) -> Progress:
 
 
 @contextmanager
-def interruptible() -> Iterator[Event]:
-    """Yield an event that the first Ctrl-C sets; the second one interrupts as usual."""
-    stop = Event()
+def ended_by_signals() -> Iterator[None]:
+    """Have signals raise Interrupted; those that the caller has switched off, as nohup does, stay so."""
 
-    def on_interrupt(*_: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
+    def interrupt(number: int, _: object) -> None:
+        raise Interrupted(number)
+
+    with _handling(interrupt):
+        yield
+
+
+@contextmanager
+def interruptible() -> Iterator[Stop]:
+    """Yield an event that the first signal sets; a second Ctrl-C interrupts as usual.
+
+    An error of ours on the way out of work that was stopped so is an interruption.
+    """
+    stop = Stop()
+
+    def on_signal(number: int, _: object) -> None:
+        if stop.is_set() and number == signal.SIGINT:  # a terminal that closes sends SIGHUP twice
+            raise Interrupted(number)
+        stop.signal = number
         stop.set()
 
-    before = signal.signal(signal.SIGINT, on_interrupt)
+    with _handling(on_signal):
+        try:
+            yield stop
+        except InrError as error:
+            if not stop.is_set():
+                raise
+            interrupted = Interrupted(stop.signal)
+            interrupted.add_note(str(error))
+            raise interrupted from error
+
+
+@contextmanager
+def _handling(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    ignored = {number for number in SIGNALS if signal.getsignal(number) == signal.SIG_IGN}
+    before = {number: signal.signal(number, handler) for number in SIGNALS if number not in ignored}
     try:
-        yield stop
+        yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def print_rows(rows: Iterable[tuple[str, str]]) -> None:
@@ -79,7 +175,7 @@ def print_rows(rows: Iterable[tuple[str, str]]) -> None:
     rows = list(rows)
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        print(f"{name:<{width}}  {value}")
+        print(f"{name:<{width}}  {printable(value)}")
 
 
 def print_json(report: dict[str, Any]) -> None:

@@ -29,6 +29,8 @@ GAP = 0.1  # inches between images
 TITLE = 0.5  # inches above each row of images, and above both
 BAR = 0.9  # inches for the colour bar beside the error
 DPI = 150  # dots per inch: a 512 x 512 slice is shown voxel by voxel
+SUFFIX = ".png"
+SOFTWARE = "napari-inr-volume"  # what a picture says that it was made by
 ERROR_PERCENTILE = 99.5  # of the absolute error: where the colours of the error map end
 
 
@@ -68,7 +70,17 @@ def draw_comparison(
         title="whole volume, PSNR (range): " + ", ".join(f"{name} {_decibels(db)}" for name, db in whole),
     )
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=DPI)
+        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": SOFTWARE})
+
+
+def is_figure(path: Path) -> bool:
+    """Return whether a file is a picture that `draw_comparison` wrote; what cannot be read is none."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(1024)  # texts stand before the pixels
+    except OSError:
+        return False
+    return head.startswith(b"\x89PNG\r\n\x1a\n") and f"tEXtSoftware\0{SOFTWARE}".encode() in head
 
 
 def comparison_figure(
