@@ -8,7 +8,7 @@ from pathlib import Path
 from ..core.errors import SourceError
 from ..core.text import printable
 from ..core.volume import Volume
-from .dicom import looks_like_dicom, read_dicom
+from .dicom import is_dicom_source, looks_like_dicom, read_dicom
 from .slices import find_pictures
 from .volumes import READERS, find_suffix, read_volume
 
@@ -49,10 +49,10 @@ def read_source(
 
 
 def _holds_dicom(path: Path) -> bool:
-    """Return whether a file is DICOM, which old archives call .img, or any file in or below a folder."""
-    if path.is_dir():
-        return any(looks_like_dicom(file) for file in path.rglob("*"))
-    return (find_suffix(path) not in READERS or find_suffix(path) == ".img") and looks_like_dicom(path)
+    """Return whether a file is DICOM, which old archives call .img, or a zip, or a folder with any DICOM."""
+    if path.is_dir() or find_suffix(path) not in READERS:
+        return is_dicom_source(path)
+    return find_suffix(path) == ".img" and looks_like_dicom(path)
 
 
 def _check_pictures(path: Path) -> None:

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import SourceError
-from ..core.volume import Geometry, Triple
-from .dicom_slices import Slice
+from ...core.errors import SourceError
+from ...core.volume import Geometry, Triple
+from .header import Slice
 
 SAME_PLACE = 1e-3  # mm; origins closer than this are one
 SIDEWAYS = 0.25  # pixels by which an origin may lie beside the line through the first and the last
 REGULAR = 0.02  # of the mean distance by which a slice may leave the regular grid
-MULTIPLE = 0.1  # of the common distance within which a step counts as a multiple of it
+ALIKE = 0.1  # of a step by which the next may differ and count as equal
+GAP = 1.2  # times the common step, and those beside it, from which a step that few others have is a gap
+OUTLIER = 2.0  # times the next longest step, where no step is common
 CHANGED_PLAN = 3  # so many equal steps in a row are a change of the scan plan, fewer a gap
 
 
@@ -31,14 +32,15 @@ class Stack:
 
     planes: tuple[tuple[Slice, ...], ...]  # one a position; more than one slice where files are copies
     geometry: Geometry
+    notes: tuple[str, ...] = ()  # what was assumed
 
 
-def stack(slices: Sequence[Slice]) -> Stack:
-    """Put the slices of one series on top of each other, along the normal of their planes.
+def stack(slices: Sequence[Slice], *, gaps_allowed: bool = False) -> Stack:
+    """Put the slices of one acquisition on top of each other, along the normal of their planes.
 
     A tilted gantry gives a z axis that is not the normal (the stack is sheared, the voxels stay as
-    measured); irregular distances are kept as `slice_positions`. Raises SourceError, naming the
-    slices, if their grids differ, if some lie beside the others, or if slices are missing.
+    measured); irregular distances are kept as `slice_positions`. Raises SourceError, naming the slices, if
+    their grids differ, if some lie beside the others, or if slices are missing, unless gaps are allowed.
     """
     first = slices[0]
     for other in slices:
@@ -49,11 +51,17 @@ def stack(slices: Sequence[Slice]) -> Stack:
     planes = _group_planes(slices, normal)
     origins = np.array([plane[0].position for plane in planes])
     between_rows, between_columns = first.pixel_spacing or (1.0, 1.0)
-    z_axis, distance, positions = normal, first.thickness or 1.0, None
+    thickness = first.traits.thickness
+    z_axis, distance, positions = normal, thickness if thickness and thickness > 0 else 1.0, None
+    notes: tuple[str, ...] = ()
+    if len(planes) == 1:
+        known = "taken from SliceThickness" if thickness and thickness > 0 else "assumed"
+        notes = (f"a single slice, its {distance:g} mm along z {known}",)
     if len(planes) > 1:
         heads = [plane[0] for plane in planes]
         z_axis, along = _line(heads, origins, SIDEWAYS * min(between_rows, between_columns))
-        _refuse_gaps(heads, along)
+        if not gaps_allowed:
+            _refuse_gaps(heads, along)
         distance = float(along[-1]) / (len(along) - 1)
         even = distance * np.arange(len(along))
         positions = along if np.abs(along - even).max() > REGULAR * distance else None
@@ -65,26 +73,25 @@ def stack(slices: Sequence[Slice]) -> Stack:
         direction=(_triple(direction[0]), _triple(direction[1]), _triple(direction[2])),
         slice_positions=None if positions is None else tuple(positions.tolist()),
     )
-    return Stack(planes=planes, geometry=geometry)
+    return Stack(planes=planes, geometry=geometry, notes=notes)
 
 
 def _refuse_unplaced(image: Slice) -> None:
     for name, value in (
-        ("ImagePositionPatient", image.position),
-        ("ImageOrientationPatient", image.orientation),
-        ("PixelSpacing", image.pixel_spacing),
+        ("ImagePositionPatient (three numbers)", image.position),
+        ("ImageOrientationPatient (six numbers)", image.orientation),
+        ("PixelSpacing (two numbers)", image.pixel_spacing),
     ):
         if value is None:
-            raise SourceError(f"{image} has no usable {name}, so where its voxels lie is unknown")
+            raise SourceError(
+                f"{image} has no usable {name}, so where its voxels lie is unknown; export the series again"
+            )
     if min(image.pixel_spacing or (0.0,)) <= 0:
         raise SourceError(f"{image} has PixelSpacing {image.pixel_spacing}; both must be above 0 mm")
 
 
 def _refuse_unlike(first: Slice, other: Slice) -> None:
-    """Raise SourceError if two slices of a series cannot be planes of one volume.
-
-    AcquisitionNumber may differ: step-and-shoot scans count it up with every slice.
-    """
+    """Raise SourceError if two slices of an acquisition cannot be planes of one volume."""
     for name, one, two in (
         ("rows x columns", first.size, other.size),
         ("RescaleType", first.rescale_type, other.rescale_type),
@@ -156,28 +163,36 @@ def _line(
 
 
 def _refuse_gaps(heads: Sequence[Slice], along: NDArray[np.float64]) -> None:
-    """Raise SourceError if slices are missing: most steps are equal, and a few a multiple of them.
+    """Raise SourceError if slices are missing: a step, or two in a row, is longer than the others are.
 
-    Distances that are merely uneven, or that change for a whole run of slices, are as scanned.
+    Distances that are uneven all over, or that change for a whole run of slices, are as scanned; a step
+    between two plans may be anything between their steps.
     """
-    ratios = np.diff(along)
-    common = float(np.sort(ratios)[(len(ratios) - 1) // 2])
-    ratios /= common
-    if np.count_nonzero(np.abs(ratios - 1) <= MULTIPLE) * 2 < len(ratios):
-        return
-    kinds = [round(ratio) if abs(ratio - round(ratio)) <= MULTIPLE else 0 for ratio in map(float, ratios)]
+    steps = np.diff(along).tolist()
+    common = sorted(steps)[(len(steps) - 1) // 2]
+    runs: list[tuple[int, int]] = []  # where equal steps begin and end
+    for place, step in enumerate(steps):
+        if runs and abs(step - steps[runs[-1][0]]) <= ALIKE * steps[runs[-1][0]]:
+            runs[-1] = (runs[-1][0], place + 1)
+        else:
+            runs.append((place, place + 1))
     gaps: list[int] = []
-    start = 0
-    for kind, run in groupby(kinds):
-        length = len(list(run))
-        if kind >= 2 and length < CHANGED_PLAN:
-            gaps += range(start, start + length)
-        start += length
+    if sum(abs(step - common) <= ALIKE * common for step in steps) * 2 < len(steps):
+        longest = int(np.argmax(steps))
+        others = steps[:longest] + steps[longest + 1 :]
+        if others and steps[longest] > OUTLIER * max(others):
+            gaps = [longest]
+    else:
+        for start, end in runs:
+            beside = [steps[place] for place in (start - 1, end) if 0 <= place < len(steps)]
+            longer = steps[start] > GAP * max([common, *beside])
+            if longer and end - start < CHANGED_PLAN:
+                gaps += range(start, end)
     if gaps:
         pairs = ", ".join(f"{heads[gap]} and {heads[gap + 1]}" for gap in gaps[:3])
         more = f" and {len(gaps) - 3} more gaps" if len(gaps) > 3 else ""
         raise SourceError(
-            f"slices are missing between {pairs}{more}, which lie {common * kinds[gaps[0]]:.4g} mm apart"
+            f"slices are missing between {pairs}{more}, which lie {steps[gaps[0]]:.4g} mm apart"
             f" where the others have {common:.4g} mm; add the missing files, or give those of one side"
         )
 
