@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A deadline asserts a timing, which a busy machine does not keep.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
+
+LONG = 120_000  # ms, for a condition that comes as soon as the machine has time for it
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -74,6 +77,14 @@ def shipped(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("shipped")
     monkeypatch.setattr(model_file, "SHIPPED", folder)
     return folder
+
+
+@pytest.fixture
+def qtbot(qtbot: Any) -> Any:
+    """pytest-qt's, whose waits end after five seconds of their own, which a busy machine does not keep."""
+    qtbot.waitUntil = partial(qtbot.waitUntil, timeout=LONG)
+    qtbot.waitSignal = partial(qtbot.waitSignal, timeout=LONG)
+    return qtbot
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def finished(qtbot) -> Callable[[], None]:
     """Wait until nothing runs in the background."""
 
     def wait() -> None:
-        qtbot.waitUntil(lambda: not commands._running, timeout=30_000)
+        qtbot.waitUntil(lambda: not commands._running)
 
     return wait
 

@@ -179,7 +179,7 @@ def test_stopped_fit_is_kept_and_measured(qtbot, job: Job, volume: Volume) -> No
             job.stop()
 
     job.reported.connect(stop_soon)
-    with qtbot.waitSignal(job.finished, timeout=20_000) as finished:
+    with qtbot.waitSignal(job.finished) as finished:
         job.start(jobs.fit, volume, ENDLESS, **options(volume))
     outcome = finished.args[0]
     assert 0 < outcome.inr.fit.steps < ENDLESS.fit.steps
@@ -233,7 +233,7 @@ def test_a_second_fit_is_refused_while_one_is_running(volume: Volume) -> None:
     with pytest.raises(FitError, match="another fit is running"):
         run_fit(volume, SMALL, Control())
     first.drop.set()
-    thread.join(20)
+    thread.join()
     assert run_fit(volume, SMALL, Control()).inr.fit.steps > 0
 
 
@@ -374,7 +374,7 @@ def test_nothing_of_a_fit_is_kept_by_its_job(qtbot, volume: Volume, monkeypatch,
     job = Job()
     if way in ("stopped", "dropped"):
         job.reported.connect(lambda _: job.stop() if way == "stopped" else job.drop())
-    with qtbot.waitSignal(job.ended, timeout=20_000):
+    with qtbot.waitSignal(job.ended):
         job.start(jobs.fit, own, ENDLESS if way in ("stopped", "dropped") else SMALL, **options(own))
     del own
     assert networks

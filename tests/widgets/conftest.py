@@ -41,7 +41,7 @@ def drop_jobs(qtbot, panel: CompressWidget) -> None:
     workers = [job._worker for job in jobs if job.running]
     for job in jobs:
         job.drop()
-    qtbot.waitUntil(lambda: not any(worker.is_running for worker in workers), timeout=20_000)
+    qtbot.waitUntil(lambda: not any(worker.is_running for worker in workers))
 
 
 @pytest.fixture(autouse=True)
