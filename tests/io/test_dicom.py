@@ -9,23 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import pydicom
 import pytest
+from ct_files import AXIAL, ct_dataset, enhanced, jpeg_lossless, pixels_of, save, write_series
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
-    CTImageStorage,
-    EnhancedCTImageStorage,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
-    JPEGLosslessSV1,
     JPEGLSLossless,
     MRImageStorage,
     RLELossless,
@@ -35,60 +31,13 @@ from pydicom.uid import (
 from napari_inr_volume.core.errors import SourceError, VolumeError
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.io.dicom import list_series, looks_like_dicom, read_dicom
-from napari_inr_volume.io.dicom_slices import Slice
-from napari_inr_volume.io.dicom_stack import stack
+from napari_inr_volume.io.dicom.header import Slice, Traits
+from napari_inr_volume.io.dicom.stack import stack
 
-AXIAL = [1, 0, 0, 0, 1, 0]
 COS, SIN = np.cos(np.radians(20.0)), np.sin(np.radians(20.0))
 
 
 # ---- synthetic series -----------------------------------------------------------------------------
-
-
-def pixels_of(seed: int, rows: int = 6, columns: int = 8) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 2000, (rows, columns)).astype(np.int16)
-
-
-def ct_dataset(z: float = 0.0, pixels: np.ndarray | None = None, **tags: Any) -> Dataset:
-    """A minimal CT image; `tags` are set last, and None removes one."""
-    pixels = pixels_of(int(z * 10) + 5000) if pixels is None else pixels
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.SOPClassUID = CTImageStorage
-    dataset.SOPInstanceUID = pydicom.uid.generate_uid()
-    dataset.Modality = "CT"
-    dataset.SeriesInstanceUID = "1.2.3.4"
-    dataset.FrameOfReferenceUID = "1.2.3.5"
-    dataset.ImagePositionPatient = [-10.0, -20.0, z]
-    dataset.ImageOrientationPatient = AXIAL
-    dataset.PixelSpacing = [0.5, 0.25]  # between rows (y), between columns (x)
-    dataset.SliceThickness = 3.0
-    dataset.SamplesPerPixel = 1
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.Rows, dataset.Columns = pixels.shape[-2:]
-    dataset.BitsAllocated = dataset.BitsStored = 8 * pixels.dtype.itemsize
-    dataset.HighBit = dataset.BitsStored - 1
-    dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
-    dataset.RescaleSlope, dataset.RescaleIntercept = 1, -1024
-    dataset.PixelData = pixels.tobytes()
-    dataset["PixelData"].VR = "OW"
-    for keyword, value in tags.items():
-        if value is None:
-            delattr(dataset, keyword)
-        else:
-            setattr(dataset, keyword, value)
-    return dataset
-
-
-def save(dataset: Dataset, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    dataset.save_as(path, enforce_file_format=True)
-    return path
-
-
-def write_series(folder: Path, heights: Sequence[float], **tags: Any) -> list[Path]:
-    return [save(ct_dataset(z, **tags), folder / f"{i:03}.dcm") for i, z in enumerate(heights)]
 
 
 def slice_at(position: Sequence[float], name: str = "a", **changes: Any) -> Slice:
@@ -101,14 +50,19 @@ def slice_at(position: Sequence[float], name: str = "a", **changes: Any) -> Slic
         "position": tuple(map(float, position)),
         "orientation": tuple(map(float, AXIAL)),
         "pixel_spacing": (0.5, 0.25),
-        "thickness": 3.0,
+        "sop": name,
+        "traits": Traits(*[None] * len(Traits._fields))._replace(thickness=3.0),
         "frame_of_reference": "",
         "slope": 1.0,
         "intercept": 0.0,
         "rescale_type": "HU",
+        "lut": None,
         "padding": None,
         "bits_allocated": 16,
+        "bits_stored": 16,
+        "high_bit": 15,
         "signed": True,
+        "photometric": "MONOCHROME2",
         "lossy": False,
         "syntax": ExplicitVRLittleEndian,
     }
@@ -337,10 +291,11 @@ def test_slope_of_zero_is_refused(tmp_path: Path) -> None:
         read_dicom(tmp_path)
 
 
-def test_flat_series_is_refused_as_a_volume(tmp_path: Path) -> None:
+def test_flat_series_is_a_volume_that_nothing_can_be_fitted_to(tmp_path: Path) -> None:
     write_series(tmp_path, (0, 1), pixels=np.zeros((6, 8), np.int16))
+    volume = read_dicom(tmp_path)
     with pytest.raises(VolumeError, match="single value -1024"):
-        read_dicom(tmp_path)
+        volume.check_fittable()
 
 
 # ---- padding --------------------------------------------------------------------------------------
@@ -393,12 +348,39 @@ def test_air_clipped_at_minus_1024_is_measured(tmp_path: Path) -> None:
     assert padded_series(tmp_path, [0, 0]).padding is None
 
 
-def test_declared_padding_anywhere_in_the_image_is_padding(tmp_path: Path) -> None:
+def in_the_middle() -> np.ndarray:
     hole = np.zeros((24, 24), bool)
     hole[10:13, 5:9] = True
-    volume = padded_series(tmp_path, [-7, -7], only=hole, PixelPaddingValue=-7)
-    assert volume.padding == -1031
+    return hole
+
+
+def test_declared_padding_far_below_air_is_padding_anywhere(tmp_path: Path) -> None:
+    hole = in_the_middle()
+    volume = padded_series(tmp_path, [-300, -300], only=hole, PixelPaddingValue=-300)
+    assert (volume.padding, volume.notes) == (-1324, ())
     np.testing.assert_array_equal(volume.voxels == volume.padding, [hole] * 2)
+
+
+def test_declared_padding_that_reaches_in_from_the_edge_is_padding(tmp_path: Path) -> None:
+    volume = padded_series(tmp_path, [-7, -7], PixelPaddingValue=-7)
+    assert (volume.padding, volume.notes) == (-1031, ())
+    np.testing.assert_array_equal(volume.voxels == volume.padding, [circle()] * 2)
+
+
+def test_declared_padding_as_air_inside_the_body_is_measured_and_said(tmp_path: Path) -> None:
+    holes = circle() | in_the_middle()
+    volume = padded_series(tmp_path, [-7, -7], only=holes, PixelPaddingValue=-7)
+    assert volume.padding is None
+    assert volume.intensity_range[0] == -1031
+    assert "PixelPaddingValue (-1031) lies inside the body" in volume.summary
+
+
+@pytest.mark.parametrize("only", [circle(), in_the_middle()], ids=["edge", "inside"])
+def test_declared_padding_that_is_tissue_is_measured_and_said(tmp_path: Path, only: np.ndarray) -> None:
+    volume = padded_series(tmp_path, [1024, 1024], only=only, PixelPaddingValue=1024)
+    assert volume.padding is None
+    np.testing.assert_array_equal(volume.voxels[0][only], 0)
+    assert "PixelPaddingValue stands for 0 HU" in volume.summary
 
 
 def test_declared_padding_that_does_not_occur_gives_none(tmp_path: Path) -> None:
@@ -461,35 +443,6 @@ def test_streaks_far_below_air_are_measured_values(tmp_path: Path) -> None:
 
 
 # ---- multi-frame ----------------------------------------------------------------------------------
-
-
-def enhanced(heights: Sequence[float], slopes: Sequence[float], **tags: Any) -> Dataset:
-    frames = np.stack([pixels_of(i) for i in range(len(heights))])
-    dataset = ct_dataset(0.0, frames, **tags)
-    dataset.SOPClassUID = EnhancedCTImageStorage
-    dataset.NumberOfFrames = len(heights)
-    shared = Dataset()
-    shared.PlaneOrientationSequence = [Dataset()]
-    shared.PlaneOrientationSequence[0].ImageOrientationPatient = AXIAL
-    shared.PixelMeasuresSequence = [Dataset()]
-    shared.PixelMeasuresSequence[0].PixelSpacing = [0.5, 0.25]
-    dataset.SharedFunctionalGroupsSequence = [shared]
-    dataset.PerFrameFunctionalGroupsSequence = []
-    for z, slope in zip(heights, slopes, strict=True):
-        frame = Dataset()
-        frame.PlanePositionSequence = [Dataset()]
-        frame.PlanePositionSequence[0].ImagePositionPatient = [-10, -20, z]
-        frame.PixelValueTransformationSequence = [Dataset()]
-        transformation = frame.PixelValueTransformationSequence[0]
-        transformation.RescaleSlope, transformation.RescaleIntercept = slope, -1024
-        transformation.RescaleType = "HU"
-        dataset.PerFrameFunctionalGroupsSequence.append(frame)
-    for keyword in (
-        *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
-        *("RescaleSlope", "RescaleIntercept", "SliceThickness"),
-    ):
-        delattr(dataset, keyword)
-    return dataset
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless], ids=["raw", "RLE"])
@@ -561,13 +514,17 @@ def test_junk_and_other_objects_are_skipped_and_counted(tmp_path: Path) -> None:
     save(colour, tmp_path / "colour.dcm")
     listing = list_series(tmp_path)
     assert listing.skipped_by_reason == {
-        "not DICOM": 3,
+        "not DICOM": 2,
         "MR Image Storage": 2,
         "Secondary Capture Image Storage": 1,
         "colour image": 1,
     }
-    assert listing.skipped == 7
-    assert read_dicom(tmp_path).shape[0] == 3
+    assert listing.skipped == 6
+    assert [(one.path.name, one.reason) for one in listing.broken] == [("empty.dcm", "it is empty")]
+    volume = read_dicom(tmp_path)  # the broken file lies in another folder than the series
+    assert volume.shape[0] == 3
+    assert "3 files of 10 (" in volume.summary
+    assert "1 broken left out)" in volume.summary
 
 
 def test_probe_tells_dicom_from_other_files(tmp_path: Path) -> None:
@@ -670,13 +627,6 @@ def test_lossless_compression_gives_the_same_volume(tmp_path: Path, syntax: Any,
         dataset.compress(syntax, generate_instance_uid=False)
         save(dataset, tmp_path / f"{z}")
     np.testing.assert_array_equal(read_dicom(tmp_path).voxels, [pixels - 1024, pixels - 1023])
-
-
-def jpeg_lossless(pixels: np.ndarray) -> Dataset:
-    frame = imagecodecs.jpeg8_encode(pixels.view(np.uint16), lossless=True)
-    dataset = ct_dataset(0, pixels, PixelData=encapsulate([frame]))
-    dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
-    return dataset
 
 
 def test_jpeg_lossless_keeps_signed_pixels(tmp_path: Path) -> None:
