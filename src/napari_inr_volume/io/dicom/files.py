@@ -18,6 +18,7 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from ...core.errors import SourceError
 from ...core.memory import in_words
 from ...core.text import printable
+from .codestream import refuse_deflate_bomb
 from .header import looks_like_dicom, reason
 
 Source = str | Path | Sequence[str | Path]
@@ -157,6 +158,7 @@ def _named_in_dicomdir(path: Path) -> list[Path] | None:
     if not looks_like_dicom(path):
         return None
     try:
+        refuse_deflate_bomb(path)
         dataset = dcmread(path, specific_tags=["DirectoryRecordSequence"])
         if dataset.file_meta.get("MediaStorageSOPClassUID") != MediaStorageDirectoryStorage:
             return None

@@ -22,6 +22,10 @@ SIDEWAYS = 0.25  # pixels by which an origin may lie beside the line through the
 REGULAR = 0.02  # of the mean distance by which a slice may leave the regular grid
 ALIKE = 0.1  # of a step by which the next may differ and count as equal
 GAP = 1.2  # times the common step, and those beside it, from which a step that few others have is a gap
+SHORT, FEW = (
+    1.5,
+    0.25,
+)  # gaps shorter than this times the common step count only if they are this share of all
 OUTLIER = 2.0  # times the next longest step, where no step is common
 CHANGED_PLAN = 3  # so many equal steps in a row are a change of the scan plan, fewer a gap
 
@@ -188,6 +192,8 @@ def _refuse_gaps(heads: Sequence[Slice], along: NDArray[np.float64]) -> None:
             longer = steps[start] > GAP * max([common, *beside])
             if longer and end - start < CHANGED_PLAN:
                 gaps += range(start, end)
+        if len(gaps) > FEW * len(steps) and all(steps[gap] < SHORT * common for gap in gaps):
+            gaps = []
     if gaps:
         pairs = ", ".join(f"{heads[gap]} and {heads[gap + 1]}" for gap in gaps[:3])
         more = f" and {len(gaps) - 3} more gaps" if len(gaps) > 3 else ""
