@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 
 from napari_inr_volume import compress, decompress, load, save
-from napari_inr_volume.codec import lanczos_lr, lr_measured, measure
+from napari_inr_volume.codec import decode_slices, lanczos_lr, lr_measured, measure, restore_slices
+from napari_inr_volume.coding.quantise import STEP_CODES, Quantised, row_shape
+from napari_inr_volume.coding.range_coding import encode
+from napari_inr_volume.core import memory
 from napari_inr_volume.core.errors import FitError, InrFileError, ModelError, VolumeError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Geometry, Volume
 from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
 from napari_inr_volume.inr.decode import LrDecoder
 from napari_inr_volume.inr.inr_volume import InrVolume, UpscalerRef
-from napari_inr_volume.io.inr_file import read_model, to_bytes
+from napari_inr_volume.io.inr_file import from_bytes, read_model, to_bytes
 from napari_inr_volume.superres.model_file import ModelInfo
 from napari_inr_volume.superres.upscale import LanczosUpscaler
 
@@ -246,3 +249,85 @@ def test_network_is_not_saved_under_an_images_suffix(fitted: InrVolume, tmp_path
 
 def test_file_is_small_beside_the_pixels_it_stands_for(fitted: InrVolume) -> None:
     assert len(to_bytes(fitted)) < 2 * fitted.siren.parameters + 1_500
+
+
+# --- what files and volumes ask for ---------------------------------------------------------------------
+
+
+def test_a_mask_is_compressed_and_its_flat_reconstruction_is_a_volume() -> None:
+    voxels = np.zeros((4, 32, 32), np.uint8)
+    voxels[2, 9, 9] = 1  # too little for a network to find
+    settings = replace(quick, fit=replace(quick.fit, steps=20))
+    inr = compress(Volume.from_array(voxels, units="raw"), settings, device="cpu")
+    again = decompress(from_bytes(to_bytes(inr)), device="cpu")
+    assert again.voxels.dtype == np.uint8
+    assert again.voxels.shape == voxels.shape
+    assert again.intensity_range == (0.0, 0.0)
+
+
+def with_shape(inr: InrVolume, *shape: int) -> InrVolume:
+    z, y, x = shape
+    return replace(inr, geometry=Geometry(shape=(z, y, x)))
+
+
+def test_a_volume_larger_than_memory_is_refused_whole_and_decoded_slice_by_slice(fitted: InrVolume) -> None:
+    huge = from_bytes(to_bytes(with_shape(fitted, 65_535, 4_096, 4_096)))
+    words = r"65535 x 4096 x 4096 int16, needs 2\.2 TB of memory, and .* are free; open the file in napari"
+    with pytest.raises(InrFileError, match=words):
+        decompress(huge, device="cpu")
+    deep = from_bytes(to_bytes(with_shape(fitted, 65_535, 32, 32)))
+    z, lr, hr = next(decode_slices(deep, LanczosUpscaler(deep.factor[1:]), device="cpu"))
+    assert (z, lr.shape, hr.shape) == (0, (8, 8), (32, 32))
+    assert LrDecoder(deep, "cpu").slices([65_534]).shape == (1, 8, 8)
+
+
+def test_slices_too_large_for_memory_are_refused(fitted: InrVolume, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 30_000)
+    decoder = LrDecoder(fitted, "cpu")
+    assert decoder.slices([0]).shape == (1, 16, 16)
+    with pytest.raises(InrFileError, match=r"12 x 16 x 16 voxels .* needs .* ask for fewer slices at once"):
+        decoder.slices(range(12))
+    with pytest.raises(InrFileError, match=r"restoring 12 x 62 x 64 voxels needs 1\.1 MB"):
+        restore_slices(np.zeros((12, 16, 16), np.float32), LanczosUpscaler((4, 4)), fitted)
+
+
+def test_a_fit_too_large_for_memory_is_refused(phantom: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 10_000)
+    with pytest.raises(FitError, match=r"a fit of 3,072 voxels, 1,217 weights and batches of 1,024 needs"):
+        compress(phantom, quick, device="cpu")
+    with pytest.raises(VolumeError, match=r"grid of the fit, 12 x 16 x 16, needs 12\.3 kB of memory"):
+        lanczos_lr(phantom, quick.factor)
+
+
+def quantised_ones(siren: SirenConfig, code: int) -> bytes:
+    """A payload of weights that are all as large as one step of this code."""
+    rows = [row_shape(name, shape) for name, shape in siren.shapes.items()]
+    return encode([Quantised(np.ones(one, np.int32), np.full(one[0], code, np.int32)) for one in rows])
+
+
+def test_finite_weights_that_decode_to_nonsense_are_refused(fitted: InrVolume) -> None:
+    for code in (200, STEP_CODES[1]):
+        damaged = replace(fitted, payload=quantised_ones(fitted.siren, code), quality=None)
+        with pytest.raises(InrFileError, match="values far from those that it was fitted to"):
+            decompress(from_bytes(to_bytes(damaged)), device="cpu")
+
+
+def test_an_upscaler_that_makes_no_numbers_is_named(fitted: InrVolume) -> None:
+    class Broken(LanczosUpscaler):
+        name = "span"
+
+        def __call__(self, lr: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+            return np.full((len(lr), *shape), np.nan, np.float32)
+
+    with pytest.raises(ModelError, match=r"weights of span give values .* use the upscaler lanczos"):
+        decompress(fitted, upscaler=Broken((4, 4)), device="cpu")
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_the_largest_whole_number_of_64_bits_does_not_wrap(fitted: InrVolume, dtype: str) -> None:
+    high = float(np.iinfo(dtype).max)  # 2^63 or 2^64: as a float, more than the dtype holds
+    inr = replace(fitted, dtype=dtype, intensity_range=(0.0, high), quality=None)
+    lr = np.full((1, 16, 16), high, np.float32)
+    restored = restore_slices(lr, LanczosUpscaler((4, 4)), from_bytes(to_bytes(inr)))
+    assert restored.dtype == dtype
+    assert (restored > high * 0.999).all()

@@ -6,6 +6,7 @@ network is fitted, `pack` makes the `InrVolume`, `measure` says how good it is.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -17,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .coding.weights import QUANTISED
-from .core.errors import FitError, VolumeError
+from .core.errors import FitError, InrFileError, ModelError, VolumeError
+from .core.memory import check_memory
 from .core.metrics import Comparison, compare_volumes, psnr
-from .core.resample import downsample
+from .core.resample import downsample, lr_shape
 from .core.volume import Triple, Volume
 from .core.windows import Window
 from .inr.config import Device, Settings, find_preset
@@ -32,6 +34,12 @@ from .inr.samples import LrSamples
 from .superres.upscale import LanczosUpscaler, Upscaler, find_restorer, find_upscaler
 
 SLICES_AT_ONCE = 8  # slices decoded together: enough work for a GPU, little memory
+VOXELS_AT_ONCE = 2**24  # of them, unless a slice alone has more: 8 slices of 1448 x 1448
+BYTES_A_VOXEL = 24  # of slices that are restored: float32 of LR, Lanczos and network, float64, the dtype
+
+# Of a fit, on the CPU or a GPU that shares its memory: intensity, and with padding its share and index too;
+# weights, gradients, momenta, rounded and best weights; index and random numbers of a batch.
+BYTES_A_SAMPLE, BYTES_A_PADDED_SAMPLE, BYTES_A_WEIGHT, BYTES_A_BATCHED = 4, 17, 48, 24
 
 OnSlices = Callable[[int, int], None]  # told (slices done, slices in all)
 
@@ -117,8 +125,9 @@ def decompress(
     `weights`, which are weights files of your own, or what `io.inr_file.read_model` found embedded in the
     `.inr`; or from those that ship. Without them Lanczos restores, and `warn` is told so. `upscaler`
     replaces what the `InrVolume` names. Where the original had padding, the reconstruction has its lowest
-    intensity. Raises InrFileError on damaged weights of the fit.
+    intensity. Raises InrFileError on damaged weights of the fit, and if the volume is larger than memory.
     """
+    check_whole(inr)
     restore = upscaler or find_restorer(inr, warn, weights=weights, device=device)
     voxels = np.empty(inr.geometry.shape, dtype=inr.dtype)
     for z, _, hr in decode_slices(inr, restore, device=device):
@@ -146,6 +155,7 @@ def fit_volume(
     """
     volume.check_fittable()
     where = find_device(device)
+    _check_fit_memory(volume, settings)
     with errors_in_words(settings.fit, where):
         samples = LrSamples(
             lanczos_lr(volume, settings.factor),
@@ -157,6 +167,19 @@ def fit_volume(
             drop=drop,
         )
     return (yield from fit(samples, settings.siren, settings.fit, where, stop, resume))
+
+
+def _check_fit_memory(volume: Volume, settings: Settings) -> None:
+    """Raise FitError if memory does not suffice for what a fit keeps beside the LR."""
+    samples = math.prod(lr_shape(volume.shape, settings.factor))
+    siren, batch = settings.siren, settings.fit.batch
+    a_sample = BYTES_A_SAMPLE if volume.padding is None else BYTES_A_PADDED_SAMPLE
+    check_memory(
+        a_sample * samples + BYTES_A_WEIGHT * siren.parameters + BYTES_A_BATCHED * batch,
+        f"a fit of {samples:,} voxels, {siren.parameters:,} weights and batches of {batch:,}",
+        "choose a larger factor, a smaller network or a smaller batch",
+        FitError,
+    )
 
 
 def pack(
@@ -202,7 +225,7 @@ def measure(
 
     `window` is the one of the 8-bit PSNR, by default the full range; `lr` the decoded LR if it is at hand.
     `on_slices` is told of decoding and of comparing, and may raise to end it.
-    Raises VolumeError if the volume is not of the original's shape.
+    Raises VolumeError if the volume is not of the original's shape, InrFileError if memory does not suffice.
     """
     if volume.shape != inr.geometry.shape:
         raise VolumeError(
@@ -210,6 +233,7 @@ def measure(
             " give the volume that it was made of"
         )
     lanczos = LanczosUpscaler(inr.factor[1:])
+    check_whole(inr, copies=1 if upscaler.name == lanczos.name else 2)
     plain = np.empty(volume.shape, dtype=inr.dtype)
     restored = plain if upscaler.name == lanczos.name else np.empty_like(plain)
     done, total = 0, len(plain) * (2 if restored is plain else 3)
@@ -236,20 +260,43 @@ def measure(
     )
 
 
+def check_whole(inr: InrVolume, copies: int = 1) -> None:
+    """Raise InrFileError if so many reconstructions do not fit into memory at once."""
+    size = " x ".join(map(str, inr.geometry.shape))
+    check_memory(
+        copies * math.prod(inr.geometry.shape) * np.dtype(inr.dtype).itemsize,
+        f"the whole volume, {size} {inr.dtype},",
+        "open the file in napari, which decodes the slice in view alone, or use a machine with more memory",
+        InrFileError,
+    )
+
+
 def decode_slices(
     inr: InrVolume, upscaler: Upscaler, *, device: Device = "auto"
 ) -> Iterator[tuple[int, NDArray[np.float32], NDArray[Any]]]:
     """Yield (z, LR slice, HR slice): both in the volume's units, the HR slice in its dtype."""
     decoder = LrDecoder(inr, device)
-    depth = inr.geometry.shape[0]
-    for start in range(0, depth, SLICES_AT_ONCE):
-        lr = decoder.slices(range(start, min(start + SLICES_AT_ONCE, depth)))
+    depth, rows, columns = inr.geometry.shape
+    at_once = min(max(VOXELS_AT_ONCE // (rows * columns), 1), SLICES_AT_ONCE)
+    for start in range(0, depth, at_once):
+        lr = decoder.slices(range(start, min(start + at_once, depth)))
         hr = restore_slices(lr, upscaler, inr)
         yield from zip(range(start, depth), lr, hr, strict=False)
 
 
 def lanczos_lr(volume: Volume, factor: Triple) -> NDArray[np.float32]:
-    """Return the LR (z, y, x) in the volume's units; padding counts as the lowest intensity."""
+    """Return the LR (z, y, x) in the volume's units; padding counts as the lowest intensity.
+
+    Raises VolumeError if memory does not suffice for it.
+    """
+    z, y, x = lr_shape(volume.shape, factor)
+    along_z = z if factor[0] != 1 else 0
+    check_memory(
+        4 * (volume.shape[0] + along_z) * y * x,
+        f"the volume on the grid of the fit, {z} x {y} x {x},",
+        "choose a larger factor, crop the volume, or use a machine with more memory",
+        VolumeError,
+    )
     return downsample(lambda z: _filled(volume, z), volume.shape, factor)
 
 
@@ -272,13 +319,32 @@ def _filled(volume: Volume, z: int) -> NDArray[np.float32]:
 
 
 def restore_slices(lr: NDArray[np.float32], upscaler: Upscaler, inr: InrVolume) -> NDArray[Any]:
-    """Put LR slices (n, y, x) back on the HR grid, within the intensity range and in the original's dtype."""
-    low, high = inr.intensity_range
-    hr = upscaler((lr - low) / (high - low), inr.geometry.shape[1:])
+    """Put LR slices (n, y, x) back on the HR grid, within the intensity range and in the original's dtype.
+
+    Raises ModelError if the upscaler's weights make no numbers of them, InrFileError if memory does not
+    suffice.
+    """
+    (low, high), dtype = inr.intensity_range, np.dtype(inr.dtype)
+    shape = len(lr), *inr.geometry.shape[1:]
+    check_memory(
+        BYTES_A_VOXEL * math.prod(shape),
+        f"restoring {' x '.join(map(str, shape))} voxels",
+        "ask for fewer slices at once, or use a machine with more memory",
+        InrFileError,
+    )
+    hr = upscaler((lr - low) / (high - low), shape[1:])
+    if not np.isfinite(hr).all():
+        raise ModelError(
+            f"the weights of {upscaler.name} give values that are no numbers, so they are damaged or of other"
+            " images; use the upscaler lanczos"
+        )
     # In float64: the largest int32 is no float32, and would come back as the smallest.
-    hr = np.clip(hr.astype(np.float64) * (high - low) + low, low, high)
-    dtype = np.dtype(inr.dtype)
-    return (np.rint(hr) if dtype.kind in "iu" else hr).astype(dtype)
+    restored = hr.astype(np.float64) * (high - low) + low
+    if dtype.kind in "iu":
+        # The largest int64 is no float64 either: the one before 2^63 is.
+        largest = np.nextafter(float(np.iinfo(dtype).max) + 1, 0)
+        return np.rint(np.clip(restored, low, min(high, largest))).astype(dtype)
+    return np.clip(restored, low, high).astype(dtype)
 
 
 def _lr_psnr(volume: Volume, inr: InrVolume, lr: NDArray[np.float32]) -> float:

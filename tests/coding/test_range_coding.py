@@ -7,9 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_inr_volume.coding.quantise import LARGEST, STEP_CODES, Quantised
-from napari_inr_volume.coding.range_coding import BOUNDS, CHUNK, WEIGHTS_A_BYTE, decode, encode
+from napari_inr_volume.coding import range_coding
+from napari_inr_volume.coding.quantise import LARGEST, STEP_CODES, Quantised, row_shape
+from napari_inr_volume.coding.range_coding import (
+    BOUNDS,
+    CHUNK,
+    COUNTS_A_NUMBER,
+    LEAST_WORK,
+    WEIGHTS_A_BYTE,
+    WORK_A_BYTE,
+    decode,
+    encode,
+)
 from napari_inr_volume.core.errors import InrFileError
+from napari_inr_volume.inr.config import SirenConfig
 
 
 def tensor(numbers: np.ndarray, seed: int = 0) -> Quantised:
@@ -73,6 +84,47 @@ def test_a_payload_has_a_least_length_so_that_it_cannot_ask_for_much_memory() ->
     assert len(payload) >= 100_000 / WEIGHTS_A_BYTE
     with pytest.raises(InrFileError, match="this network needs"):
         decode(payload, [(2**20, 2**20)])
+
+
+def test_rows_of_a_large_bound_with_nothing_in_them_are_refused_before_they_take_long() -> None:
+    numbers = np.zeros((1_500, 8))
+    numbers[:, 0] = LARGEST
+    payload = encode([tensor(numbers)])
+    assert len(payload) < 15_000
+    with pytest.raises(InrFileError, match=r"take \d+ bytes, too few for what they would decode to"):
+        decode(payload, [numbers.shape])
+
+
+@pytest.mark.parametrize(("bound", "bits"), [(LARGEST, 14), (64, 5), (1, 1)])
+@pytest.mark.parametrize("width", [1, 20, 64, 110, 256, 512, 2048])
+def test_networks_of_any_size_have_the_bytes_for_their_work(width: int, bound: int, bits: int) -> None:
+    siren = SirenConfig(layers=16, hidden_features=width)
+    pieces = sum(row_shape(name, shape)[0] for name, shape in siren.shapes.items())
+    work = pieces * 2 * bound + COUNTS_A_NUMBER * siren.parameters
+    assert work <= LEAST_WORK + WORK_A_BYTE * bits * siren.parameters // 8
+
+
+def test_a_row_with_a_larger_bound_than_its_own_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors = [tensor(np.array([[3, -2, 0, 1]]))]
+    with monkeypatch.context() as patched:  # an encoder that is not ours
+        patched.setattr(range_coding, "_bound_index", lambda numbers: BOUNDS.index(6))
+        payload = encode(tensors)
+    with pytest.raises(InrFileError, match="a bound that is not its own"):
+        decode(payload, shapes(tensors))
+
+
+@given(st.lists(st.lists(st.integers(0, 2 * BOUNDS[9]), min_size=1, max_size=20), min_size=1, max_size=5))
+def test_counts_are_those_of_the_format(pieces: list[list[int]]) -> None:
+    """docs/format.md: each symbol adds 2 k to its own count and k to each neighbour that exists."""
+    counts = range_coding._Counts(2 * BOUNDS[9] + 1)
+    expected, k = counts.counts.tolist(), 1 + BOUNDS[9] // 8
+    for piece in pieces:
+        counts.add(np.array(piece, np.int32))
+        for symbol in piece:
+            for near, times in ((symbol - 1, 1), (symbol, 2), (symbol + 1, 1)):
+                if 0 <= near < len(expected):
+                    expected[near] += times * k
+    assert counts.counts.tolist() == expected
 
 
 @given(st.integers(0, 10_000), st.integers(0, 7))

@@ -380,6 +380,13 @@ HOSTILE = {
     "an unknown coding": ("coding", "ans", "coded as 'ans'.* update"),
     "unknown units": ("intensity.units", "mm", r"META\.intensity\.units"),
     "an object dtype": ("intensity.dtype", "object", r"META\.intensity\.dtype"),
+    "a range of nothing": ("intensity.range", [0, 5e-324], r"META\.intensity\.range must be two values"),
+    "a range beyond float32": (
+        "intensity.range",
+        [-1e300, 1e300],
+        r"META\.intensity\.range must be 2",
+    ),
+    "a range of infinities": ("intensity.range", [-1e999, 1e999], r"META\.intensity\.range"),
     "a range upside down": ("intensity.range", [3071, -1024], r"META\.intensity\.range"),
     "a number too large for a float": ("intensity.padding", 10**4000, r"META\.intensity\.padding"),
     "a whole number beyond 64 bit": ("fit.seed", 2**63, r"META\.fit\.seed"),

@@ -22,6 +22,13 @@ CHUNK = 4_096  # numbers coded by the same counts at most
 WORD = 4  # bytes
 WEIGHTS_A_BYTE = 64  # at most: so a short payload cannot ask for a large network
 
+# Decoding costs, in counts looked at, all counts of a piece's bound and COUNTS_A_NUMBER for each number.
+# Networks of up to 64 features come within LEAST_WORK whatever they hold; wider ones have bytes for what they
+# need, unless nearly all rows have a large bound and hardly a number other than zero, which no fit makes.
+COUNTS_A_NUMBER = 32
+LEAST_WORK = 2**26
+WORK_A_BYTE = 512
+
 
 class _Counts:
     """How often each of `size` symbols is expected; a triangle around the middle at first."""
@@ -38,10 +45,12 @@ class _Counts:
 
     def add(self, symbols: NDArray[np.int32]) -> None:
         """Count symbols twice, and once for each neighbour, so that what is near comes to be expected."""
-        found = self.more * np.bincount(symbols, minlength=len(self.counts)).astype(np.float64)
-        self.counts += 2 * found
-        self.counts[1:] += found[:-1]
-        self.counts[:-1] += found[1:]
+        low = int(symbols.min())  # of 65,537 counts most are far from any of the symbols
+        found = self.more * np.bincount(symbols - low)
+        end = low + len(found)
+        self.counts[low:end] += 2 * found
+        self.counts[low + 1 : end + 1] += found[: len(self.counts) - low - 1]
+        self.counts[max(low - 1, 0) : end - 1] += found[low == 0 :]
 
 
 class _Models:
@@ -54,7 +63,9 @@ class _Models:
 
     def within(self, bound: int) -> _Counts:
         """Return the counts of numbers within +- a bound."""
-        return self.numbers.setdefault(bound, _Counts(2 * bound + 1))
+        if bound not in self.numbers:  # setdefault would make counts for each row
+            self.numbers[bound] = _Counts(2 * bound + 1)
+        return self.numbers[bound]
 
 
 def encode(tensors: Sequence[Quantised]) -> bytes:
@@ -67,19 +78,12 @@ def encode(tensors: Sequence[Quantised]) -> bytes:
 
     for tensor in tensors:
         for numbers, step in zip(tensor.numbers, tensor.steps, strict=True):
-            index = int(np.searchsorted(BOUNDS, np.abs(numbers).max()))
+            index = _bound_index(numbers)
             put(np.array([step - STEP_CODES[0]], np.int32), models.steps)
             put(np.array([index], np.int32), models.bounds)
             for start in range(0, len(numbers) if BOUNDS[index] else 0, CHUNK):
                 put(numbers[start : start + CHUNK] + BOUNDS[index], models.within(BOUNDS[index]))
-    payload: bytes = encoder.get_compressed().astype("<u4").tobytes()
-    return payload.ljust(_least_bytes([tensor.numbers.shape for tensor in tensors]), b"\0")
-
-
-def _least_bytes(shapes: Sequence[tuple[int, ...]]) -> int:
-    """Return how long a payload is at least, in whole words."""
-    weights = sum(rows * columns for rows, columns in shapes)
-    return -(-weights // (WEIGHTS_A_BYTE * WORD)) * WORD
+    return _as_bytes(encoder, [tensor.numbers.shape for tensor in tensors])
 
 
 def decode(payload: bytes, shapes: Sequence[tuple[int, int]]) -> list[Quantised]:
@@ -90,10 +94,13 @@ def decode(payload: bytes, shapes: Sequence[tuple[int, int]]) -> list[Quantised]
             f" least {_least_bytes(shapes)}"
         )
     words = np.frombuffer(payload, "<u4").astype(np.uint32)
-    decoder, models = stream.queue.RangeDecoder(words), _Models()
+    decoder, encoder, models = stream.queue.RangeDecoder(words), stream.queue.RangeEncoder(), _Models()
+    work = LEAST_WORK + WORK_A_BYTE * len(payload)
 
     def take(count: int, counts: _Counts) -> NDArray[np.int32]:
-        symbols: NDArray[np.int32] = decoder.decode(counts.model, count)
+        model = counts.model
+        symbols: NDArray[np.int32] = decoder.decode(model, count)
+        encoder.encode(symbols, model)  # here, as a second model would take as long as all else
         counts.add(symbols)
         return symbols
 
@@ -101,15 +108,40 @@ def decode(payload: bytes, shapes: Sequence[tuple[int, int]]) -> list[Quantised]
     try:
         for rows, columns in shapes:
             tensor = Quantised(np.zeros((rows, columns), np.int32), np.zeros(rows, np.int32))
-            for row in range(rows):
-                tensor.steps[row] = take(1, models.steps)[0] + STEP_CODES[0]
-                bound = BOUNDS[take(1, models.bounds)[0]]
-                for start in range(0, columns if bound else 0, CHUNK):
-                    part = tensor.numbers[row, start : start + CHUNK]
-                    part[:] = take(len(part), models.within(bound)) - bound
+            for numbers, step in zip(tensor.numbers, tensor.steps[:, np.newaxis], strict=True):
+                step[:] = take(1, models.steps) + STEP_CODES[0]
+                index = int(take(1, models.bounds)[0])
+                for start in range(0, columns if index else 0, CHUNK):
+                    part = numbers[start : start + CHUNK]
+                    work -= 2 * BOUNDS[index] + COUNTS_A_NUMBER * len(part)
+                    if work < 0:
+                        raise InrFileError(
+                            f"the coded weights take {len(payload)} bytes, too few for what they would"
+                            " decode to; the file is damaged, or made to take long"
+                        )
+                    part[:] = take(len(part), models.within(BOUNDS[index])) - BOUNDS[index]
+                if index != _bound_index(numbers):
+                    raise InrFileError("the coded weights are damaged: a row has a bound that is not its own")
             tensors.append(tensor)
     except (AssertionError, ValueError) as error:  # of constriction, on bytes that no encoder makes
         raise InrFileError("the coded weights are damaged: they do not decode") from error
-    if encode(tensors) != payload:
+    if _as_bytes(encoder, shapes) != payload:
         raise InrFileError("the coded weights are damaged: they are not what their decoded form codes to")
     return tensors
+
+
+def _bound_index(numbers: NDArray[np.int32]) -> int:
+    """Return the index of the least bound that none of a row's numbers passes."""
+    return int(np.searchsorted(BOUNDS, np.abs(numbers).max()))
+
+
+def _as_bytes(encoder: stream.queue.RangeEncoder, shapes: Sequence[tuple[int, ...]]) -> bytes:
+    """Return what was coded, as long as a payload of these shapes is at least."""
+    payload: bytes = encoder.get_compressed().astype("<u4").tobytes()
+    return payload.ljust(_least_bytes(shapes), b"\0")
+
+
+def _least_bytes(shapes: Sequence[tuple[int, ...]]) -> int:
+    """Return how long a payload is at least, in whole words."""
+    weights = sum(rows * columns for rows, columns in shapes)
+    return -(-weights // (WEIGHTS_A_BYTE * WORD)) * WORD

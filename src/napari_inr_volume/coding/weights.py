@@ -75,10 +75,8 @@ def _decode_fp16(payload: bytes, shapes: Shapes) -> dict[str, NDArray[np.float32
 def _decode_quantised(payload: bytes, shapes: Shapes) -> dict[str, NDArray[np.float32]]:
     rows = [row_shape(name, shape) for name, shape in shapes.items()]
     tensors = range_coding.decode(payload, rows)
-    return {
-        name: from_rows(name, tensor.values, shape)
-        for (name, shape), tensor in zip(shapes.items(), tensors, strict=True)
-    }
+    # Each tensor goes as its weights are made: a large network is not held twice.
+    return {name: from_rows(name, tensors.pop(0).values, shape) for name, shape in shapes.items()}
 
 
 CODINGS: dict[str, Callable[[bytes, Shapes], dict[str, NDArray[np.float32]]]] = {

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..coding.weights import decode_weights
 from ..core.errors import FitError, InrFileError, VolumeError
-from ..core.volume import Geometry, Triple, Units
+from ..core.volume import LARGEST, Geometry, Triple, Units
 from ..inr.config import SirenConfig
 from ..inr.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
 
@@ -33,6 +33,7 @@ MAX_FACTOR = 64.0
 MAX_MM = 1e9  # of origin and slice positions
 MAX_TEXT = 200  # characters of a name
 MAX_WHOLE = 2**63 - 1
+LEAST_RANGE = float(np.finfo(np.float32).tiny)  # between the smallest and the largest value
 MAX_NUMBER = sys.float_info.max  # keeps out infinity, and whole numbers that no float can hold
 
 
@@ -157,11 +158,13 @@ def _geometry(hr: _Fields, slice_positions: tuple[float, ...] | None) -> Geometr
 
 
 def _intensity_range(intensity: _Fields) -> tuple[float, float]:
-    low, high = intensity.numbers("range", 2, -MAX_NUMBER, MAX_NUMBER)
+    low, high = intensity.numbers("range", 2, -LARGEST, LARGEST)
     dtype = np.dtype(intensity.choice("dtype", DTYPES))
     info = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
-    if not float(info.min) <= low < high <= float(info.max) or math.isinf(high - low):
+    if not float(info.min) <= low < high <= float(info.max):
         raise intensity.wrong("range", f"the smallest and the largest value, within {dtype}")
+    if not high - low >= LEAST_RANGE:  # decoding divides by it, in float32
+        raise intensity.wrong("range", f"two values at least {LEAST_RANGE:.3g} apart")
     return low, high
 
 
