@@ -22,10 +22,8 @@ SIDEWAYS = 0.25  # pixels by which an origin may lie beside the line through the
 REGULAR = 0.02  # of the mean distance by which a slice may leave the regular grid
 ALIKE = 0.1  # of a step by which the next may differ and count as equal
 GAP = 1.2  # times the common step, and those beside it, from which a step that few others have is a gap
-SHORT, FEW = (
-    1.5,
-    0.25,
-)  # gaps shorter than this times the common step count only if they are this share of all
+SHORT = 1.75  # times the common step: gaps shorter than that are gaps only where they are few
+FEW = 0.25  # of all steps
 OUTLIER = 2.0  # times the next longest step, where no step is common
 CHANGED_PLAN = 3  # so many equal steps in a row are a change of the scan plan, fewer a gap
 
