@@ -908,14 +908,14 @@ def _training_data(
         for path, name in zip(paths, names, strict=False):
             volume = _read(path, skip_broken=skip_broken)
             with progress_bar() as progress:
-                task = progress.add_task(printable(name), total=None)
+                task = progress.add_task(name, total=None)
                 tell = partial(_describe, progress, task)
                 kept += prepare(name, volume, factor, folder, seed, device=device, stop=stop, tell=tell)
     return pairs, judged
 
 
 def _describe(progress: Progress, task: TaskID, words: str) -> None:
-    progress.update(task, description=printable(words))
+    progress.update(task, description=words)
 
 
 def _compare(

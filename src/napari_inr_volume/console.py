@@ -18,10 +18,12 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    Task,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from .core.errors import InrError
 from .core.text import printable
@@ -91,11 +93,18 @@ def tell(words: str) -> None:
     out.print(printable(words))
 
 
+class _Words(TextColumn):
+    """A column of words as they stand."""
+
+    def render(self, task: Task) -> Text:
+        return Text(printable(self.text_format.format(task=task)))
+
+
 @contextmanager
 def slices_bar(words: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar over slices."""
     with progress_bar() as progress:
-        task = progress.add_task(printable(words), total=None)
+        task = progress.add_task(words, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
@@ -103,20 +112,23 @@ def slices_bar(words: str) -> Iterator[Callable[[int, int], None]]:
 def spinner(words: str) -> Iterator[None]:
     """Show a sign of life where nobody knows how much is left."""
     with progress_bar() as progress:
-        progress.add_task(printable(words), total=None)
+        progress.add_task(words, total=None)
         yield
 
 
 def progress_bar(*more: str) -> Progress:
-    """Return bars with count, share and time left, on a terminal only; they go when they are done."""
+    """Return bars with count, share and time left, on a terminal only; they go when they are done.
+
+    `more` are fields of a task that are shown behind these.
+    """
     return Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
+        _Words("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),
-        *(TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in more),
+        *(_Words(f"{{task.fields[{name}]}}") for name in more),
         console=err,
         transient=True,
         disable=not err.is_terminal,
@@ -180,11 +192,15 @@ def print_rows(rows: Iterable[tuple[str, str]]) -> None:
 
 def print_json(report: dict[str, Any]) -> None:
     """Print one JSON object; what JSON has no number for (infinity, NaN) is null."""
-    finite = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in report.items()
-    }
-    print(json.dumps(finite, allow_nan=False))
+    print(json.dumps(_finite(report), allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def flat(declared: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -84,6 +84,18 @@ def test_the_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no permission bits")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_an_old_file_keeps_its_permissions(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "volume.inr"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(b"new")
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege")
 def test_a_link_keeps_pointing_at_the_file_that_was_saved(tmp_path: Path) -> None:
     target, link = tmp_path / "target.inr", tmp_path / "link.inr"
