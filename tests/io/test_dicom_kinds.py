@@ -438,6 +438,14 @@ def test_files_with_a_series_uid_each_are_put_together_and_said(tmp_path: Path) 
     assert "each of 5 files has a series of its own" in volume.summary
 
 
+def test_phases_of_files_with_a_series_uid_each_are_put_together_and_parted(tmp_path: Path) -> None:
+    for phase in (10, 60):
+        for i in range(4):
+            tags = {"SeriesInstanceUID": f"1.2.{phase + i}", "NominalPercentageOfCardiacPhase": phase}
+            save(ct_dataset(2.0 * i, **tags), tmp_path / f"{phase + i}.dcm")
+    assert parts(tmp_path) == [("phase 10 %", 4), ("phase 60 %", 4)]
+
+
 @pytest.mark.parametrize(
     "odd",
     [{"StudyInstanceUID": "1.8"}, {"PixelSpacing": [1, 1]}, {"ImagePositionPatient": [-10, -20, 99]}],

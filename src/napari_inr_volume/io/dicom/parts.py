@@ -76,25 +76,26 @@ def _merged(parts: list[Part]) -> list[Part]:
     merged: list[Part] = []
     gone: set[int] = set()
     for group in kinds.values():
-        images = tuple(part.slices[0] for part in group)
-        if len(group) < MERGED or not _is_even_stack(images):
-            continue
+        first = min(group, key=lambda part: _number(part.slices[0].instance))
+        images = _one_frame_of_reference(tuple(part.slices[0] for part in group))
         note = (
             f"each of {len(group)} files has a series of its own; they were put together by study,"
             " orientation, size and spacing"
         )
-        first = min(group, key=lambda part: _number(part.slices[0].instance))
-        merged.append(Part(head=first.head, slices=_one_frame_of_reference(images), notes=(note,)))
-        gone |= {id(part) for part in group}
+        together = Part(head=first.head, slices=images, notes=(note,))
+        if len(group) >= MERGED and all(map(_is_even_stack, _by_traits(together))):
+            merged.append(together)
+            gone |= {id(part) for part in group}
     return [part for part in parts if id(part) not in gone] + merged
 
 
-def _is_even_stack(images: Sequence[Slice]) -> bool:
+def _is_even_stack(part: Part) -> bool:
     try:
-        ordered = stack(_one_frame_of_reference(images))
+        stacks = [stack(apart.slices) for apart in _by_order(part)]
     except SourceError:
         return False
-    return len(ordered.planes) == len(images) and ordered.geometry.slice_positions is None
+    even = all(ordered.geometry.slice_positions is None for ordered in stacks)
+    return even and sum(len(ordered.planes) for ordered in stacks) == len(part.slices)
 
 
 def _one_frame_of_reference(images: Sequence[Slice]) -> tuple[Slice, ...]:
