@@ -70,7 +70,7 @@ class Geometry:
     def caveats(self) -> tuple[str, ...]:
         """What a person must know who takes the grid for an even one with right angles; empty if it is."""
         words = []
-        if self.slice_positions is not None:
+        if self.slice_positions is not None and self.shape[0] > 1:
             steps = np.diff(self.slice_positions)
             words.append(f"slice distances are uneven, {steps.min():.4g} to {steps.max():.4g} mm")
         z_axis, y_axis, x_axis = np.array(self.direction).T
