@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -16,7 +16,7 @@ from napari_inr_volume.core.errors import FitError
 from napari_inr_volume.inr import fit as fit_module
 from napari_inr_volume.inr.config import FitConfig, SirenConfig
 from napari_inr_volume.inr.fit import FitResult, fit, is_flat
-from napari_inr_volume.inr.fit_state import FORMAT, FitState, load_state, save_state
+from napari_inr_volume.inr.fit_state import FitState, load_state, save_state
 from napari_inr_volume.inr.samples import LrSamples, measure_psnr
 from napari_inr_volume.inr.siren import Siren, axis_coordinates
 
@@ -352,48 +352,6 @@ def test_a_state_of_another_volume_is_refused(other: LrSamples) -> None:
     state = run(samples_of(smooth_lr()), until=3).state
     with pytest.raises(FitError, match="of another volume, or of another factor; give those"):
         run(other, resume=state)
-
-
-@pytest.mark.parametrize("damage", ["empty", "text", "cut", "flipped"])
-def test_a_damaged_state_is_named(damage: str, tmp_path: Path) -> None:
-    path = tmp_path / "x.inr.fit"
-    save_state(run(samples_of(smooth_lr()), until=3).state, path)
-    whole = path.read_bytes()
-    middle = len(whole) // 2
-    path.write_bytes(
-        {
-            "empty": b"",
-            "text": b"not a state",
-            "cut": whole[:middle],
-            "flipped": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
-        }[damage]
-    )
-    with pytest.raises(FitError, match=r"x\.inr\.fit is damaged, or .* delete it to begin anew"):
-        load_state(path)
-
-
-def test_no_state_and_an_unreadable_one_are_told(tmp_path: Path) -> None:
-    with pytest.raises(FitError, match=r"there is no fit to resume, no file .*; begin anew"):
-        load_state(tmp_path / "none.fit")
-    with pytest.raises(FitError, match="cannot be read"):
-        load_state(tmp_path)
-
-
-def test_a_state_file_holds_fit_data_and_nothing_else(tmp_path: Path) -> None:
-    """Settings, tensors, numbers and a digest; nothing of the file's own name either."""
-    state = run(samples_of(smooth_lr()), config=CONFIGS["muon"], until=3).state
-    for name in ("patient-name.fit", "other.fit"):
-        save_state(state, tmp_path / name)
-    content = (tmp_path / "patient-name.fit").read_bytes()
-    assert content == (tmp_path / "other.fit").read_bytes()
-    assert b"patient" not in content
-    (tmp_path / "body").write_bytes(content[len(FORMAT) + 32 :])
-    found = torch.load(tmp_path / "body", weights_only=True)
-    assert found["siren"] == asdict(small)
-    assert found["fit"] == asdict(CONFIGS["muon"])
-    assert set(found) == {field.name for field in fields(FitState)}
-    assert list(found["weights"]) == list(found["best_weights"]) == list(small.shapes)
-    assert len(found["samples"]) == 64
 
 
 @pytest.mark.parametrize("config", [quick, replace(quick, optimiser="muon", learning_rate=2e-3)])

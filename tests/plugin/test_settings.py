@@ -67,7 +67,7 @@ def test_nothing_was_used_before(stored) -> None:
     assert load_last_used() == {}
 
 
-@pytest.mark.parametrize("text", ["{", "[1, 2]", "null", '"x"'])
+@pytest.mark.parametrize("text", ["{", "[1, 2]", "null", '"x"', "[" * 99_999, "9" * 9_999])
 def test_last_used_settings_that_were_spoiled_are_forgotten(stored, text: str) -> None:
     stored.panel.last_used = text
     assert load_last_used() == {}

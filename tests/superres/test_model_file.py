@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,12 @@ def test_saving_returns_what_loading_finds(network: SRDenseNet, tmp_path: Path) 
     assert load_weights(tmp_path / "w.safetensors")[1] == saved
 
 
+def test_words_of_a_file_are_made_fit_to_be_shown(network: SRDenseNet) -> None:
+    tensors = {name: tensor.half() for name, tensor in network.state_dict().items()}
+    _, info = load_weights(packed(tensors, training="\x1b[2J three\nchests"))
+    assert info.training == r"\x1b[2J three\nchests"
+
+
 def test_bytes_and_path_give_the_same(file: Path) -> None:
     assert load_weights(file.read_bytes())[1] == load_weights(file)[1]
 
@@ -107,6 +114,14 @@ def test_the_expected_hash_is_accepted_and_another_refused(file: Path) -> None:
         ),
         pytest.param({"factor": 3}, "is for srdensenet x3; only .* x2 or x4, can", id="other factor"),
         pytest.param({"factor": None}, "damaged or not a weights file", id="no factor"),
+        pytest.param({"factor": math.inf}, "damaged or not a weights file", id="an infinite factor"),
+        pytest.param({"factor": 4.0}, "damaged or not a weights file", id="a factor with a fraction"),
+        pytest.param({"factor": 10**4_000}, r"is for srdensenet x10+\.\.\.0+; only", id="a large factor"),
+        pytest.param({"architecture": ["span"]}, "damaged or not", id="an architecture of a list"),
+        pytest.param(
+            {"architecture": "\x1b[2J" + "x" * 9999}, r"is for \\x1b\[2Jx{36} x4; only", id="escapes"
+        ),
+        pytest.param({"training": 3}, "damaged or not a weights file", id="training of a number"),
     ],
 )
 def test_another_model_is_refused(change: dict[str, object], message: str) -> None:
@@ -159,6 +174,8 @@ def test_weights_too_large_for_fp16_are_not_saved(tmp_path: Path) -> None:
         pytest.param((2).to_bytes(8, "little") + b"{}", id="no metadata"),
         pytest.param(save({}, metadata={"model": "[" * 100_000}), id="deep metadata"),
         pytest.param(save({}, metadata={"model": "3"}), id="metadata is a number"),
+        pytest.param(save({}, metadata={"model": "9" * 5_000}), id="metadata is a long number"),
+        pytest.param(save({}, metadata={"model": " " * model_file.MAX_HEADER}), id="much metadata"),
     ],
 )
 def test_what_is_no_weights_file_is_refused(data: bytes) -> None:
@@ -198,6 +215,8 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         load_weights(tmp_path / "none.safetensors")
     with pytest.raises(ModelError, match="cannot read the weights file"):
         load_weights(tmp_path)
+    with pytest.raises(ModelError, match=r"weights file a\\x00b: embedded null byte"):
+        load_weights(Path("a\0b"))
 
 
 def test_saving_where_there_is_no_folder_is_an_error_of_ours(network: SRDenseNet, tmp_path: Path) -> None:

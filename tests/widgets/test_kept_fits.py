@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
@@ -107,9 +109,23 @@ def test_nothing_of_the_source_is_kept(qtbot, settings, volume: Volume) -> None:
 
 
 def make_state(step: int) -> FitState:
-    from types import SimpleNamespace
-
-    return SimpleNamespace(siren=SETTINGS.siren, fit=SETTINGS.fit, step=step, best_psnr=30.0)  # type: ignore[return-value]
+    return FitState(
+        siren=SETTINGS.siren,
+        fit=SETTINGS.fit,
+        device="cpu",
+        samples="0" * 64,
+        step=step,
+        seconds=1.0,
+        weights={},
+        optimisers={},
+        tuning_from=None,
+        rounding=None,
+        curve=[],
+        random=torch.zeros(1),
+        best_step=step,
+        best_psnr=30.0,
+        best_weights={},
+    )
 
 
 def test_the_oldest_go_when_there_are_many(no_fits_of_others: None) -> None:
@@ -122,13 +138,39 @@ def test_the_oldest_go_when_there_are_many(no_fits_of_others: None) -> None:
     assert f"{0:032x}" not in names
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"settings": {}, "step": 3, "psnr": 1}'])
+WORDS = json.dumps({"settings": asdict(SETTINGS), "step": 3, "psnr": 1})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{}", "[1]", "[" * 60_000, "9" * 60_000, '{"settings": {}, "step": 3, "psnr": 1}'),
+        WORDS.replace('"step": 3', '"step": 1e999'),
+        WORDS.replace('"step": 3', '"step": -1'),
+        WORDS.replace('"psnr": 1', '"psnr": NaN'),
+        WORDS.replace('"preset": "custom"', '"preset": "\\u001b[2J"'),
+        WORDS.replace('"factor": [1.0, ', '"factor": ['),
+        WORDS.replace('"hidden_features": 16', '"hidden_features": 1e9'),
+        " " * kept_fits.MAX_WORDS + WORDS,
+    ],
+    ids=lambda text: text[-20:],
+)
 def test_words_that_cannot_be_read_are_forgotten(no_fits_of_others: None, text: str) -> None:
     path: Path = kept_fits.FOLDER / "0.json"
     path.parent.mkdir(parents=True)
     path.write_text(text)
+    path.with_suffix(".fit").touch()
     assert kept_fits.find("0") is None
     assert not path.exists()
+
+
+def test_words_that_are_sound_are_found(no_fits_of_others: None) -> None:
+    kept_fits.FOLDER.mkdir(parents=True)
+    (kept_fits.FOLDER / "0.json").write_text(WORDS)
+    (kept_fits.FOLDER / "0.fit").touch()
+    kept = kept_fits.find("0")
+    assert kept is not None
+    assert (kept.settings, kept.step, kept.psnr) == (SETTINGS, 3, 1)
 
 
 def test_volumes_are_told_apart_by_voxels_shape_and_padding() -> None:

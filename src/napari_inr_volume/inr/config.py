@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
@@ -16,6 +17,7 @@ FirstLayer = Literal["alike", "measured"]
 Sampling = Literal["random", "lattice"]
 Device = Literal["auto", "cuda", "mps", "cpu"]
 
+MAX_TEXT = 200  # characters of a name
 MOST_RATE = 1e-3  # of Muon, however short a fit is: at a higher one fits fall apart
 
 
@@ -32,10 +34,10 @@ class SirenConfig:
     hidden_omega: float = 30.0  # frequency of the layers behind it
 
     def __post_init__(self) -> None:
-        _check_whole("layers", self.layers, 2, 16)
-        _check_whole("hidden_features", self.hidden_features, 1, 2048)
-        _check_number("omega_0", self.omega_0, 1e-3, 1e4)
-        _check_number("hidden_omega", self.hidden_omega, 1e-3, 1e4)
+        check_whole("layers", self.layers, 2, 16)
+        check_whole("hidden_features", self.hidden_features, 1, 2048)
+        check_number("omega_0", self.omega_0, 1e-3, 1e4)
+        check_number("hidden_omega", self.hidden_omega, 1e-3, 1e4)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -76,26 +78,21 @@ class FitConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_whole("steps", self.steps, 1, 10_000_000)
-        _check_whole("batch", self.batch, 1, 2**24)
-        _check_whole("tuning_steps", self.tuning_steps, 0, 10_000_000)
-        _check_number("weight_bits", self.weight_bits, 1.0, 16.0)
-        _check_number("learning_rate", self.learning_rate, 1e-8, 1.0)
-        if self.schedule not in get_args(Schedule):
-            raise FitError(f"schedule must be one of {get_args(Schedule)}, got {self.schedule!r}")
-        if self.optimiser not in get_args(Optimiser):
-            raise FitError(f"optimiser must be one of {get_args(Optimiser)}, got {self.optimiser!r}")
-        if self.precision not in get_args(Precision):
-            raise FitError(f"precision must be one of {get_args(Precision)}, got {self.precision!r}")
-        if self.first_layer not in get_args(FirstLayer):
-            raise FitError(f"first_layer must be one of {get_args(FirstLayer)}, got {self.first_layer!r}")
-        if self.sampling not in get_args(Sampling):
-            raise FitError(f"sampling must be one of {get_args(Sampling)}, got {self.sampling!r}")
+        check_whole("steps", self.steps, 1, 10_000_000)
+        check_whole("batch", self.batch, 1, 2**24)
+        check_whole("tuning_steps", self.tuning_steps, 0, 10_000_000)
+        check_number("weight_bits", self.weight_bits, 1.0, 16.0)
+        check_number("learning_rate", self.learning_rate, 1e-8, 1.0)
+        _check_choice("schedule", self.schedule, get_args(Schedule))
+        _check_choice("optimiser", self.optimiser, get_args(Optimiser))
+        _check_choice("precision", self.precision, get_args(Precision))
+        _check_choice("first_layer", self.first_layer, get_args(FirstLayer))
+        _check_choice("sampling", self.sampling, get_args(Sampling))
         if self.target_psnr is not None:
-            _check_number("target_psnr", self.target_psnr, 1.0, 200.0)
+            check_number("target_psnr", self.target_psnr, 1.0, 200.0)
         if self.least_gain is not None:
-            _check_number("least_gain", self.least_gain, 1e-3, 10.0)
-        _check_whole("seed", self.seed, 0, 2**63 - 1)
+            check_number("least_gain", self.least_gain, 1e-3, 10.0)
+        check_whole("seed", self.seed, 0, 2**63 - 1)
 
     @property
     def all_steps(self) -> int:
@@ -108,7 +105,7 @@ class FitConfig:
         Muon's steps are of a length of their own, however small the gradient: at one rate a fit four times as
         long falls apart. So with Muon the rate goes down with the root of the steps, and up to MOST_RATE.
         """
-        _check_whole("steps", steps, 1, 10_000_000)
+        check_whole("steps", steps, 1, 10_000_000)
         tuning = steps * self.tuning_steps // self.all_steps
         rate = self.learning_rate
         if self.optimiser == "muon":
@@ -118,7 +115,7 @@ class FitConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything `compress` needs to know beside the volume. Raises FitError on a bad factor."""
+    """Everything `compress` needs to know beside the volume. Raises FitError on a bad name or factor."""
 
     preset: str = "custom"  # the name under which these settings are known, for the record
     factor: Triple = (1.0, 4.0, 4.0)  # HR voxels per LR voxel along z, y, x
@@ -126,8 +123,13 @@ class Settings:
     fit: FitConfig = field(default_factory=FitConfig)
 
     def __post_init__(self) -> None:
+        name = self.preset  # printable, so that showing it cannot steer a terminal
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_TEXT or not name.isprintable():
+            raise FitError(
+                f"preset must be a text of 1 to {MAX_TEXT} printable characters, got {reprlib.repr(name)}"
+            )
         for axis, value in zip("zyx", self.factor, strict=True):
-            _check_number(f"factor along {axis}", value, 1.0, 64.0)
+            check_number(f"factor along {axis}", value, 1.0, 64.0)
 
     def with_width(self, hidden_features: int) -> Settings:
         """Return the same for so many hidden features, the rate fit for their number.
@@ -148,14 +150,21 @@ def find_preset(name: str) -> Settings:
     return PRESETS[name]
 
 
-def _check_whole(name: str, value: int, low: int, high: int) -> None:
+def check_whole(name: str, value: object, low: int, high: int) -> None:
+    """Raise FitError unless a value is a whole number in this range."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise FitError(f"{name} must be a whole number from {low:,} to {high:,}, got {value!r}")
+        raise FitError(f"{name} must be a whole number from {low:,} to {high:,}, got {reprlib.repr(value)}")
 
 
-def _check_number(name: str, value: float, low: float, high: float) -> None:
+def check_number(name: str, value: object, low: float, high: float) -> None:
+    """Raise FitError unless a value is a number in this range."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise FitError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}")
+        raise FitError(f"{name} must be a number from {low:g} to {high:g}, got {reprlib.repr(value)}")
+
+
+def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise FitError(f"{name} must be one of {allowed}, got {reprlib.repr(value)}")
 
 
 def _paper(layers: int) -> Settings:

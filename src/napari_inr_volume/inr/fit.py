@@ -23,7 +23,7 @@ from .config import FitConfig, SirenConfig
 from .device import out_of_memory
 from .engine import Engine
 from .fit_state import FitState
-from .optimisers import load_optimisers, make_optimisers, optimiser_states, set_learning_rate
+from .optimisers import load_optimisers, make_optimisers, optimiser_tensors, set_learning_rate
 from .samples import LrSamples, measure_psnr
 from .sampling import Sampler
 from .siren import Siren
@@ -230,7 +230,7 @@ class _Fit:
             step=self.step,
             seconds=self.seconds,
             weights=deepcopy(dict(self.siren.state_dict())),
-            optimisers=optimiser_states(self.optimisers),
+            optimisers=optimiser_tensors(self.optimisers),
             tuning_from=self.tuning_from,
             rounding=steps,
             curve=list(self.curve),
@@ -269,6 +269,8 @@ class _Fit:
             payload = encode(quantised(network, steps))
         coded = Rounding(network, steps).siren
         psnr = measure_psnr(coded, samples)
+        if not math.isfinite(psnr):
+            raise FitError("the fit diverged: its best weights give no numbers; begin anew")
         return FitResult(
             siren=coded.cpu(),
             payload=payload,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from copy import deepcopy
-from typing import Any
+from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
-from .config import FitConfig
+from .config import FitConfig, SirenConfig
 from .device import has_fast_bfloat16
 from .muon import Muon
 from .siren import Siren
+
+MOMENTUM = "momentum"  # of Muon, by name
 
 
 def make_optimisers(siren: Siren, config: FitConfig) -> list[Optimizer]:
@@ -31,21 +33,45 @@ def make_optimisers(siren: Siren, config: FitConfig) -> list[Optimizer]:
     ]
 
 
-def optimiser_states(optimisers: list[Optimizer]) -> list[dict[str, Any]]:
-    """Return copies of all that the optimisers remember; Muon's is its momentum."""
-    return [
-        deepcopy({"momentum": optimiser.momentum} if isinstance(optimiser, Muon) else optimiser.state_dict())
-        for optimiser in optimisers
-    ]
-
-
-def load_optimisers(optimisers: list[Optimizer], states: list[dict[str, Any]]) -> None:
-    """Put back what `optimiser_states` returned."""
-    for optimiser, state in zip(optimisers, states, strict=True):
+def optimiser_tensors(optimisers: list[Optimizer]) -> dict[str, Tensor]:
+    """Return copies of all that the optimisers remember, named as in `optimiser_shapes`."""
+    found = {}
+    for optimiser in optimisers:
         if isinstance(optimiser, Muon):
-            optimiser.momentum.copy_(state["momentum"])
+            found[MOMENTUM] = optimiser.momentum.clone()
         else:
-            optimiser.load_state_dict(deepcopy(state))  # which would take the tensors themselves
+            for index, memory in optimiser.state_dict()["state"].items():
+                found |= {f"{index}.{name}": tensor.clone() for name, tensor in memory.items()}
+    return found
+
+
+def optimiser_shapes(siren: SirenConfig, config: FitConfig, step: int) -> dict[str, tuple[int, ...]]:
+    """Return names and shapes of what the optimisers of such a fit remember after so many steps.
+
+    That is Muon's momentum, and of each of Adam's tensors the steps done and two means.
+    """
+    shapes = dict(siren.shapes)
+    found: dict[str, tuple[int, ...]] = {}
+    if config.optimiser == "muon":
+        hidden = [shapes.pop(f"sine.{layer}.weight") for layer in range(1, siren.layers)]
+        found[MOMENTUM] = (len(hidden), *hidden[0])
+    for index, shape in enumerate(shapes.values() if step else ()):
+        found |= {f"{index}.step": (), f"{index}.exp_avg": shape, f"{index}.exp_avg_sq": shape}
+    return found
+
+
+def load_optimisers(optimisers: list[Optimizer], tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `optimiser_tensors` returned."""
+    adams: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name != MOMENTUM:
+            index, _, what = name.partition(".")
+            adams.setdefault(int(index), {})[what] = tensor.clone()  # else Adam would take the tensor itself
+    for optimiser in optimisers:
+        if isinstance(optimiser, Muon):
+            optimiser.momentum.copy_(tensors[MOMENTUM])
+        else:
+            optimiser.load_state_dict(optimiser.state_dict() | {"state": adams})
 
 
 def set_learning_rate(

@@ -22,6 +22,7 @@ from ..coding.quantise import (
     step_sizes,
 )
 from ..coding.range_coding import encode
+from ..core.errors import FitError
 from .siren import Siren
 
 NOISES = (-28.0, 4.0)  # octaves between which the noise is searched
@@ -91,7 +92,8 @@ def sensitivities(siren: Siren, coordinates: Tensor) -> Sensitivities:
     """Return for each row of each tensor (`coding.quantise.as_rows`) what its rounding costs.
 
     That is the mean square of the output's derivative by a weight of the row, over these coordinates
-    (n, 3) and the row's weights. Derivative and feature are taken as independent.
+    (n, 3) and the row's weights. Derivative and feature are taken as independent. Raises FitError if weights
+    are so large that nothing can be said of them.
     """
     features, slopes, squares = coordinates, [], []
     for layer, omega in zip(siren.sines, siren.omegas, strict=True):
@@ -109,6 +111,10 @@ def sensitivities(siren: Siren, coordinates: Tensor) -> Sensitivities:
         )
         found[f"sine.{index}.bias"] = of_rows.mean(keepdims=True)
         back = by_bias @ siren.sines[index].weight
+    if not all(np.isfinite(values).all() for values in found.values()):
+        raise FitError(
+            "the fit diverged: its weights are too large for float32; choose a smaller learning rate"
+        )
     return found
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from ..coding.weights import decode_weights
 from ..core.errors import FitError, InrFileError, VolumeError
 from ..core.volume import LARGEST, Geometry, Triple, Units
-from ..inr.config import SirenConfig
+from ..inr.config import MAX_TEXT, SirenConfig
 from ..inr.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
 
 KINDS = ("siren",)
@@ -31,7 +31,6 @@ MAX_AXIS = 65_535  # voxels along one axis
 MAX_VOXELS = 2**40
 MAX_FACTOR = 64.0
 MAX_MM = 1e9  # of origin and slice positions
-MAX_TEXT = 200  # characters of a name
 MAX_WHOLE = 2**63 - 1
 LEAST_RANGE = float(np.finfo(np.float32).tiny)  # between the smallest and the largest value
 MAX_NUMBER = sys.float_info.max  # keeps out infinity, and whole numbers that no float can hold

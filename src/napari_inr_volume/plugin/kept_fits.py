@@ -18,13 +18,14 @@ import platformdirs
 from ..core.atomic import atomic_write
 from ..core.errors import FitError, InrError
 from ..core.volume import Volume
-from ..inr.config import FitConfig, Settings, SirenConfig
+from ..inr.config import FitConfig, Settings, SirenConfig, check_number, check_whole
 
 if TYPE_CHECKING:
     from ..inr.fit_state import FitState
 
 FOLDER = Path(platformdirs.user_data_dir("napari-inr-volume", appauthor=False)) / "fits"
 MOST = 8  # fits that are kept; the oldest go
+MAX_WORDS = 2**16  # bytes of what is kept of one in words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +74,14 @@ def keep(name: str, settings: Settings, state: FitState) -> None:
 def find(name: str) -> Kept | None:
     """Return the fit that is kept of the volume of this identity; one that cannot be read is forgotten."""
     try:
-        words = json.loads(_words_of(name).read_text())
-        settings = settings_from(words["settings"])
-        step, psnr = int(words["step"]), float(words["psnr"])
+        with _words_of(name).open("rb") as file:
+            words = json.loads(file.read(MAX_WORDS))
+        settings, step, psnr = settings_from(words["settings"]), words["step"], words["psnr"]
+        check_whole("step", step, 0, 20_000_000)
+        check_number("psnr", psnr, 0.0, 1e4)
     except OSError:
         return None
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError, FitError):
         settings = None
     if settings is None or not _state_of(name).is_file():
         forget(name)
@@ -107,14 +110,14 @@ def forget(name: str) -> None:
 def settings_from(fields: Any) -> Settings | None:
     """Return settings from JSON types, as `asdict` gave them, or None if they are not sound."""
     try:
-        factor = tuple(fields["factor"])
+        z, y, x = fields["factor"]
         return Settings(
-            preset=str(fields["preset"]),
-            factor=(factor[0], factor[1], factor[2]),
+            preset=fields["preset"],
+            factor=(z, y, x),
             siren=SirenConfig(**fields["siren"]),
             fit=FitConfig(**fields["fit"]),
         )
-    except (KeyError, TypeError, IndexError, InrError):
+    except (KeyError, TypeError, ValueError, InrError):
         return None
 
 

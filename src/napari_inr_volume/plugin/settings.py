@@ -40,7 +40,7 @@ def load_last_used() -> dict[str, Any]:
     stored = _stored()
     try:
         used = json.loads(stored.panel.last_used) if stored is not None else {}
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         used = {}
     return used if isinstance(used, dict) else {}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from safetensors.torch import load, save
 
 from ..core.atomic import atomic_write
 from ..core.errors import ModelError
+from ..core.text import printable
 from .factors import FACTORS
 from .network import Network
 from .span import Span
@@ -26,6 +28,7 @@ from .srdensenet import SRDenseNet
 
 NETWORKS: dict[str, type[SRDenseNet] | type[Span]] = {kind.architecture: kind for kind in (SRDenseNet, Span)}
 MAX_BYTES = 64 * 2**20  # six times SRDenseNet in fp32
+MAX_HEADER = 2**20  # bytes of names, shapes and words: sixty times SRDenseNet's
 SHIPPED = Path(__file__).parent / "weights"
 
 
@@ -35,7 +38,7 @@ class ModelInfo:
 
     architecture: str
     factor: int  # HR voxels per LR voxel along y and x
-    training: str  # what the network was trained on, in words
+    training: str  # what the network was trained on, in words that print
     sha256: str  # of the file's bytes
     data: bytes = field(repr=False)  # the file, whole
 
@@ -56,9 +59,10 @@ def read_weights(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a path with a null in it
+        reason = getattr(error, "strerror", None) or error
         raise ModelError(
-            f"cannot read the weights file {path}: {error.strerror}; give a .safetensors file as"
+            f"cannot read the weights file {printable(str(path))}: {reason}; give a .safetensors file as"
             f" inr-volume train-sr writes them, or one of auto, lanczos, {', '.join(NETWORKS)}"
         ) from error
 
@@ -71,7 +75,7 @@ def load_weights(source: Path | bytes, expected_sha256: str | None = None) -> tu
     expected.
     """
     data = source if isinstance(source, bytes) else read_weights(source)
-    name = "the embedded model" if isinstance(source, bytes) else source.name
+    name = "the embedded model" if isinstance(source, bytes) else printable(source.name)
     if len(data) > MAX_BYTES:
         raise ModelError(f"{name}: {len(data):,} bytes are too many for weights, {MAX_BYTES:,} are allowed")
     sha256 = hashlib.sha256(data).hexdigest()
@@ -80,21 +84,25 @@ def load_weights(source: Path | bytes, expected_sha256: str | None = None) -> tu
             f"{name}: SHA-256 {sha256[:12]} is not {expected_sha256[:12]}, the one asked for;"
             " the file is damaged or another model, get the right one"
         )
+    length = int.from_bytes(data[:8], "little")
     try:
+        if length > MAX_HEADER:
+            raise ValueError(f"{length} bytes of names and words")
         tensors = load(data)
-        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
-        model = json.loads(metadata["model"])
-        found, training = (str(model["architecture"]), int(model["factor"])), str(model["training"])
+        model = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["model"])
+        architecture, factor, training = model["architecture"], model["factor"], model["training"]
+        if not (isinstance(architecture, str) and isinstance(factor, int) and isinstance(training, str)):
+            raise TypeError("the model is not described in words and a number")
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelError(f"{name} is damaged or not a weights file of this software") from error
-    architecture, factor = found
     if architecture not in NETWORKS or factor not in FACTORS:
         factors = " or ".join(f"x{one}" for one in FACTORS)
         raise ModelError(
-            f"{name} is for {architecture} x{factor}; only {' and '.join(NETWORKS)}, {factors}, can be used"
+            f"{name} is for {printable(architecture[:40])} x{reprlib.repr(factor)};"
+            f" only {' and '.join(NETWORKS)}, {factors}, can be used"
         )
     return _build(NETWORKS[architecture], factor, tensors, name), ModelInfo(
-        architecture=architecture, factor=factor, training=training, sha256=sha256, data=data
+        architecture=architecture, factor=factor, training=printable(training), sha256=sha256, data=data
     )
 
 
@@ -115,7 +123,7 @@ def save_weights(path: Path, network: Network, *, training: str, half: bool = Tr
     return ModelInfo(
         architecture=network.architecture,
         factor=network.factor,
-        training=training,
+        training=printable(training),
         sha256=hashlib.sha256(data).hexdigest(),
         data=data,
     )
