@@ -28,6 +28,17 @@ LONG = 120_000  # ms, for a condition that comes as soon as the machine has time
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=12, help="how many runs are killed in tests/test_safety.py")
+
+
+@pytest.fixture(scope="session")
+def kills(pytestconfig: pytest.Config) -> int:
+    """How many runs to kill at moments of their own."""
+    count: int = pytestconfig.getoption("kills")
+    return count
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the real CT volumes, which do not ship with the project."""

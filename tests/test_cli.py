@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_inr_volume import planning
+from napari_inr_volume import codec, load, planning
 from napari_inr_volume.core.advice import advice
 from napari_inr_volume.core.phantom import head_phantom
-from napari_inr_volume.io.inr_file import read_inr
+from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
+from napari_inr_volume.io.dicom_export import write_dicom_series
+from napari_inr_volume.io.inr_file import read_inr, write_inr
 from napari_inr_volume.superres.model_file import ModelInfo
 from napari_inr_volume.superres.upscale import LanczosUpscaler, Upscaler, find_upscaler
 
@@ -102,7 +105,7 @@ def test_compare_in_words_names_the_range_of_every_psnr(run: Any, source: Path, 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".tif", ".npy"])
 def test_decompress_writes_what_decodes(run: Any, compressed: Path, tmp_path: Path, suffix: str) -> None:
-    from napari_inr_volume import decompress, load
+    from napari_inr_volume import decompress
 
     output = tmp_path / f"again{suffix}"
     assert run("decompress", compressed, output, "--device", "cpu")[0] == 0
@@ -121,8 +124,6 @@ def test_info_prints_everything_the_file_declares(run: Any, compressed: Path) ->
 
 
 def test_series_lists_what_can_be_chosen(run: Any, tmp_path: Path) -> None:
-    from napari_inr_volume.io.dicom_export import write_dicom_series
-
     write_dicom_series(head_phantom((8, 32, 32)), tmp_path / "study" / "one", description="first")
     write_dicom_series(head_phantom((9, 32, 32)), tmp_path / "study" / "two", description="second")
     code, out, _ = run("series", tmp_path / "study", "--json")
@@ -626,3 +627,81 @@ def test_auto_takes_the_network_that_ships_for_this_device(
     assert json.loads(out)["upscaler_sha256"] == info.sha256
     report, err, _ = decompressed(run, tmp_path / "x.inr", to=tmp_path / "x.npy")
     assert (report["upscaler"], err) == ("span", "")
+
+
+# Uneven and tilted grids
+
+UNEVEN = replace(
+    head_phantom((8, 48, 48)).geometry, slice_positions=tuple(np.cumsum([0, 24, 24, 24, 24, 24, 24, 30.0]))
+)
+
+
+@pytest.fixture(scope="session")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An .inr of a volume whose last slice lies further away."""
+    path = tmp_path_factory.mktemp("uneven") / "uneven.inr"
+    volume = replace(head_phantom((8, 48, 48)), geometry=UNEVEN)
+    settings = Settings(siren=SirenConfig(layers=2, hidden_features=16), fit=FitConfig(steps=3, batch=512))
+    write_inr(codec.compress(volume, settings, device="cpu", upscaler="lanczos"), path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd"])
+def test_an_uneven_volume_is_exported_with_a_warning_unless_it_is_made_even(
+    run: Any, uneven: Path, tmp_path: Path, suffix: str
+) -> None:
+    code, _, err = run("decompress", uneven, tmp_path / f"as it is{suffix}", "--device", "cpu")
+    assert code == 0
+    (line,) = err.splitlines()
+    assert "slice distances are uneven, 24 to 30 mm; --even exports an evenly spaced, orthogonal" in line
+    code, _, err = run("decompress", uneven, tmp_path / f"even{suffix}", "--even", "--device", "cpu")
+    assert (code, err) == (0, "")
+    assert load(tmp_path / f"even{suffix}").geometry.caveats == ()
+
+
+def test_a_tiff_says_uneven_distances_itself(run: Any, uneven: Path, tmp_path: Path) -> None:
+    assert run("decompress", uneven, tmp_path / "x.tif", "--device", "cpu")[2] == ""
+
+
+def test_an_even_volume_is_the_same_with_even(run: Any, compressed: Path, tmp_path: Path) -> None:
+    run("decompress", compressed, tmp_path / "a.npy", "--device", "cpu")
+    run("decompress", compressed, tmp_path / "b.npy", "--even", "--device", "cpu")
+    assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
+
+
+# Text and broken files
+
+
+def test_text_of_files_is_shown_as_it_is_in_a_listing(run: Any, tmp_path: Path) -> None:
+    write_dicom_series(head_phantom((8, 32, 32)), tmp_path / "one", description="[lung] [/b] :smile:")
+    (tmp_path / "one" / "slice-0009[red].dcm").write_bytes(b"cut off")
+    code, out, _ = run("series", tmp_path)
+    assert code == 0
+    assert "[lung] [/b] :smile:" in out
+    assert "broken: 'slice-0009[red].dcm'" in out
+    listed = json.loads(run("series", tmp_path, "--json")[1])
+    assert listed["series"][0]["description"] == "[lung] [/b] :smile:"
+    assert [Path(one["path"]).name for one in listed["broken"]] == ["slice-0009[red].dcm"]
+
+
+def test_escapes_in_a_file_never_reach_the_terminal(run: Any, tmp_path: Path) -> None:
+    for path in write_dicom_series(head_phantom((8, 32, 32)), tmp_path / "one", description="lung XXXX"):
+        path.write_bytes(path.read_bytes().replace(b"lung XXXX", b"lung \x1b[2J"))
+    for arguments in (["series", tmp_path], ["compress", tmp_path, tmp_path / "x\x1b[2J.inr", *QUICK]):
+        code, out, err = run(*arguments)
+        assert code == 0
+        assert "\x1b" not in out + err
+        assert "\\x1b[2J" in out
+
+
+def test_a_broken_file_is_passed_over_only_if_it_is_asked_for(run: Any, tmp_path: Path) -> None:
+    first, *_ = write_dicom_series(head_phantom((8, 48, 48)), tmp_path / "one")
+    first.write_bytes(first.read_bytes()[:200])
+    code, _, err = run("compress", tmp_path / "one", tmp_path / "x.inr", *QUICK)
+    assert code == 2
+    assert first.name in err
+    assert "--skip-broken" in err
+    code, _, err = run("compress", tmp_path / "one", tmp_path / "x.inr", *QUICK, "--skip-broken")
+    assert code == 0
+    assert err.startswith("read 7 x 48 x 48, ")
+    assert run("compare", tmp_path / "one", tmp_path / "x.inr", "--skip-broken", "--device", "cpu")[0] == 0
