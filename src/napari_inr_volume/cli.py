@@ -59,7 +59,6 @@ if TYPE_CHECKING:
     from .superres.upscale import Upscaler
 
 SECONDS_PER_CHECKPOINT = 60.0  # what a killed fit loses at most
-EVEN_FORMATS = (".nii", ".nii.gz", ".nrrd")  # read as even grids by most programs
 OUT_OF_MEMORY = "out of memory; free some, or give a smaller volume or batch"
 
 app = typer.Typer(
@@ -291,7 +290,7 @@ def decompress(
     """Reconstruct the volume of an .inr at its full resolution."""
     from . import codec
     from .io.inr_file import read_inr, read_model
-    from .io.volumes import find_suffix, write_volume
+    from .io.volumes import EVEN_GRIDS, find_suffix, write_volume
     from .outputs import Output
     from .superres.upscale import UPSCALERS
 
@@ -312,7 +311,7 @@ def decompress(
         with spinner("resampling"):
             volume = evened(volume)
     caveats = volume.geometry.caveats
-    if caveats and find_suffix(output) in EVEN_FORMATS:
+    if caveats and find_suffix(output) in EVEN_GRIDS:
         _warn(
             f"{output.name} cannot say it all: {'; '.join(caveats)}; --even exports an evenly spaced,"
             " orthogonal volume"

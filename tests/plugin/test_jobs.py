@@ -20,15 +20,25 @@ from qtpy.QtCore import QThread
 from qtpy.QtWidgets import QApplication
 
 from napari_inr_volume import codec
-from napari_inr_volume.core.errors import FitError
+from napari_inr_volume.core.errors import FitError, InrError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.core.windows import find_window
 from napari_inr_volume.inr import fit as fit_module
 from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
+from napari_inr_volume.inr.decode import LrDecoder
 from napari_inr_volume.inr.siren import Siren
-from napari_inr_volume.plugin import jobs
-from napari_inr_volume.plugin.jobs import Cancelled, Control, Done, FitOutcome, FitReport, Fitted, Job
+from napari_inr_volume.plugin import jobs, kept_fits, unsaved
+from napari_inr_volume.plugin.jobs import (
+    Cancelled,
+    Control,
+    DecodedLr,
+    Done,
+    FitOutcome,
+    FitReport,
+    Fitted,
+    Job,
+)
 
 SMALL = Settings(
     siren=SirenConfig(layers=2, hidden_features=16),
@@ -192,10 +202,48 @@ def test_fit_reports_progress_then_the_network_then_the_measuring(volume: Volume
     control.report = records.append
     outcome = run_fit(volume, SMALL, control)
     kinds = [type(record) for record in records]
-    assert [kind for kind, _ in groupby(kinds)] == [FitReport, Done, Fitted, Done]
-    fitted = next(record for record in records if isinstance(record, Fitted))
+    assert [kind for kind, _ in groupby(kinds)] == [FitReport, Fitted, Done, DecodedLr, Done]
+    (fitted,) = (record for record in records if isinstance(record, Fitted))
     assert fitted.inr == replace(outcome.inr, quality=None)
-    assert fitted.lr.shape == outcome.inr.lr_shape
+    (decoded,) = (record for record in records if isinstance(record, DecodedLr))
+    assert decoded.voxels.shape == outcome.inr.lr_shape
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), InrError("no"), RuntimeError("bug"), Cancelled()],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("where", ["decoding", "measuring"])
+def test_fit_that_has_ended_is_reported_and_kept_before_anything_can_go_wrong(
+    volume: Volume, monkeypatch, tmp_path: Path, where: str, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(kept_fits, "FOLDER", tmp_path)
+    monkeypatch.setattr(*((LrDecoder, "fitted") if where == "decoding" else (codec, "measure")), fail)
+    control, records = Control(), []
+    control.report = records.append
+    with pytest.raises(type(error)):
+        run_fit(volume, SMALL, control, keep_as="0" * 32)
+    (fitted,) = (record for record in records if isinstance(record, Fitted))
+    assert unsaved.find("0" * 32) == fitted.inr
+
+
+def test_kept_network_is_measured_as_if_it_had_just_been_fitted(
+    volume: Volume, monkeypatch, tmp_path
+) -> None:
+    monkeypatch.setattr(kept_fits, "FOLDER", tmp_path)
+    outcome = run_fit(volume, SMALL, Control(), keep_as="0" * 32)
+    again = run_fit(volume, SMALL, Control(), resume=unsaved.find("0" * 32))
+    assert again.inr == outcome.inr
+
+
+def test_folder_that_cannot_be_written_to_ends_no_fit(volume: Volume, monkeypatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(kept_fits, "FOLDER", tmp_path / "file" / "fits")
+    assert run_fit(volume, SMALL, Control(), keep_as="0" * 32).inr.quality is not None
 
 
 def test_stopped_fit_is_continued_to_the_network_of_one_in_one_go(volume: Volume, monkeypatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,16 @@ import torch
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
+from napari_inr_volume import codec
 from napari_inr_volume.core.errors import FitError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.inr import fit as fit_module
 from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
+from napari_inr_volume.inr.decode import LrDecoder
 from napari_inr_volume.inr.fit_state import FitState
-from napari_inr_volume.plugin import kept_fits
+from napari_inr_volume.io.inr_file import read_inr
+from napari_inr_volume.plugin import dialogs, kept_fits, unsaved
 from napari_inr_volume.plugin.layers import add_layer, original_layer
 from napari_inr_volume.widgets.compress import CompressWidget
 
@@ -73,11 +76,76 @@ def test_a_fit_goes_on_in_a_new_panel_to_the_weights_of_one_go(
     wait_for_the_end(qtbot, second)
 
     third = open_panel(qtbot, volume)
-    assert not third.fit.go_on.isVisible()  # a fit that ended leaves nothing
+    assert not list(kept_fits.FOLDER.glob("*.fit"))  # a fit that ended leaves its network alone
     third.settings.show_settings(SETTINGS)
     qtbot.mouseClick(third.fit.fit, LEFT)
     wait_for_the_end(qtbot, third)
     assert second.session.inr.payload == third.session.inr.payload
+
+
+def finish(qtbot, panel: CompressWidget) -> None:
+    panel.settings.show_settings(replace(SETTINGS, fit=replace(SETTINGS.fit, steps=30, tuning_steps=0)))
+    qtbot.mouseClick(panel.fit.fit, LEFT)
+    wait_for_the_end(qtbot, panel)
+
+
+def test_a_finished_fit_that_was_not_saved_is_offered_by_a_new_panel(qtbot, settings, volume: Volume) -> None:
+    first = open_panel(qtbot, volume)
+    finish(qtbot, first)
+    second = open_panel(qtbot, volume)
+    assert second.fit.words.text() == unsaved.WORDS
+    qtbot.mouseClick(second.fit.go_on, LEFT)
+    wait_for_the_end(qtbot, second)
+    assert second.session.inr == first.session.inr
+    assert [layer.name for layer in second.viewer.layers] == [layer.name for layer in first.viewer.layers]
+
+
+def test_a_saved_fit_is_not_kept(qtbot, settings, volume: Volume, tmp_path: Path, monkeypatch) -> None:
+    panel = open_panel(qtbot, volume)
+    finish(qtbot, panel)
+    assert len(list(kept_fits.FOLDER.iterdir())) == 1
+    monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: tmp_path / "head.inr")
+    qtbot.mouseClick(panel.compare.save, LEFT)
+    assert not list(kept_fits.FOLDER.iterdir())
+
+
+def test_a_fit_whose_save_failed_stays_kept(qtbot, settings, volume: Volume, tmp_path, monkeypatch) -> None:
+    panel = open_panel(qtbot, volume)
+    finish(qtbot, panel)
+    monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: tmp_path / "nowhere" / "head.inr")
+    qtbot.mouseClick(panel.compare.save, LEFT)
+    assert len(list(kept_fits.FOLDER.iterdir())) == 1
+    assert panel.session.inr is not None
+
+
+@pytest.mark.parametrize("where", ["decoding", "measuring"])
+def test_a_finished_fit_can_be_saved_whatever_went_wrong_after_it(
+    qtbot, settings, volume: Volume, tmp_path: Path, monkeypatch, where: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    panel = open_panel(qtbot, volume)
+    with monkeypatch.context() as patch:
+        patch.setattr(*((LrDecoder, "fitted") if where == "decoding" else (codec, "measure")), fail)
+        finish(qtbot, panel)
+    assert "ran out of memory" in panel.fit.words.text()
+    monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: tmp_path / "head.inr")
+    assert panel.compare.save.isEnabled()
+    qtbot.mouseClick(panel.compare.save, LEFT)
+    assert codec.decompress(read_inr(tmp_path / "head.inr"), device="cpu").shape == volume.shape
+
+
+def test_closing_napari_while_measuring_keeps_the_fit(qtbot, settings, volume: Volume, monkeypatch) -> None:
+    panel = open_panel(qtbot, volume)
+    monkeypatch.setattr(codec, "measure", lambda *_, **__: panel.fitting.control.drop.wait())
+    panel.settings.show_settings(replace(SETTINGS, fit=replace(SETTINGS.fit, steps=30, tuning_steps=0)))
+    qtbot.mouseClick(panel.fit.fit, LEFT)
+    qtbot.waitUntil(lambda: panel.session.inr is not None, timeout=LONG)
+    panel.fitting.drop()
+    wait_for_the_end(qtbot, panel)
+    monkeypatch.undo()
+    assert unsaved.find(panel._identity) is not None
 
 
 def test_a_fit_of_another_volume_is_not_offered(qtbot, settings, volume: Volume) -> None:

@@ -85,6 +85,7 @@ READERS: dict[str, Callable[[Path], Volume]] = {
     ".npy": read_npy,
     ".npz": read_npz,
 }
+EVEN_GRIDS = (".nii", ".nii.gz", ".nrrd")  # whose grids most programs take for even, with right angles
 WRITERS: dict[str, Callable[[Volume, Path], None]] = {
     ".nii": write_nifti,
     ".nii.gz": write_nifti,

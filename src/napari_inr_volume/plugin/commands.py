@@ -6,13 +6,14 @@ What takes long runs in the background, with a bar in napari's activity dock whe
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import InrError
+from ..core.errors import InrError, SourceError
 from .layers import add_layer, carried, original_layer
-from .readers import find_stacks, series_name
+from .notices import OUT_OF_MEMORY, file_name, plain, show_error, show_info, show_notes, show_warning
+from .readers import Choice, choose
 from .writers import SUFFIX, find_network, save_inr
 
 if TYPE_CHECKING:
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     from ..core.volume import Volume
     from ..inr.config import Device
     from ..inr.inr_volume import InrVolume
-    from ..io.dicom import Listing
+    from ..io.dicom import Broken, Listing
     from .jobs import Control, Job
 
-EXPORTS = ("NIfTI (*.nii.gz *.nii)", "TIFF (*.tif *.tiff)", "NumPy (*.npy)")
+EXPORTS = ("NIfTI (*.nii.gz *.nii)", "NRRD (*.nrrd)", "TIFF (*.tif *.tiff)", "NumPy (*.npy)")
 
 _running: set[Job] = set()  # kept alive until they end
 
@@ -35,12 +36,12 @@ def _errors_shown(command: Callable[[napari.viewer.Viewer], None]) -> Callable[[
 
     @wraps(command)
     def run(viewer: napari.viewer.Viewer) -> None:
-        from napari.utils.notifications import show_error
-
         try:
             command(viewer)
         except InrError as error:
             show_error(str(error))
+        except MemoryError:
+            show_error(OUT_OF_MEMORY)
 
     return run
 
@@ -53,33 +54,34 @@ def open_ct_folder(viewer: napari.viewer.Viewer) -> None:
     if folder is None:
         return
 
-    def choose(listing: Listing) -> None:
-        stacks = find_stacks(listing)
-        chosen = stacks[0] if len(stacks) == 1 else None
-        if len(stacks) > 1 and (chosen := dialogs.ask_series(stacks, folder.name)) is None:
-            return
-        name = series_name(folder.name, chosen, len(stacks))
-        uid = (
-            None if chosen is None else chosen.uid
-        )  # None: slices of another kind, or a word on what is there
+    def read(listing: Listing) -> None:
+        choice = choose(listing, folder.name)
+        if choice is not None:
+            start(choice, skip_broken=False)
 
-        def add(volume: Volume) -> None:
-            add_layer(viewer, original_layer(volume, name))
+    def start(choice: Choice, *, skip_broken: bool) -> None:
+        def add(result: Volume | tuple[Broken, ...]) -> None:
+            if not isinstance(result, tuple):
+                show_notes(result, choice.name)
+                add_layer(viewer, original_layer(result, choice.name))
+            elif dialogs.ask_to_skip(result, choice.name):
+                start(choice, skip_broken=True)
 
-        _in_background(f"Reading {name}", add, jobs.read, folder, uid)
+        work = partial(jobs.read, skip_broken=skip_broken)
+        _in_background(f"Reading {choice.name}", add, work, folder, choice.key)
 
-    _in_background(f"Looking through {folder.name}", choose, jobs.find_series, folder)
+    _in_background(f"Looking through {folder.name}", read, jobs.find_series, folder)
 
 
 @_errors_shown
 def save_as_inr(viewer: napari.viewer.Viewer) -> None:
     """Ask where to save the fitted network of the selected layers, or else of all, and save it."""
-    from napari.utils.notifications import show_info
-
     from . import dialogs
 
     inr, opened, layer = _network_in(viewer)
-    path = dialogs.ask_where_to_save(f"Save as {SUFFIX}", _name_of(layer), [f"Fitted network (*{SUFFIX})"])
+    path = dialogs.ask_where_to_save(
+        f"Save as {SUFFIX}", file_name(layer.name), [f"Fitted network (*{SUFFIX})"]
+    )
     if path is not None:
         path = save_inr(inr, path, opened)
         show_info(f"Saved {path.name}: {path.stat().st_size / 1000:,.0f} kB.")
@@ -87,44 +89,71 @@ def save_as_inr(viewer: napari.viewer.Viewer) -> None:
 
 @_errors_shown
 def export_reconstruction(viewer: napari.viewer.Viewer) -> None:
-    """Ask where to save the reconstruction in full, as NIfTI, TIFF or NumPy; decode and write it."""
-    from napari.utils.notifications import show_info, show_warning
+    """Ask where to save the reconstruction in full, as NIfTI, NRRD, TIFF or NumPy; decode and write it.
 
-    from ..io.volumes import check_output
+    A grid that is uneven or sheared is exported as it was scanned, or evenly spaced: the person chooses.
+    """
+    from ..io.volumes import EVEN_GRIDS, check_output, find_suffix
     from . import dialogs
     from .contents import path_of
     from .settings import own_weights, preferences
 
     inr, _, layer = _network_in(viewer)
-    path = dialogs.ask_where_to_save("Export the reconstruction", _name_of(layer), EXPORTS)
+    path = dialogs.ask_where_to_save("Export the reconstruction", file_name(layer.name), EXPORTS)
     if path is None:
         return
     check_output(path)
+    _check_no_source(path, viewer)
+    caveats = inr.geometry.caveats
+    even = dialogs.ask_even(caveats) if caveats else False
+    if even is None:
+        return
 
     def tell(notes: tuple[str, ...]) -> None:
         for note in notes:
             show_warning(note)
+        if caveats and not even and find_suffix(path) in EVEN_GRIDS:
+            show_warning(f"{path.name} cannot say it all: {'; '.join(caveats)}.")
         show_info(f"Exported the reconstruction to {path.name}.")
 
     where = path_of(layer), own_weights(), preferences().device
-    _in_background(f"Exporting {path.name}", tell, decode_and_write, path, inr, *where)
+    work = partial(decode_and_write, even=even)
+    _in_background(f"Exporting {path.name}", tell, work, path, inr, *where)
 
 
 def decode_and_write(
-    control: Control, output: Path, inr: InrVolume, path: Path | None, own: Path | None, device: Device
+    control: Control,
+    output: Path,
+    inr: InrVolume,
+    path: Path | None,
+    own: Path | None,
+    device: Device,
+    *,
+    even: bool = False,
 ) -> tuple[str, ...]:
-    """Decode the whole reconstruction and write it; returns what the person should know of it.
+    """Decode the whole reconstruction and write it, maybe `evened`; returns what the person should know.
 
     `path` and `own` are where its super-resolution weights may be, as in `contents.restorer`.
     """
     from .. import codec
+    from ..core.even import evened
     from ..io.volumes import write_volume
     from .contents import restorer
 
     upscaler, notes = restorer(inr, path, own, device)
     volume = codec.decompress(inr, upscaler=upscaler, device=device, on_slices=control.on_progress)
+    if even:
+        volume = evened(volume)
+    control.check()
     write_volume(volume, output)
     return notes
+
+
+def _check_no_source(path: Path, viewer: napari.viewer.Viewer) -> None:
+    """Raise SourceError if a file to be written is the one that a layer was read from."""
+    sources = [layer.source.path for layer in viewer.layers if layer.source.path is not None]
+    if any(path.exists() and Path(each).exists() and path.samefile(each) for each in sources):
+        raise SourceError(f"'{path.name}' is what a layer here was read from; choose another name")
 
 
 def _network_in(viewer: napari.viewer.Viewer) -> tuple[InrVolume, Path | None, Layer]:
@@ -133,11 +162,6 @@ def _network_in(viewer: napari.viewer.Viewer) -> tuple[InrVolume, Path | None, L
     chosen = _carriers(selected) or _carriers(every) or every
     inr, opened = find_network((layer.name, layer.metadata) for layer in chosen)
     return inr, opened, chosen[0]
-
-
-def _name_of(layer: Layer) -> str:
-    """Return a name for the file of what a layer shows."""
-    return layer.name.split(" [")[0]
 
 
 def _carriers(layers: list[Layer]) -> list[Layer]:
@@ -149,12 +173,11 @@ def _in_background(
 ) -> None:
     """Run `work(control, *args)` as a `Job` with a bar in the activity dock; give its result to `done`."""
     from napari.utils import cancelable_progress
-    from napari.utils.notifications import show_error
 
     from .jobs import Done, Job
 
     job = Job()
-    bar = cancelable_progress(total=0, desc=title)
+    bar = cancelable_progress(total=0, desc=plain(title))
     bar.cancel = job.drop  # napari's own only ends a loop over the bar
 
     def show(record: object) -> None:

@@ -5,12 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog, QMessageBox
+
+from ..core.text import printable
+from .notices import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..io.dicom import Series
+    from ..io.dicom import Broken, Series
+
+NAMED = 5  # broken files that a question names
 
 
 def ask_folder(title: str) -> Path | None:
@@ -46,13 +52,50 @@ def ask_where_to_save(title: str, name: str, filters: Sequence[str]) -> Path | N
 
 
 def ask_series(series: Sequence[Series], where: str) -> Series | None:
-    """Return which of several CT series the person wants, or None."""
-    lines = [f"{number}: {line}" for number, line in enumerate(series, start=1)]
-    question = f"{where} holds {len(series)} CT series. Which one?"
+    """Return which of several CT series, or parts of one such as phases, the person wants, or None."""
+    lines = [f"{number}: {printable(str(line))}" for number, line in enumerate(series, start=1)]
+    whole = len({line.uid for line in series}) > 1
+    what = f"{len(series)} CT series" if whole else f"a CT series of {len(series)} parts"
+    question = plain(f"{where} holds {what}. Which one?")
     line, accepted = QInputDialog.getItem(
         QApplication.activeWindow(), "Choose a CT series", question, lines, 0, False
     )
     return series[lines.index(line)] if accepted else None
+
+
+def ask_to_skip(broken: Sequence[Broken], where: str) -> bool:
+    """Return whether to read a CT series without the files of it that are broken."""
+    files = "A file cannot" if len(broken) == 1 else f"{len(broken)} files cannot"
+    more = [f"and {len(broken) - NAMED} more"] if len(broken) > NAMED else []
+    names = [f"{one.path.name}: {one.reason}" for one in broken[:NAMED]]
+    without = "Read Without It" if len(broken) == 1 else "Read Without Them"
+    question = f"{files} be read in {where}. What is read without may lack slices."
+    return _ask("Broken files", question, [*names, *more], [without]) == 0
+
+
+def ask_even(caveats: Sequence[str]) -> bool | None:
+    """Return whether to export an evenly spaced volume instead of the grid as scanned; None to cancel."""
+    question = (
+        "Most programs take a volume for evenly spaced, with right angles, and this one is not. It can be"
+        " exported as it was scanned, or resampled to an evenly spaced grid."
+    )
+    answer = _ask("Export the reconstruction", question, caveats, ["Evenly Spaced", "As Scanned"])
+    return None if answer is None else answer == 0
+
+
+def _ask(title: str, question: str, facts: Sequence[str], answers: Sequence[str]) -> int | None:
+    """Return which of the answers was chosen, or None for Cancel."""
+    box = QMessageBox(QApplication.activeWindow())
+    box.setIcon(QMessageBox.Icon.Warning)
+    box.setWindowTitle(title)
+    box.setTextFormat(Qt.TextFormat.PlainText)
+    box.setText(printable(question))
+    box.setInformativeText("\n".join(plain(fact) for fact in facts))
+    buttons = [box.addButton(answer, QMessageBox.ButtonRole.AcceptRole) for answer in answers]
+    box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
+    box.exec()
+    clicked = box.clickedButton()
+    return buttons.index(clicked) if clicked in buttons else None
 
 
 def _last_folder() -> str:

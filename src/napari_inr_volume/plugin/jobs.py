@@ -30,6 +30,8 @@ from qtpy.QtCore import QObject, Signal
 from ..core.errors import FitError, InrError
 from ..core.windows import Window
 from ..inr.config import Device, Settings
+from ..inr.inr_volume import InrVolume, UpscalerRef
+from .notices import OUT_OF_MEMORY
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -39,9 +41,8 @@ if TYPE_CHECKING:
     from ..core.volume import Volume
     from ..inr.fit import FitProgress
     from ..inr.fit_state import FitState
-    from ..inr.inr_volume import InrVolume
     from ..inr.siren import Siren
-    from ..io.dicom import Listing
+    from ..io.dicom import Broken, Listing
     from ..planning import FactorModel
     from ..superres.model_file import ModelInfo
     from ..superres.upscale import Upscaler
@@ -195,7 +196,7 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, InrError):
         return str(error)
     if isinstance(error, MemoryError):
-        return "the computer ran out of memory; close other layers or choose a smaller volume"
+        return OUT_OF_MEMORY
     if isinstance(error, RuntimeError):
         from ..inr.device import out_of_memory
 
@@ -260,12 +261,18 @@ class FitReport:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Fitted:
-    """A fit that has ended, not measured yet."""
+    """A fit that has ended, not decoded or measured yet: whatever comes of that, it can be saved."""
 
     inr: InrVolume
-    lr: NDArray[np.float32]  # (z, y, x), decoded from the coded weights
     model_bytes: int  # of the upscaler's weights
     state: FitState | None  # what to go on from, if it was stopped
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DecodedLr:
+    """The LR of a fit that has ended, as it decodes from the coded weights."""
+
+    voxels: NDArray[np.float32]  # (z, y, x)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -305,19 +312,25 @@ def find_series(control: Control, folder: Path) -> Listing:
     return list_series(folder, control.on_progress)
 
 
-def read(control: Control, path: Path, series: str | None) -> Volume:
-    """Read a CT source."""
+def read(
+    control: Control, path: Path, series: str | None, *, skip_broken: bool = False
+) -> Volume | tuple[Broken, ...]:
+    """Read a CT source, or return the broken files that it could be read without."""
+    from ..io.dicom import BrokenFilesError
     from ..io.sources import read_source
 
-    return read_source(path, series, control.on_progress)
+    try:
+        return read_source(path, series, control.on_progress, skip_broken=skip_broken)
+    except BrokenFilesError as error:
+        return error.broken
 
 
-def recall(control: Control, volume: Volume) -> tuple[Volume, str, Kept | None]:
-    """Return a volume, its identity, and the fit of it that was stopped before, if one is kept."""
-    from . import kept_fits
+def recall(control: Control, volume: Volume) -> tuple[Volume, str, Kept | InrVolume | None]:
+    """Return a volume, its identity, and the fit of it that is kept: stopped, or finished and not saved."""
+    from . import kept_fits, unsaved
 
     name = kept_fits.identity(volume)
-    return volume, name, kept_fits.find(name)
+    return volume, name, kept_fits.find(name) or unsaved.find(name)
 
 
 def look(
@@ -346,14 +359,15 @@ def fit(
     window: Window,
     or_lanczos: bool = False,
     seconds_per_preview: float = SECONDS_PER_PREVIEW,
-    resume: FitState | Kept | None = None,
+    resume: FitState | Kept | InrVolume | None = None,
     keep_as: str | None = None,
 ) -> FitOutcome:
-    """Fit a network and measure it; reports FitReport, Done while it decodes, Fitted, Done.
+    """Fit a network and measure it; reports FitReport, Fitted, Done while it decodes, DecodedLr, Done.
 
-    `resume` is where a stopped fit of the same volume and settings stood; this one goes on from there.
+    `resume` is where a stopped fit of the same volume and settings stood; this one goes on from there. If
+    it is a network, that is what is decoded and measured.
     Under the identity `keep_as` its state is kept once a minute and when it is stopped, for when napari
-    runs again; a fit that ends by itself leaves nothing.
+    runs again; of a fit that ends by itself the network is kept until it is saved.
     `or_lanczos` lets Lanczos take the place of a network that is not for the factor (`find_upscaler`).
     Raises FitError, as `codec.compress` does, and while another panel's fit is running.
     """
@@ -363,7 +377,15 @@ def fit(
         raise FitError("another fit is running in this napari; stop it, or wait until it has ended")
     try:
         restore = find_upscaler(upscaler, settings.factor[1:], device=device, or_lanczos=or_lanczos)
-        return _fit(control, volume, settings, device, restore, window, seconds_per_preview, resume, keep_as)
+        if isinstance(resume, InrVolume):
+            ref = UpscalerRef(name=restore.name, sha256=restore.sha256)
+            inr, state = replace(resume, upscaler=ref, quality=None), None
+        else:
+            inr, state = _fit(
+                control, volume, settings, device, restore, seconds_per_preview, resume, keep_as
+            )
+        control.report(Fitted(inr=inr, model_bytes=len(restore.weights), state=state))
+        return _measured(control, volume, inr, device, restore, window)
     finally:
         _one_fit.release()
 
@@ -374,15 +396,13 @@ def _fit(
     settings: Settings,
     device: Device,
     restore: Upscaler,
-    window: Window,
     seconds_per_preview: float,
     resume: FitState | Kept | None,
     keep_as: str | None,
-) -> FitOutcome:
+) -> tuple[InrVolume, FitState | None]:
+    """Return the network, and where the fit stands if it was stopped; both are kept for another day."""
     from .. import codec
-    from ..inr.decode import LrDecoder
-    from . import kept_fits
-    from .compare import compare_lr
+    from . import kept_fits, unsaved
 
     _leave_a_core()
     if isinstance(resume, kept_fits.Kept):
@@ -407,19 +427,32 @@ def _fit(
                     kept_fits.keep(keep_as, settings, progress.state())
             control.report(_fit_report(progress, idle, previews.next(progress.siren)))
             idle += control.wait_while_paused()
-    if keep_as is not None and result.state is not None and result.steps > 0:
-        with suppress(InrError):
-            kept_fits.keep(keep_as, settings, result.state)
-    elif keep_as is not None and result.state is None:
-        kept_fits.forget(keep_as)
     inr = codec.encode(volume, settings, result, restore)
+    if keep_as is not None:
+        with suppress(InrError):
+            if result.state is None:
+                unsaved.keep(keep_as, inr)
+                kept_fits.forget(keep_as)
+            else:
+                kept_fits.keep(keep_as, settings, result.state)
+    state = None if result.state is None else replace(result.state, seconds=result.state.seconds - idle)
+    return inr, state
+
+
+def _measured(
+    control: Control, volume: Volume, inr: InrVolume, device: Device, restore: Upscaler, window: Window
+) -> FitOutcome:
+    """Decode a fitted network, and compare it with the volume."""
+    from .. import codec
+    from ..inr.decode import LrDecoder
+    from .compare import compare_lr
+
     decoder = LrDecoder(inr, device)
     lr = np.empty(inr.lr_shape, dtype=np.float32)
     for z in range(len(lr)):
         control.on_progress(z, len(lr))
         lr[z] = decoder.fitted(slice(z, z + 1))[0]
-    state = None if result.state is None else replace(result.state, seconds=result.state.seconds - idle)
-    control.report(Fitted(inr=inr, lr=lr, model_bytes=len(restore.weights), state=state))
+    control.report(DecodedLr(voxels=lr))
     measured = codec.measure(
         volume, inr, restore, device=device, window=window, lr=lr, on_slices=control.on_progress
     )

@@ -25,6 +25,7 @@ from ..core.volume import AXIAL, Geometry, Triple, Units, Volume
 from ..core.windows import WINDOWS
 from ..inr.inr_volume import InrVolume
 from ..io.values import guess_meaning, triple
+from .notices import plain
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -217,6 +218,12 @@ def default_limits(units: Units, intensity_range: tuple[float, float]) -> tuple[
     return (black, white) if units == "HU" and low < white and high > black else (low, high)
 
 
+def apart(limits: tuple[float, float]) -> tuple[float, float]:
+    """Return contrast limits that napari can draw with, of a volume of a single value too."""
+    low, high = limits
+    return (low, high) if low < high else (low, low + max(1.0, abs(low) / 1000))
+
+
 def layer_name(source: str, what: str, psnr: float | None = None) -> str:
     """Return a name such as `chest CT [SRDenseNet 37.9 dB]`; PSNR in dB (range)."""
     return f"{source} [{what}]" if psnr is None else f"{source} [{what} {psnr:.1f} dB]"
@@ -234,9 +241,9 @@ def _image(
     `cache` is off: napari would keep slices that are decoded here in a cache of its own, a second time.
     """
     arguments = {
-        "name": name,
+        "name": plain(name),
         **place,
-        "contrast_limits": tuple(limits),
+        "contrast_limits": apart(limits),
         "rgb": False,
         "multiscale": False,
         "cache": False,

@@ -10,13 +10,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import SourceError
+from .notices import plain, plain_errors, show_notes, show_warning
 
 if TYPE_CHECKING:
+    from ..core.volume import Volume
     from ..io.dicom import Listing, Series
     from .layers import LayerData
 
@@ -37,7 +40,8 @@ def get_inr_reader(path: Paths) -> Reader | None:
 def read_inr_layers(path: Paths) -> list[Any]:
     """Return the layers of an `.inr`: the LR fit, and over it the reconstruction, decoded when looked at."""
     assert isinstance(path, str)
-    return open_inr(Path(path), Path(path).stem)
+    with plain_errors():
+        return open_inr(Path(path), Path(path).stem)
 
 
 def open_inr(path: Path, name: str) -> list[LayerData]:
@@ -46,7 +50,6 @@ def open_inr(path: Path, name: str) -> list[LayerData]:
     Raises InrFileError on a file that is not a sound `.inr`.
     """
     from napari.settings import get_settings
-    from napari.utils.notifications import show_warning
 
     from ..inr.decode import LrDecoder
     from ..io.inr_file import read_inr, read_model
@@ -99,21 +102,51 @@ def get_dicom_reader(path: Paths) -> Reader | None:
 def read_dicom_layers(path: Paths) -> list[Any]:
     """Return the layer of the CT series in a folder, in a file, or in several files that make one stack.
 
-    Among several series the person chooses; without a window to ask in, that is a SourceError.
+    Among several series the person chooses, and whether to read one without the files of it that are broken;
+    without a window to ask in, that is a SourceError.
     """
-    from ..io.dicom import list_series, read_dicom
+    from ..io.dicom import list_series
     from .layers import original_layer
 
     paths = [Path(each) for each in ([path] if isinstance(path, str) else path)]
     name = paths[0].name if paths[0].is_dir() else paths[0].stem
-    with _bar(f"Reading {name}") as show:
-        listing = list_series(paths, show)
-        stacks = find_stacks(listing)
-        chosen = stacks[0] if len(stacks) == 1 else _choose(stacks, name)
-        if stacks and chosen is None:
-            return NO_LAYERS
-        volume = read_dicom(list(chosen.paths), chosen.uid, show) if chosen else read_dicom(paths)
-    return [original_layer(volume, series_name(name, chosen, len(stacks)))]
+    with plain_errors(), _bar(f"Reading {name}") as show:
+        choice = choose(list_series(paths, show), name)
+        volume = None if choice is None else _read(paths, choice, show)
+    if choice is None or volume is None:
+        return NO_LAYERS
+    show_notes(volume, choice.name)
+    return [original_layer(volume, choice.name)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What a person wants of the CT in a folder or in files."""
+
+    name: str  # for the layer
+    key: str | None  # of the series; None if there was none to choose
+
+
+def choose(listing: Listing, name: str) -> Choice | None:
+    """Return what to read; among several series the person chooses, or not: None.
+
+    `name` is that of the folder or file; the layer's says too, if it holds several, which series it is.
+    """
+    stacks = find_stacks(listing)
+    if len(stacks) < 2:
+        return Choice(name=name, key=None)
+    if not _can_ask():
+        raise SourceError(
+            f"'{name}' holds {len(stacks)} CT series; read one of them with napari_inr_volume.load(path,"
+            " series=...), or move its files to a folder of their own"
+        )
+    from .dialogs import ask_series
+
+    chosen = ask_series(stacks, name)
+    if chosen is None:
+        return None
+    words = [chosen.description or ("" if chosen.number is None else str(chosen.number)), chosen.part]
+    return Choice(name=" ".join(filter(None, [name, *words])), key=chosen.key)
 
 
 def find_stacks(listing: Listing) -> list[Series]:
@@ -121,32 +154,41 @@ def find_stacks(listing: Listing) -> list[Series]:
     return [line for line in listing.series if line.slices > 1] or list(listing.series)
 
 
-def series_name(source: str, series: Series | None, of: int) -> str:
-    """Return the layer's name: that of the folder or file, and if it holds several, the series'."""
-    return source if series is None or of == 1 else f"{source} {series.description or series.number}"
+def _read(paths: list[Path], choice: Choice, show: Callable[[int, int], None]) -> Volume | None:
+    """Read what was chosen; None if there are broken files among it, and the person wants no others."""
+    from ..io.dicom import BrokenFilesError, read_dicom
+    from ..io.sources import read_source
+
+    def read(*, skip_broken: bool) -> Volume:
+        if len(paths) == 1:
+            return read_source(paths[0], choice.key, show, skip_broken=skip_broken)
+        return read_dicom(paths, choice.key, show, skip_broken=skip_broken)
+
+    try:
+        return read(skip_broken=False)
+    except BrokenFilesError as error:
+        if not _can_ask():
+            raise
+        from .dialogs import ask_to_skip
+
+        if not ask_to_skip(error.broken, choice.name):
+            return None
+    return read(skip_broken=True)
 
 
-def _choose(stacks: list[Series], name: str) -> Series | None:
-    if not stacks:
-        return None
+def _can_ask() -> bool:
+    """Return whether there is a window to ask in."""
     from qtpy.QtWidgets import QApplication
 
-    if QApplication.instance() is None:
-        raise SourceError(
-            f"'{name}' holds {len(stacks)} CT series; read one of them with napari_inr_volume.load(path,"
-            " series=...), or move its files to a folder of their own"
-        )
-    from .dialogs import ask_series
-
-    return ask_series(stacks, name)
+    return QApplication.instance() is not None
 
 
 def _holds_dicom(path: Path) -> bool:
-    """Return whether a file, or one of the first files of a folder, is DICOM."""
-    from ..io.dicom import looks_like_dicom
+    """Return whether a file is DICOM or a zip, or one of the first files of a folder is DICOM."""
+    from ..io.dicom import is_dicom_source, looks_like_dicom
 
     if not path.is_dir():
-        return looks_like_dicom(path)
+        return is_dicom_source(path)
     files = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
     return any(looks_like_dicom(file) for file in islice(files, PROBED))
 
@@ -156,7 +198,7 @@ def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar in napari's activity dock; yields what to tell (done, total)."""
     from napari.utils import progress
 
-    with progress(total=1, desc=title) as bar:
+    with progress(total=1, desc=plain(title)) as bar:
 
         def show(done: int, total: int) -> None:
             bar.total = total

@@ -13,7 +13,7 @@ from ..inr.config import Settings
 from ..inr.inr_volume import InrVolume
 from ..target import Target
 from .compare import Figures, difference_layer, link, of_slice, of_volume
-from .jobs import Fitted, Preview, Reconstruction
+from .jobs import DecodedLr, Fitted, Preview, Reconstruction
 from .layers import (
     METADATA,
     UPSCALERS,
@@ -109,15 +109,19 @@ class Session:
             self.lr.refresh(extent=False)
 
     def show_fitted(self, fitted: Fitted) -> None:
-        """Show the LR as it decodes from the coded weights; from now on it can be saved."""
-        self.inr, self.state, self.model_bytes = fitted.inr, fitted.state, fitted.model_bytes
+        """Let the layers carry the network: from now on it can be saved."""
+        self.state, self.model_bytes = fitted.state, fitted.model_bytes
+        self.set_inr(fitted.inr)
+
+    def show_lr(self, decoded: DecodedLr) -> None:
+        """Show the LR as it decodes from the coded weights."""
+        assert self.inr is not None
         if self._present(self.lr):
             assert self.lr is not None
-            self.lr.data = fitted.lr
+            self.lr.data = decoded.voxels
         else:
             name = layer_name(self.name, FIT)
-            self.lr = self._add(lr_layer(fitted.lr, name, fitted.inr, self.source))
-        self.set_inr(fitted.inr)
+            self.lr = self._add(lr_layer(decoded.voxels, name, self.inr, self.source))
 
     def set_inr(self, inr: InrVolume) -> None:
         """Let the layers carry this network, all the same one, and say how good they are in their names."""

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InrError, InrFileError
+from . import unsaved
 from .layers import METADATA, Carried
+from .notices import plain_errors
 
 if TYPE_CHECKING:
     from ..inr.inr_volume import InrVolume
@@ -26,8 +28,9 @@ def write_layer(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 
 def write_layers(path: str, layers: list[tuple[Any, dict[str, Any], str]]) -> list[str]:
     """Save the one network that several layers carry."""
-    inr, opened = find_network((meta["name"], meta.get("metadata", {})) for _, meta, _ in layers)
-    return [str(save_inr(inr, Path(path), opened))]
+    with plain_errors():
+        inr, opened = find_network((meta["name"], meta.get("metadata", {})) for _, meta, _ in layers)
+        return [str(save_inr(inr, Path(path), opened))]
 
 
 def find_network(layers: Iterable[tuple[str, dict[str, Any]]]) -> tuple[InrVolume, Path | None]:
@@ -73,6 +76,7 @@ def save_inr(inr: InrVolume, path: Path, opened: Path | None = None) -> Path:
         if path.exists():
             raise InrFileError(f"'{path.name}' is there already; to replace it, give its name with {SUFFIX}")
     write_inr(inr, path, model=None if opened is None else _embedded(inr, opened))
+    unsaved.forget(inr)
     return path
 
 

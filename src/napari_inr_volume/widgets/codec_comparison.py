@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari.layers import Image
-from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -29,11 +28,12 @@ from ..plugin import contents, rivals
 from ..plugin.compare import link
 from ..plugin.jobs import Done, Job
 from ..plugin.layers import carried, check_layer, kwargs_over, layer_name
+from ..plugin.notices import show_error
 from ..plugin.rivals import Compared, Rival
 from ..plugin.settings import own_weights, preferences
 from .panel import Panel
 from .plot import RatePlot
-from .section import Section, in_bytes, in_decibels, in_ratio, text_line
+from .section import Section, TextLine, in_bytes, in_decibels, in_ratio
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -98,7 +98,7 @@ class ChoiceSection(Section):
         self.body.addLayout(row)
         self.progress = QProgressBar()
         self.progress.hide()
-        self.words = text_line(NO_FILE)
+        self.words = TextLine(NO_FILE)
         self.body.addWidget(self.progress)
         self.body.addWidget(self.words)
         self.compare.clicked.connect(self.compare_wanted)
@@ -131,7 +131,7 @@ class ResultSection(Section):
         super().__init__(
             "Result", "PSNR in dB (peak: the intensity range of the original), padding left out."
         )
-        self.words = text_line()
+        self.words = TextLine()
         self.plot = RatePlot()
         self.table = QTableWidget(0, len(self.HEADER))
         self.table.setHorizontalHeaderLabels(self.HEADER)

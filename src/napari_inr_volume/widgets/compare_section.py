@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from superqt import QLabeledSlider
 
 from ..plugin.compare import Figures, Mode
-from .section import DASH, Section, in_decibels, in_hu, in_ssim, text_line
+from .section import DASH, Section, TextLine, in_decibels, in_hu, in_ssim
 
 MODES: tuple[tuple[Mode, str, str], ...] = (
     ("off", "Off", "The layers as you arrange them yourself."),
@@ -77,7 +77,7 @@ class CompareSection(Section):
 
         self.table = FigureTable()
         self.body.addWidget(self.table)
-        self.sizes = text_line("Fit a volume to see the figures.")
+        self.sizes = TextLine("Fit a volume to see the figures.")
         self.sizes.setToolTip(
             "Bytes of the .inr; stored pixels of the source against them; the same with the bytes of the"
             " super-resolution model counted, where one is used."

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.utils import progress
-from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import (
     QDockWidget,
@@ -22,13 +21,15 @@ from ..core.errors import InrError
 from ..core.volume import Volume
 from ..core.windows import find_window
 from ..inr.config import Settings, find_preset
+from ..inr.inr_volume import InrVolume
 from ..io.inr_size import predicted_bytes
-from ..plugin import compare, dialogs, jobs
-from ..plugin.jobs import Done, FitOutcome, FitReport, Fitted, Job, Reconstruction
+from ..plugin import compare, dialogs, jobs, unsaved
+from ..plugin.jobs import DecodedLr, Done, FitOutcome, FitReport, Fitted, Job, Reconstruction
 from ..plugin.kept_fits import Kept, settings_from
 from ..plugin.layers import UPSCALERS, add_layer, check_layer, original_layer
+from ..plugin.notices import file_name, plain, show_error, show_info, show_warning
 from ..plugin.predict import predicted_memory, predicted_steps, speed_key
-from ..plugin.readers import find_stacks, series_name
+from ..plugin.readers import Choice, choose
 from ..plugin.session import FIT, Session
 from ..plugin.settings import OWN_WEIGHTS, load_last_used, own_weights, preferences, remember
 from ..plugin.writers import save_inr
@@ -47,8 +48,7 @@ if TYPE_CHECKING:
 
     from ..core.metrics import Comparison
     from ..inr.fit_state import FitState
-    from ..inr.inr_volume import InrVolume
-    from ..io.dicom import Listing
+    from ..io.dicom import Broken, Listing
     from ..planning import FactorModel, Plan
     from ..plugin.predict import Speed
     from ..superres.model_file import ModelInfo
@@ -87,14 +87,15 @@ class CompressWidget(Panel):
         self._speeds: dict[Speed, float] = {}  # steps a second
         self._probed: Speed | None = None
         self._identity: str | None = None  # of the volume, once it is known
-        self._kept: Kept | None = None  # a fit of it that was stopped before
+        self._kept: Kept | InrVolume | None = None  # a fit of it: stopped before, or not saved
         self._models: list[FactorModel] | None = None  # what fits come to, of what `_looked_at` names
         self._looked_at: tuple[object, ...] = ()
         self._plan: Plan | None = None  # for the target that is shown
         self._larger: Plan | None = None  # the next try, where a fit fell short of its target
         self._described: Image | None = None  # the chosen layer
         self._describe_again = self._measure_again = False
-        self._folder, self._loading_name = Path(), ""  # that is being loaded
+        self._folder = Path()  # that is being loaded
+        self._choice = Choice(name="", key=None)  # of what is in it
         self._own = Path()  # the weights file that is being checked
         self._recalled = False  # as last used, or asked for just now
         self._edit_timer = _timer(self, EDIT_DELAY_MS, self._after_edit)
@@ -218,13 +219,13 @@ class CompressWidget(Panel):
         if self.volume is not None and self._identity is None and not self.recalling.running:
             self.recalling.start(jobs.recall, self.volume)
 
-    def _recalled_fit(self, found: tuple[Volume, str, Kept | None]) -> None:
+    def _recalled_fit(self, found: tuple[Volume, str, Kept | InrVolume | None]) -> None:
         volume, identity, kept = found
         if volume is not self.volume:
             return
         self._identity, self._kept = identity, kept
         if kept is not None and not self.fitting.running and self.session is None:
-            self.fit.words.setText(kept.words)
+            self.fit.words.setText(kept.words if isinstance(kept, Kept) else unsaved.WORDS)
         self._update_buttons()
 
     def _show_no_volume(self, words: str) -> None:
@@ -238,25 +239,27 @@ class CompressWidget(Panel):
     def _choose_folder(self) -> None:
         folder = dialogs.ask_folder("Open a CT folder")
         if folder is not None:
-            self._folder, self._loading_name = folder, folder.name
+            self._folder, self._choice = folder, Choice(name=folder.name, key=None)
             self.source.show_loading(f"Looking through {folder.name}...")
             self.loading.start(jobs.find_series, folder)
 
     def _loading_reported(self, record: Done) -> None:
-        self.source.show_loading(f"Reading {self._loading_name}...", record.done, record.total)
+        self.source.show_loading(f"Reading {self._choice.name}...", record.done, record.total)
 
-    def _loaded(self, result: Listing | Volume) -> None:
-        """Add the volume that was read; or read the one series that was found, or is chosen now."""
+    def _loaded(self, result: Listing | tuple[Broken, ...] | Volume) -> None:
+        """Add the volume that was read; or ask which series to read, or whether to skip what is broken."""
         if isinstance(result, Volume):
-            self.source.choose(add_layer(self.viewer, original_layer(result, self._loading_name)))
-            return
-        stacks = find_stacks(result)
-        chosen = stacks[0] if len(stacks) == 1 else None
-        if len(stacks) > 1 and (chosen := dialogs.ask_series(stacks, self._folder.name)) is None:
-            return
-        self._loading_name = series_name(self._folder.name, chosen, len(stacks))
-        self.source.show_loading(f"Reading {self._loading_name}...")
-        self.loading.start(jobs.read, self._folder, None if chosen is None else chosen.uid)
+            self.source.choose(add_layer(self.viewer, original_layer(result, self._choice.name)))
+        elif isinstance(result, tuple):
+            if dialogs.ask_to_skip(result, self._choice.name):
+                self._read(self._choice, skip_broken=True)
+        elif (choice := choose(result, self._folder.name)) is not None:
+            self._read(choice, skip_broken=False)
+
+    def _read(self, choice: Choice, *, skip_broken: bool) -> None:
+        self._choice = choice
+        self.source.show_loading(f"Reading {choice.name}...")
+        self.loading.start(jobs.read, self._folder, choice.key, skip_broken=skip_broken)
 
     def _loading_ended(self) -> None:
         if not self.loading.running:  # a series is read right after it was found
@@ -454,24 +457,28 @@ class CompressWidget(Panel):
         kept = self._kept
         if kept is None or self.volume is None or self._described is None:
             return
-        self.settings.show_settings(kept.settings)
-        self._start(
-            Session(self.viewer, self._described, self.volume, kept.settings), self.settings.device, kept
-        )
+        if isinstance(kept, Kept):
+            settings = kept.settings
+            self.settings.show_settings(settings)
+        else:
+            settings = replace(self.settings.settings, factor=kept.factor)
+        self._start(Session(self.viewer, self._described, self.volume, settings), self.settings.device, kept)
 
-    def _start(self, session: Session, device: str, resume: FitState | Kept | None = None) -> None:
+    def _start(
+        self, session: Session, device: str, resume: FitState | Kept | InrVolume | None = None
+    ) -> None:
         for job in (self.probing, self.looking, self.measuring, self.applying, self.subtracting):
             job.drop()
         self.compare.button("off").setChecked(True)
         self.session = session
-        self._bar = progress(total=session.settings.fit.all_steps, desc=f"Fitting {session.name}")
+        self._bar = progress(total=session.settings.fit.all_steps, desc=plain(f"Fitting {session.name}"))
         self.fitting.start(
             jobs.fit,
             session.volume,
             session.settings,
             device=device,
             upscaler=self.reconstruct.upscaler,
-            or_lanczos=session.plan is not None,  # the target chose the factor
+            or_lanczos=session.plan is not None or isinstance(resume, InrVolume),  # its factor is not chosen
             window=self.source.find_window(session.volume),
             seconds_per_preview=preferences().preview_interval,
             resume=resume,
@@ -490,7 +497,7 @@ class CompressWidget(Panel):
         else:
             self.fitting.control.paused.clear()
 
-    def _fit_reported(self, record: FitReport | Fitted | Done) -> None:
+    def _fit_reported(self, record: FitReport | Fitted | DecodedLr | Done) -> None:
         session = self.session
         assert session is not None
         if isinstance(record, FitReport):
@@ -506,6 +513,8 @@ class CompressWidget(Panel):
             session.show_fitted(record)
             self.fit.show_measuring(0, 1)
             self._show_figures()
+        elif isinstance(record, DecodedLr):
+            session.show_lr(record)
         else:
             self.fit.show_measuring(record.done, record.total)
 
@@ -591,7 +600,7 @@ class CompressWidget(Panel):
         """Offer the weights file that was checked; one that was asked for just now is the choice."""
         path, title = self._own, UPSCALERS[info.architecture]
         self.reconstruct.show_own(
-            path, f"{title}, trained on: {info.training}\nSHA-256 {info.sha256}\n{path}"
+            path, f"{title}, trained on: {plain(info.training)}\nSHA-256 {info.sha256}\n{plain(str(path))}"
         )
         if not self._recalled:
             self.reconstruct.show_upscaler(str(path))
@@ -735,7 +744,7 @@ class CompressWidget(Panel):
     def _save(self) -> None:
         if self.session is None or self.session.inr is None:
             return
-        name = f"{self.session.name}.inr"
+        name = f"{file_name(self.session.name)}.inr"
         path = dialogs.ask_where_to_save("Save .inr", name, ["Fitted network (*.inr)"])
         if path is None:
             return

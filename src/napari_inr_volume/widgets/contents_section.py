@@ -8,10 +8,12 @@ import numpy as np
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QHeaderView, QSizePolicy, QTreeWidget, QTreeWidgetItem
 
+from ..core.text import printable
 from ..inr.inr_volume import InrVolume
 from ..plugin.contents import Contents
 from ..plugin.layers import UPSCALERS
-from .section import AdviceLine, Section, in_bytes, in_decibels, in_hu, in_ratio, text_line
+from ..plugin.notices import plain
+from .section import AdviceLine, Section, TextLine, in_bytes, in_decibels, in_hu, in_ratio
 
 PEAK = "Peak: the intensity range of the original."
 OPEN = ("File", "Quality when it was made")  # the groups that are seen at first
@@ -26,7 +28,7 @@ class ContentsSection(Section):
     def __init__(self) -> None:
         super().__init__("Contents", "What the file declares.")
         self.banner = AdviceLine()
-        self.words = text_line()
+        self.words = TextLine()
         self.tree = Tree()
         for widget in (self.banner, self.words, self.tree):
             self.body.addWidget(widget)
@@ -78,9 +80,9 @@ class Tree(QTreeWidget):
             self.addTopLevelItem(top)
             top.setFirstColumnSpanned(True)
             for label, value, meaning in lines:
-                item = QTreeWidgetItem([label, value])
-                item.setToolTip(0, meaning)
-                item.setToolTip(1, f"{value}\n{meaning}")  # whole, should it be cut
+                item = QTreeWidgetItem([printable(label), printable(value)])
+                item.setToolTip(0, plain(meaning))
+                item.setToolTip(1, f"{plain(value)}\n{plain(meaning)}")  # whole, should it be cut
                 item.setSizeHint(1, QSize(0, self._row_height))  # not of 0, whose width follows the names
                 top.addChild(item)
             top.setSizeHint(1, QSize(0, self._row_height))
@@ -206,7 +208,7 @@ def _grid(shape: Iterable[int], spacing: Iterable[float], origin: Iterable[float
 
 
 def _slices(positions: tuple[float, ...] | None) -> str:
-    if positions is None:
+    if positions is None or len(positions) == 1:
         return "evenly spaced"
     distances = np.diff(positions)
     return f"{distances.min():.2f} to {distances.max():.2f} mm apart"

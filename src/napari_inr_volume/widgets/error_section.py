@@ -17,7 +17,7 @@ from ..plugin.contents import Errors
 from ..plugin.layers import UPSCALERS
 from .compare_section import FigureTable
 from .plot import COLOURS, still_plot
-from .section import Section, text_line
+from .section import Section, TextLine
 
 HEIGHT = 150  # pixels of the plot
 EMPTY = "Measure to see PSNR and error of each slice."
@@ -49,7 +49,7 @@ class ErrorSection(Section):
         row.addWidget(self.originals, 1)
         row.addWidget(self.measure)
         self.body.addLayout(row)
-        self.words = text_line()
+        self.words = TextLine()
         self.body.addWidget(self.words)
         self.plot = SlicePlot()
         self.body.addWidget(self.plot)

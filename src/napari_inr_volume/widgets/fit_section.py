@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton
 
 from ..plugin.jobs import FitReport
 from .plot import FitPlot
-from .section import DASH, Section, in_decibels, in_time, text_line
+from .section import DASH, Section, TextLine, in_decibels, in_time
 
 BAR = 1000  # steps of the progress bar
 
@@ -39,7 +39,7 @@ class FitSection(Section):
         self.bar.setRange(0, BAR)
         self.bar.setToolTip("Steps done of the steps under Settings; then slices measured.")
         self.body.addWidget(self.bar)
-        self.words = text_line("Not fitted yet.")
+        self.words = TextLine("Not fitted yet.")
         self.body.addWidget(self.words)
         self.plot = FitPlot()
         self.body.addWidget(self.plot)

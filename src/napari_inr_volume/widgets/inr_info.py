@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from napari.layers import Image
-from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QWidget
 
@@ -26,12 +25,13 @@ from ..plugin.layers import (
     layer_name,
     lr_layer,
 )
+from ..plugin.notices import plain, show_error
 from ..plugin.settings import PLUGIN, own_weights, preferences
 from ..plugin.writers import SUFFIX
 from .contents_section import ContentsSection
 from .error_section import EMPTY, ErrorSection
 from .panel import Panel
-from .section import Section, text_line
+from .section import Section, TextLine
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -98,7 +98,7 @@ class FileSection(Section):
         row.addWidget(self.cancel)
         self.progress.hide()
         self.body.addWidget(self.progress)
-        self.words = text_line(NO_FILE)
+        self.words = TextLine(NO_FILE)
         self.body.addWidget(self.words)
         self.layers.currentIndexChanged.connect(lambda _: self.layer_chosen.emit())
         self.open.clicked.connect(self.open_wanted)
@@ -434,7 +434,7 @@ def _offer(box: QComboBox, layers: list[Image], chosen: Image | None) -> None:
     box.clear()
     for layer in layers:
         box.addItem(layer.name)
-        box.setItemData(box.count() - 1, layer.name, Qt.ItemDataRole.ToolTipRole)
+        box.setItemData(box.count() - 1, plain(layer.name), Qt.ItemDataRole.ToolTipRole)
     numbers = [index for index, layer in enumerate(layers) if layer is chosen]
     box.setCurrentIndex(numbers[0] if numbers else len(layers) - 1)
     box.blockSignals(False)

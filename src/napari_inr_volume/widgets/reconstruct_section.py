@@ -7,8 +7,9 @@ from pathlib import Path
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QWidget
 
+from ..core.text import printable
 from ..plugin.layers import UPSCALERS
-from .section import Section, text_line
+from .section import Section, TextLine
 
 OWN = "own"  # the entry that asks for a weights file
 ENTRIES = (
@@ -79,7 +80,7 @@ class ReconstructSection(Section):
         row.addWidget(self.cancel)
         self.progress.hide()
         self.body.addWidget(self.progress)
-        self.words = text_line()
+        self.words = TextLine()
         self.body.addWidget(self.words)
         self.words.hide()
         self.upscalers.activated.connect(self._activated)
@@ -108,7 +109,7 @@ class ReconstructSection(Section):
         """Offer a weights file, in place of an earlier one."""
         chosen = self._chosen == str(self.own)
         self.drop_own()
-        self._insert(self.upscalers.findData(OWN), path.name, str(path), tooltip)
+        self._insert(self.upscalers.findData(OWN), printable(path.name), str(path), tooltip)
         if chosen:
             self.show_upscaler(str(path))
 

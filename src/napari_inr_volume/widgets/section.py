@@ -1,14 +1,20 @@
-"""What the panel's parts are made of: sections that collapse, wrapped lines of text, numbers as words."""
+"""What the panel's parts are made of: sections that collapse, wrapped lines of text, numbers as words.
+
+Text from files is shown by a `TextLine`, or goes through `notices.plain`.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from ..core.advice import advice
+from ..core.text import printable
 
+FRAMED = "font-weight: bold; border: 1px solid palette(mid); padding: 3px;"  # style of what must be seen
 DASH = "–"  # for a number that is being computed, or that there is not
 
 
@@ -43,14 +49,20 @@ class Section(QWidget):
         self._content.setVisible(expanded)
 
 
-def text_line(text: str = "") -> QLabel:
-    """Return a label that wraps, and takes no more width than there is."""
-    label = QLabel(text)
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
+class TextLine(QLabel):
+    """A label that wraps, takes no more width than there is, and shows text from files as it is written."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.setText(text)
+
+    def setText(self, text: str | None) -> None:  # noqa: N802
+        """Show lines of text, what does not print in them escaped."""
+        super().setText("\n".join(printable(line) for line in (text or "").split("\n")))
 
 
 class AdviceLine(QLabel):
@@ -59,8 +71,9 @@ class AdviceLine(QLabel):
     def __init__(self) -> None:
         super().__init__()
         self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.PlainText)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        self.setStyleSheet("font-weight: bold; border: 1px solid palette(mid); padding: 3px;")
+        self.setStyleSheet(FRAMED)
         self.setToolTip("A fitted network loses detail. Look at the difference before you rely on it.")
         self.show_ratio(None)
 
@@ -83,6 +96,11 @@ def in_bytes(count: float) -> str:
 def in_ratio(ratio: float) -> str:
     """Return a compression ratio, below ten with one decimal."""
     return f"{ratio:,.0f}:1" if ratio >= 10 else f"{ratio:.1f}:1"
+
+
+def in_mm(lengths: Iterable[float]) -> str:
+    """Return lengths in mm, such as a spacing."""
+    return " × ".join(f"{mm:.2f}" if mm >= 0.1 else f"{mm:.3g}" for mm in lengths) + " mm"
 
 
 def in_time(seconds: float) -> str:

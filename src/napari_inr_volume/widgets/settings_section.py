@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 from ..core.errors import InrError
 from ..inr.config import PRESETS, Device, Settings, SirenConfig, find_preset
 from ..target import Target, TargetKind
-from .section import AdviceLine, Section, text_line
+from .section import AdviceLine, Section, TextLine
 
 CUSTOM = "custom"  # what a preset becomes once a number of it is changed
 PRESET_WORDS = {
@@ -80,13 +80,13 @@ class SettingsSection(Section):
         self.body.addWidget(self.advanced)
         self._add_numbers()
 
-        self.prediction = text_line("Choose a volume to see what to expect.")
+        self.prediction = TextLine("Choose a volume to see what to expect.")
         self.prediction.setToolTip(
             "Size of the .inr, stored pixels of the source against it, and time of the fit, from a short"
             " trial on this device or from the last fit. An estimate: measuring afterwards is not counted."
         )
         self.banner = AdviceLine()
-        self.locked = text_line("Locked while a fit is running.")
+        self.locked = TextLine("Locked while a fit is running.")
         self.locked.hide()
         for line in (self.prediction, self.banner, self.locked):
             self.body.addWidget(line)

@@ -9,7 +9,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QWidget
 
 from ..core.windows import WINDOWS, Window, find_window
-from .section import Section, in_bytes, text_line
+from ..plugin.notices import plain
+from .section import FRAMED, Section, TextLine, in_bytes, in_mm
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -21,6 +22,7 @@ EMPTY = (
     "Drop a CT folder on napari, or open one here. To try it without data: File > Open Sample >"
     " CT head phantom."
 )
+MEANING = "Voxels along z, y, x; spacing in mm; intensity range without padding; source; memory."
 
 
 class SourceSection(Section):
@@ -60,9 +62,14 @@ class SourceSection(Section):
         self.loading.hide()
         self.body.addWidget(self.loading)
 
-        self.info = text_line(EMPTY)
-        self.info.setToolTip("Voxels along z, y, x; spacing in mm; intensity range without padding; memory.")
+        self.info = TextLine(EMPTY)
+        self.info.setToolTip(MEANING)
         self.body.addWidget(self.info)
+        self.notes = TextLine()
+        self.notes.setToolTip("What is special about this volume, or was assumed or left out in reading it.")
+        self.notes.setStyleSheet(FRAMED)
+        self.notes.hide()
+        self.body.addWidget(self.notes)
 
         self.windows = QComboBox()
         self.windows.setToolTip(
@@ -118,7 +125,7 @@ class SourceSection(Section):
         """Show how far loading has come; a total of 0 means that it is not known."""
         self.load.setEnabled(False)
         self.loading.show()
-        self.info.setText(words)
+        self._show(words)
         self.bar.setRange(0, total)
         self.bar.setValue(done)
 
@@ -129,22 +136,31 @@ class SourceSection(Section):
 
     def show_words(self, words: str) -> None:
         """Say why there is no volume."""
-        self.info.setText(words)
+        self._show(words)
         self.window_row.hide()
 
     def show_volume(self, volume: Volume, memory: int, limits: tuple[float, float]) -> None:
         """Show what the volume is; `memory` is what a fit takes in bytes, `limits` the layer's contrast."""
         size = " × ".join(str(length) for length in volume.shape)
-        spacing = " × ".join(f"{mm:.2f}" for mm in volume.geometry.spacing)
         low, high = volume.intensity_range
         unit = "HU" if volume.units == "HU" else "values"
-        self.info.setText(
-            f"{size} voxels (z, y, x)\n"
-            f"{spacing} mm, {unit} {low:.0f} to {high:.0f}\n"
-            f"{in_bytes(volume.voxels.nbytes)}; a fit takes about {in_bytes(memory)} more"
-        )
+        lines = [
+            f"{size} voxels (z, y, x)",
+            f"{in_mm(volume.geometry.spacing)}, {unit} {low:.7g} to {high:.7g}",
+            ", ".join(volume.found),
+            f"{in_bytes(volume.voxels.nbytes)}; a fit takes about {in_bytes(memory)} more",
+        ]
+        notes = (*volume.geometry.caveats, *volume.notes)
+        self._show("\n".join(filter(None, lines)), "\n".join(notes), f"{plain(volume.summary)}\n\n{MEANING}")
         self._offer_windows(volume, limits)
         self.window_row.show()
+
+    def _show(self, words: str, notes: str = "", tooltip: str = MEANING) -> None:
+        """Say what there is of a volume, and below it what is to be seen before anything else."""
+        self.info.setText(words)
+        self.info.setToolTip(tooltip)
+        self.notes.setText(notes)
+        self.notes.setVisible(bool(notes))
 
     def _offer_windows(self, volume: Volume, limits: tuple[float, float]) -> None:
         """Offer the windows that fit the volume; chosen is the one that the layer shows, else all of it."""

@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from .files import is_dicom_source
 from .header import looks_like_dicom
-from .series import Broken, Listing, Series, list_series, read_dicom
+from .series import Broken, BrokenFilesError, Listing, Series, list_series, read_dicom
 
 __all__ = [
     "Broken",
+    "BrokenFilesError",
     "Listing",
     "Series",
     "is_dicom_source",

@@ -34,6 +34,14 @@ class Broken:
         return f"'{printable(self.path.name)}' ({self.reason})"
 
 
+class BrokenFilesError(SourceError):
+    """Files among those of a series cannot be read; `skip_broken` is the way past them."""
+
+    def __init__(self, words: str, broken: Sequence[Broken]) -> None:
+        super().__init__(words)
+        self.broken = tuple(broken)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Series:
     """One line of a listing: a series of CT images, or one of the acquisitions that it holds."""
@@ -104,7 +112,8 @@ def read_dicom(
     `series` is a number in the listing (from 1), the key of a series, its SeriesInstanceUID, or a beginning
     or end of that; without it, there must be only one series, single images aside. A rescale to anything but
     HU gives units "raw". `skip_broken` leaves out files beside those of the series that cannot be read, and
-    allows the gaps that they leave. Raises SourceError for what cannot be read rightly, naming the files.
+    allows the gaps that they leave. Raises SourceError for what cannot be read rightly, naming the files, and
+    BrokenFilesError where `skip_broken` would help.
     """
     report = on_progress or _no_progress
     with opened(source) as (paths, missing):
@@ -115,7 +124,7 @@ def read_dicom(
         chosen = _choose(scan, series, where)
         broken = _beside(scan.listing.broken, chosen, isinstance(source, str | Path))
         if broken and not skip_broken:
-            raise SourceError(_refuse_broken(broken, where))
+            raise BrokenFilesError(_refuse_broken(broken, where), broken)
         ordered, read, lost = _read(
             scan.parts[chosen.key],
             lambda done, total: report(scan.files + scan.files * done // total, 2 * scan.files),
@@ -203,9 +212,9 @@ def _read(
         try:
             return ordered, read_voxels(ordered.planes, report), lost
         except BrokenPixelsError as error:
-            if not skip_broken:
-                raise
             lost = (*lost, Broken(path=error.path, reason=error.reason))
+            if not skip_broken:
+                raise BrokenFilesError(str(error), lost) from error
             slices = tuple(image for image in slices if image.path != error.path)
             if not slices:
                 raise
