@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_inr_volume.core.errors import SourceError
+from napari_inr_volume.io.png import ADAM7, SIGNATURE
 from napari_inr_volume.io.volumes import read_volume
 
 PLANES = np.random.default_rng(0).integers(0, 60000, (3, 8, 9)).astype(np.uint16)
@@ -122,13 +123,17 @@ def changed(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
     return make
 
 
-def short(path: Path) -> None:
-    """Write a PNG whose chunks are whole, and whose pixels end after two rows."""
-    save_png(path, PLANES[0][:2])
-    content = bytearray(path.read_bytes())
-    content[20:24] = struct.pack(">I", 8)
-    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
-    path.write_bytes(content)
+def reheaded(rows: int, at: int, value: bytes) -> Callable[[Path], None]:
+    """Write a PNG of so many rows, all checksums right, with other bytes in its header."""
+
+    def make(path: Path) -> None:
+        save_png(path, PLANES[0][:rows])
+        content = bytearray(path.read_bytes())
+        content[16 + at : 16 + at + len(value)] = value
+        content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+        path.write_bytes(content)
+
+    return make
 
 
 @pytest.mark.parametrize(
@@ -137,7 +142,16 @@ def short(path: Path) -> None:
         pytest.param(palette, "has a colour table", id="palette"),
         pytest.param(animation, "is an animation", id="animation"),
         pytest.param(bomb, "50000 x 50000 x 1 voxels, 2.5 GB, but", id="bomb"),
-        pytest.param(short, "cannot be read", id="rows missing"),
+        pytest.param(
+            reheaded(2, 4, struct.pack(">I", 8)), "it holds fewer pixels than it claims", id="rows missing"
+        ),
+        pytest.param(
+            reheaded(6, 4, struct.pack(">I", 1)), "it holds more pixels than it claims", id="rows too many"
+        ),
+        pytest.param(reheaded(6, 0, struct.pack(">I", 2**20)), "1,000,000 a side are allowed", id="too wide"),
+        pytest.param(reheaded(6, 8, b"\3"), "its header is that of no PNG", id="three bits"),
+        pytest.param(reheaded(6, 9, b"\5"), "its header is that of no PNG", id="unknown colour type"),
+        pytest.param(reheaded(6, 10, b"\1"), "its header is that of no PNG", id="unknown compression"),
         pytest.param(changed(lambda content: content[:-1]), "breaks off", id="end cut off"),
         pytest.param(changed(lambda content: content[:60]), "breaks off", id="pixels cut off"),
         pytest.param(changed(lambda content: content[:20]), "breaks off", id="header cut off"),
@@ -158,6 +172,36 @@ def test_a_png_that_is_no_whole_grey_picture_is_refused_by_name(
     with pytest.raises(SourceError, match=message) as caught:
         read_volume(tmp_path)
     assert "1.png" in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("size", [(8, 9), (1, 1), (3, 2), (1, 20)])
+def test_an_interlaced_png_is_read(tmp_path: Path, size: tuple[int, int]) -> None:
+    pixels = np.arange(size[0] * size[1], dtype=np.uint16).reshape(size) * 500
+    passes = [pixels[top::down, left::right] for top, left, down, right in ADAM7]
+    raw = b"".join(b"\0" + row.astype(">u2").tobytes() for part in passes for row in part if row.size)
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", size[1], size[0], 16, 0, 0, 0, 1)),
+        *((b"IDAT", zlib.compress(raw)), (b"IEND", b"")),
+    )
+    content = b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    )
+    (tmp_path / "0.png").write_bytes(SIGNATURE + content)
+    assert np.array_equal(read_volume(tmp_path).voxels[0], pixels)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [(b"iCCP", b"sRGB\0\0damaged"), (b"tRNS", b"\0\7"), (b"tRNS", b"nonsense"), (b"pHYs", b"short")],
+    ids=["colour profile", "a transparent grey", "bad transparency", "bad resolution"],
+)
+def test_what_else_a_png_holds_changes_nothing_and_prints_nothing(
+    tmp_path: Path, chunk: tuple[bytes, bytes], capfd: pytest.CaptureFixture[str]
+) -> None:
+    save_png(tmp_path / "0.png", PLANES[0], chunk)
+    assert np.array_equal(read_volume(tmp_path).voxels[0], PLANES[0])
     assert capfd.readouterr() == ("", "")
 
 
