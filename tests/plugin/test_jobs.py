@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby, pairwise
+from pathlib import Path
 from threading import Event, Thread
 
 import numpy as np

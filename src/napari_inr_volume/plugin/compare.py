@@ -20,7 +20,7 @@ from ..core.volume import Volume
 from ..core.windows import Window
 from ..inr.inr_volume import InrVolume, Quality, UpscalerRef
 from .jobs import Control
-from .layers import kwargs_over
+from .layers import kwargs_over, new_voxels
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -98,7 +98,7 @@ def measure(
     from ..superres.upscale import LanczosUpscaler
 
     depth, phases = len(volume.voxels), 2 if reconstruction is None else 3
-    plain = np.empty(volume.shape, dtype=inr.dtype)
+    plain = new_voxels(volume.shape, inr.dtype)
     for z, _, hr in codec.decode_slices(inr, LanczosUpscaler(inr.factor[1:]), device=device):
         control.on_progress(z + 1, phases * depth)
         plain[z] = hr
@@ -134,7 +134,7 @@ def with_upscaler(inr: InrVolume, upscaler: Upscaler, comparison: Comparison) ->
 def difference(control: Control, volume: Volume, voxels: NDArray[Any]) -> NDArray[Any]:
     """Work for a `Job`: return reconstruction - original (z, y, x) in HU; 0 where nothing was measured."""
     whole = all(array.dtype.kind in "iu" and array.dtype.itemsize <= 2 for array in (volume.voxels, voxels))
-    error = np.empty(volume.shape, dtype=np.int32 if whole else np.float32)
+    error = new_voxels(volume.shape, np.int32 if whole else np.float32)
     for z, original in enumerate(volume.voxels):
         control.on_progress(z + 1, len(error))
         np.subtract(voxels[z], original, out=error[z], dtype=error.dtype, casting="unsafe")

@@ -14,7 +14,7 @@ from ..core.windows import Window
 from ..inr.config import Device
 from ..inr.inr_volume import InrVolume
 from .jobs import Control
-from .layers import carried, volume_of
+from .layers import carried, new_voxels, volume_of
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
@@ -121,13 +121,13 @@ def decode(
 
     decoder = LrDecoder(inr, device)
     if kind == "lr":
-        voxels = np.empty(inr.lr_shape, dtype=np.float32)
+        voxels = new_voxels(inr.lr_shape, np.float32)
         for z in range(len(voxels)):
             voxels[z] = decoder.fitted(slice(z, z + 1))[0]
             control.on_progress(z + 1, len(voxels))
         return Decoded(voxels=voxels, upscaler=inr.upscaler.name, notes=())
     upscaler, notes = restorer(inr, path, own, device)
-    voxels = np.empty(inr.geometry.shape, dtype=inr.dtype)
+    voxels = new_voxels(inr.geometry.shape, inr.dtype)
     for z in range(len(voxels)):
         voxels[z] = codec.restore_slices(decoder.slices([z]), upscaler, inr)[0]
         control.on_progress(z + 1, len(voxels))

@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog, QMessageBox
 
 from ..core.text import printable
-from .notices import plain
+from .notices import plain, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,12 +65,11 @@ def ask_series(series: Sequence[Series], where: str) -> Series | None:
 
 def ask_to_skip(broken: Sequence[Broken], where: str) -> bool:
     """Return whether to read a CT series without the files of it that are broken."""
-    files = "A file cannot" if len(broken) == 1 else f"{len(broken)} files cannot"
+    files, them = ("A file", "it") if len(broken) == 1 else (f"{len(broken)} files", "them")
     more = [f"and {len(broken) - NAMED} more"] if len(broken) > NAMED else []
     names = [f"{one.path.name}: {one.reason}" for one in broken[:NAMED]]
-    without = "Read Without It" if len(broken) == 1 else "Read Without Them"
-    question = f"{files} be read in {where}. What is read without may lack slices."
-    return _ask("Broken files", question, [*names, *more], [without]) == 0
+    question = f"{files} of {where} cannot be read. Without {them} the volume may lack slices."
+    return _ask("Broken files", question, [*names, *more], [f"Read Without {them.title()}"]) == 0
 
 
 def ask_even(caveats: Sequence[str]) -> bool | None:
@@ -79,7 +78,9 @@ def ask_even(caveats: Sequence[str]) -> bool | None:
         "Most programs take a volume for evenly spaced, with right angles, and this one is not. It can be"
         " exported as it was scanned, or resampled to an evenly spaced grid."
     )
-    answer = _ask("Export the reconstruction", question, caveats, ["Evenly Spaced", "As Scanned"])
+    answer = _ask(
+        "Export the reconstruction", question, list(map(sentence, caveats)), ["Evenly Spaced", "As Scanned"]
+    )
     return None if answer is None else answer == 0
 
 

@@ -446,9 +446,10 @@ def _measured(
     from .. import codec
     from ..inr.decode import LrDecoder
     from .compare import compare_lr
+    from .layers import new_voxels
 
     decoder = LrDecoder(inr, device)
-    lr = np.empty(inr.lr_shape, dtype=np.float32)
+    lr = new_voxels(inr.lr_shape, np.float32)
     for z in range(len(lr)):
         control.on_progress(z, len(lr))
         lr[z] = decoder.fitted(slice(z, z + 1))[0]

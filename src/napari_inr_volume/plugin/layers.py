@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from ..core.errors import VolumeError
+from ..core.memory import check_memory
 from ..core.volume import AXIAL, Geometry, Triple, Units, Volume
 from ..core.windows import WINDOWS
 from ..inr.inr_volume import InrVolume
@@ -131,6 +132,17 @@ def volume_of(layer: Layer) -> Volume:
     if held.volume is not None:
         padding = held.volume.padding
     return Volume(voxels=voxels, geometry=geometry, units=held.units or units, padding=padding)
+
+
+def new_voxels(shape: tuple[int, int, int], dtype: DTypeLike) -> NDArray[Any]:
+    """Return voxels to be filled and shown. Raises InrError if memory does not suffice."""
+    size = " x ".join(str(length) for length in shape)
+    check_memory(
+        math.prod(shape) * np.dtype(dtype).itemsize,
+        f"the whole volume, {size} {np.dtype(dtype)},",
+        "close other layers, or open the .inr, which is decoded slice by slice",
+    )
+    return np.empty(shape, dtype=dtype)
 
 
 def layer_kwargs(geometry: Geometry) -> dict[str, Any]:

@@ -25,6 +25,11 @@ def plain(text: str) -> str:
     return printable(text.replace(JOINER, "")).replace("<", f"<{JOINER}").replace("&lt;", f"&{JOINER}lt;")
 
 
+def sentence(phrase: str) -> str:
+    """Return a phrase, such as a note of a volume, as a sentence of its own."""
+    return f"{phrase[:1].upper()}{phrase[1:]}."
+
+
 def file_name(layer: str) -> str:
     """Return a name for the file of what a layer of this name shows."""
     name = layer.split(" [")[0].replace(JOINER, "")

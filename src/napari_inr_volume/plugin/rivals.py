@@ -18,7 +18,7 @@ from ..inr.config import Device
 from ..inr.inr_volume import InrVolume
 from .contents import restorer
 from .jobs import Control, Done
-from .layers import volume_of
+from .layers import new_voxels, volume_of
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -164,7 +164,7 @@ def _ours(
     upscaler, notes = restorer(inr, path, own, device)
     began = time.perf_counter()
     decoder = LrDecoder(inr, device)
-    voxels = np.empty(part.shape, dtype=inr.dtype)
+    voxels = new_voxels(part.shape, inr.dtype)
     for z in range(len(voxels)):
         control.check()
         voxels[z] = codec.restore_slices(decoder.slices([start + z]), upscaler, inr)[0]

@@ -23,6 +23,7 @@ from .layers import (
     hr_layer,
     layer_name,
     lr_layer,
+    new_voxels,
     preview_layer,
 )
 
@@ -145,11 +146,14 @@ class Session:
     # What a reconstruction does
 
     def start_reconstruction(self) -> NDArray[Any]:
-        """Add the HR layer, still empty, and return the voxels to fill; an earlier one goes."""
+        """Add the HR layer, still empty, and return the voxels to fill; an earlier one goes.
+
+        Raises InrError if memory does not suffice.
+        """
         assert self.inr is not None
         self.drop_reconstruction()
-        low, _ = self.inr.intensity_range
-        voxels = np.full(self.volume.shape, low, dtype=self.inr.dtype)
+        voxels = new_voxels(self.volume.shape, self.inr.dtype)
+        voxels[:] = self.inr.intensity_range[0]
         name = layer_name(self.name, "reconstruction")
         self.hr = self._add(hr_layer(voxels, name, self.inr, self.source))
         return voxels

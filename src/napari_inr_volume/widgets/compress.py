@@ -625,7 +625,12 @@ class CompressWidget(Panel):
         self.subtracting.drop()
         self._edit_timer.start()
         self.compare.button("off").setChecked(True)
-        voxels = session.start_reconstruction()
+        try:
+            voxels = session.start_reconstruction()
+        except InrError as error:
+            show_error(str(error))
+            self._update_buttons()
+            return
         self.applying.start(
             jobs.reconstruct,
             session.volume,

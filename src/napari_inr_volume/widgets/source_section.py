@@ -9,7 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QWidget
 
 from ..core.windows import WINDOWS, Window, find_window
-from ..plugin.notices import plain
+from ..plugin.notices import plain, sentence
 from .section import FRAMED, Section, TextLine, in_bytes, in_mm
 
 if TYPE_CHECKING:
@@ -151,7 +151,11 @@ class SourceSection(Section):
             f"{in_bytes(volume.voxels.nbytes)}; a fit takes about {in_bytes(memory)} more",
         ]
         notes = (*volume.geometry.caveats, *volume.notes)
-        self._show("\n".join(filter(None, lines)), "\n".join(notes), f"{plain(volume.summary)}\n\n{MEANING}")
+        self._show(
+            "\n".join(filter(None, lines)),
+            "\n".join(map(sentence, notes)),
+            f"{plain(volume.summary)}\n\n{MEANING}",
+        )
         self._offer_windows(volume, limits)
         self.window_row.show()
 
