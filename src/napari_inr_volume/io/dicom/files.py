@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -18,14 +19,13 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from ...core.errors import SourceError
 from ...core.memory import in_words
 from ...core.text import printable
-from .codestream import refuse_deflate_bomb
+from .codestream import INFLATED, INFLATED_A_BYTE, refuse_deflate_bomb
 from .header import looks_like_dicom, reason
 
 Source = str | Path | Sequence[str | Path]
 
 ZIP = b"PK\x03\x04"
 MEMBERS = 200_000  # of a zip
-DEFLATED = 1_032  # bytes that deflate can make of one, at most
 SUFFIXES = (".dcm", ".ima", ".dicom")  # of files that claim to be DICOM
 
 
@@ -140,7 +140,7 @@ def _refuse_bomb(path: Path, members: Sequence[zipfile.ZipInfo], folder: Path) -
         raise SourceError(f"the zip '{path}' is encrypted; unpack it and give the folder")
     size = path.stat().st_size
     needed = sum(member.file_size for member in members)
-    if len(members) > MEMBERS or needed > DEFLATED * size:
+    if len(members) > MEMBERS or needed > max(INFLATED, INFLATED_A_BYTE * size):
         raise SourceError(
             f"the zip '{path}' declares {len(members):,} files of {in_words(needed)}, which its own"
             f" {in_words(size)} cannot hold; it is damaged, or not to be trusted"
@@ -159,11 +159,13 @@ def _named_in_dicomdir(path: Path) -> list[Path] | None:
         return None
     try:
         refuse_deflate_bomb(path)
-        dataset = dcmread(path, specific_tags=["DirectoryRecordSequence"])
-        if dataset.file_meta.get("MediaStorageSOPClassUID") != MediaStorageDirectoryStorage:
-            return None
-        records = dataset.get("DirectoryRecordSequence") or []
-        named = [record.get("ReferencedFileID") for record in records]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what the header's reader warns too, or refuses
+            dataset = dcmread(path, specific_tags=["DirectoryRecordSequence"])
+            if dataset.file_meta.get("MediaStorageSOPClassUID") != MediaStorageDirectoryStorage:
+                return None
+            records = dataset.get("DirectoryRecordSequence") or []
+            named = [record.get("ReferencedFileID") for record in records]
     except Exception:  # which the header's reader says better
         return None
     files = []

@@ -346,8 +346,13 @@ def _grouped(slices: Sequence[Slice], key: Callable[[Slice], Any]) -> dict[Any, 
     groups: dict[Any, list[Slice]] = {}
     for image in slices:
         groups.setdefault(key(image), []).append(image)
-    ordered = sorted(groups, key=lambda value: (value is not None, str(type(value)), value))
-    return {value: tuple(groups[value]) for value in ordered}
+    return {value: tuple(groups[value]) for value in sorted(groups, key=_rank)}
+
+
+def _rank(value: Any) -> tuple[bool, str, Any]:
+    """Return what values of any types, or tuples of them, are ordered by."""
+    inner = tuple(map(_rank, value)) if isinstance(value, tuple) else value
+    return value is not None, type(value).__name__, inner
 
 
 def _number(value: float | None) -> float:
