@@ -78,9 +78,8 @@ def ask_even(caveats: Sequence[str]) -> bool | None:
         "Most programs take a volume for evenly spaced, with right angles, and this one is not. It can be"
         " exported as it was scanned, or resampled to an evenly spaced grid."
     )
-    answer = _ask(
-        "Export the reconstruction", question, list(map(sentence, caveats)), ["Evenly Spaced", "As Scanned"]
-    )
+    facts = [sentence(phrase) for phrase in caveats]
+    answer = _ask("Export the reconstruction", question, facts, ["Evenly Spaced", "As Scanned"])
     return None if answer is None else answer == 0
 
 

@@ -150,12 +150,9 @@ class SourceSection(Section):
             ", ".join(volume.found),
             f"{in_bytes(volume.voxels.nbytes)}; a fit takes about {in_bytes(memory)} more",
         ]
-        notes = (*volume.geometry.caveats, *volume.notes)
-        self._show(
-            "\n".join(filter(None, lines)),
-            "\n".join(map(sentence, notes)),
-            f"{plain(volume.summary)}\n\n{MEANING}",
-        )
+        notes = [sentence(phrase) for phrase in (*volume.geometry.caveats, *volume.notes)]
+        whole = f"{plain(volume.summary)}\n\n{MEANING}"
+        self._show("\n".join(filter(None, lines)), "\n".join(notes), whole)
         self._offer_windows(volume, limits)
         self.window_row.show()
 
