@@ -1,18 +1,20 @@
-"""JPEG Lossless for pydicom, decoded by the libjpeg-turbo that imagecodecs brings.
+"""JPEG Lossless and JPEG-LS for pydicom, decoded by the libjpeg-turbo and the CharLS that imagecodecs brings.
 
-Of the two decoders that pydicom knows for it, pylibjpeg-libjpeg is under the GPL, and GDCM (3.2)
-aborts the whole process on some damaged files. This module is a plugin as pydicom's guide for
-decoders describes it; pydicom takes the frames out of the file and sets the signs right.
+Of the decoders that pydicom knows for them, pylibjpeg-libjpeg is under the GPL, GDCM (3.2) aborts the
+whole process on some damaged files, and pyjpegls (1.5, an older CharLS) never returns from some. This module
+is a plugin as pydicom's guide for decoders describes it; pydicom takes the frames out of the file and sets
+the signs right.
 """
 
 from __future__ import annotations
 
 import imagecodecs
 from pydicom.pixels.decoders.base import DecodeRunner, get_decoder
-from pydicom.uid import JPEGLossless, JPEGLosslessSV1
+from pydicom.uid import JPEGLossless, JPEGLosslessSV1, JPEGLSTransferSyntaxes
 
 PLUGIN = "imagecodecs"
-DECODER_DEPENDENCIES = dict.fromkeys((JPEGLossless, JPEGLosslessSV1), ("numpy", "imagecodecs"))
+SYNTAXES = (JPEGLossless, JPEGLosslessSV1, *JPEGLSTransferSyntaxes)
+DECODER_DEPENDENCIES = dict.fromkeys(SYNTAXES, ("numpy", "imagecodecs"))
 
 
 def is_available(uid: str) -> bool:
@@ -22,7 +24,8 @@ def is_available(uid: str) -> bool:
 
 def decode_frame(src: bytes, runner: DecodeRunner) -> bytes:
     """Return the pixels of one frame as bytes, and tell pydicom how wide they are."""
-    plane = imagecodecs.jpeg8_decode(src)
+    is_jpeg_ls = runner.transfer_syntax in JPEGLSTransferSyntaxes
+    plane = imagecodecs.jpegls_decode(src) if is_jpeg_ls else imagecodecs.jpeg8_decode(src)
     runner.set_option("bits_allocated", 8 * plane.dtype.itemsize)
     return plane.tobytes()
 

@@ -39,8 +39,8 @@ DECODERS: dict[UID, str] = {
     JPEGExtended12Bit: "pillow",  # which takes 8 bits only, and says so
     JPEGLossless: PLUGIN,
     JPEGLosslessSV1: PLUGIN,
-    JPEGLSLossless: "pyjpegls",
-    JPEGLSNearLossless: "pyjpegls",
+    JPEGLSLossless: PLUGIN,
+    JPEGLSNearLossless: PLUGIN,
     JPEG2000Lossless: "pylibjpeg",
     JPEG2000: "pylibjpeg",
     HTJ2KLossless: "pylibjpeg",
