@@ -30,6 +30,10 @@ SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=12, help="how many runs are killed in tests/test_safety.py")
+    # Here, and not beside the tests: pytest takes options of the folders that it is told to look in alone.
+    parser.addoption("--fuzz", type=int, default=12, help="how many changed files of each kind are read")
+    parser.addoption("--fuzz-seed", type=int, default=0, help="what the changes are drawn from")
+    parser.addoption("--fuzz-seconds", type=float, default=20.0, help="of CPU that a changed file may take")
 
 
 @pytest.fixture(scope="session")
