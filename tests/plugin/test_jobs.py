@@ -227,24 +227,24 @@ def test_fit_that_has_ended_is_reported_and_kept_before_anything_can_go_wrong(
     control, records = Control(), []
     control.report = records.append
     with pytest.raises(type(error)):
-        run_fit(volume, SMALL, control, keep_as="0" * 32)
+        run_fit(volume, SMALL, control, keep=True)
     (fitted,) = (record for record in records if isinstance(record, Fitted))
-    assert unsaved.find("0" * 32) == fitted.inr
+    assert unsaved.find(kept_fits.identity(volume)) == fitted.inr
 
 
 def test_kept_network_is_measured_as_if_it_had_just_been_fitted(
     volume: Volume, monkeypatch, tmp_path
 ) -> None:
     monkeypatch.setattr(kept_fits, "FOLDER", tmp_path)
-    outcome = run_fit(volume, SMALL, Control(), keep_as="0" * 32)
-    again = run_fit(volume, SMALL, Control(), resume=unsaved.find("0" * 32))
+    outcome = run_fit(volume, SMALL, Control(), keep=True)
+    again = run_fit(volume, SMALL, Control(), resume=unsaved.find(kept_fits.identity(volume)))
     assert again.inr == outcome.inr
 
 
 def test_folder_that_cannot_be_written_to_ends_no_fit(volume: Volume, monkeypatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setattr(kept_fits, "FOLDER", tmp_path / "file" / "fits")
-    assert run_fit(volume, SMALL, Control(), keep_as="0" * 32).inr.quality is not None
+    assert run_fit(volume, SMALL, Control(), keep=True).inr.quality is not None
 
 
 def test_stopped_fit_is_continued_to_the_network_of_one_in_one_go(volume: Volume, monkeypatch) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
 from napari_inr_volume.inr.decode import LrDecoder
 from napari_inr_volume.inr.fit_state import FitState
 from napari_inr_volume.io.inr_file import read_inr
-from napari_inr_volume.plugin import dialogs, kept_fits, unsaved
+from napari_inr_volume.plugin import dialogs, jobs, kept_fits, unsaved
 from napari_inr_volume.plugin.layers import add_layer, original_layer
 from napari_inr_volume.widgets.compress import CompressWidget
 
@@ -98,6 +99,25 @@ def test_a_finished_fit_that_was_not_saved_is_offered_by_a_new_panel(qtbot, sett
     wait_for_the_end(qtbot, second)
     assert second.session.inr == first.session.inr
     assert [layer.name for layer in second.viewer.layers] == [layer.name for layer in first.viewer.layers]
+
+
+def test_a_fit_that_ends_before_earlier_ones_were_looked_for_is_kept(
+    qtbot, settings, volume: Volume, monkeypatch
+) -> None:
+    finish(qtbot, open_panel(qtbot, volume))
+    fitted, recall = Event(), jobs.recall
+    monkeypatch.setattr(jobs, "recall", lambda *found: recall(*found) if fitted.wait(LONG) else None)
+    panel = CompressWidget(ViewerModel())
+    qtbot.addWidget(panel)
+    panel.show()
+    add_layer(panel.viewer, original_layer(volume, "head"))
+    qtbot.waitUntil(lambda: panel.volume is not None)
+    panel.reconstruct.show_upscaler("lanczos")
+    finish(qtbot, panel)
+    fitted.set()
+    qtbot.waitUntil(lambda: panel._identity is not None)
+    assert unsaved.find(panel._identity) == replace(panel.session.inr, quality=None)
+    assert not panel.fit.go_on.isVisible()  # what it would show is shown
 
 
 def test_a_saved_fit_is_not_kept(qtbot, settings, volume: Volume, tmp_path: Path, monkeypatch) -> None:

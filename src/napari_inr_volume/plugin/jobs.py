@@ -360,14 +360,14 @@ def fit(
     or_lanczos: bool = False,
     seconds_per_preview: float = SECONDS_PER_PREVIEW,
     resume: FitState | Kept | InrVolume | None = None,
-    keep_as: str | None = None,
+    keep: bool = False,
 ) -> FitOutcome:
     """Fit a network and measure it; reports FitReport, Fitted, Done while it decodes, DecodedLr, Done.
 
     `resume` is where a stopped fit of the same volume and settings stood; this one goes on from there. If
     it is a network, that is what is decoded and measured.
-    Under the identity `keep_as` its state is kept once a minute and when it is stopped, for when napari
-    runs again; of a fit that ends by itself the network is kept until it is saved.
+    With `keep` its state is kept once a minute and when it is stopped, for when napari runs again; of a fit
+    that ends by itself the network is kept until it is saved.
     `or_lanczos` lets Lanczos take the place of a network that is not for the factor (`find_upscaler`).
     Raises FitError, as `codec.compress` does, and while another panel's fit is running.
     """
@@ -381,9 +381,7 @@ def fit(
             ref = UpscalerRef(name=restore.name, sha256=restore.sha256)
             inr, state = replace(resume, upscaler=ref, quality=None), None
         else:
-            inr, state = _fit(
-                control, volume, settings, device, restore, seconds_per_preview, resume, keep_as
-            )
+            inr, state = _fit(control, volume, settings, device, restore, seconds_per_preview, resume, keep)
         control.report(Fitted(inr=inr, model_bytes=len(restore.weights), state=state))
         return _measured(control, volume, inr, device, restore, window)
     finally:
@@ -398,7 +396,7 @@ def _fit(
     restore: Upscaler,
     seconds_per_preview: float,
     resume: FitState | Kept | None,
-    keep_as: str | None,
+    keep: bool,
 ) -> tuple[InrVolume, FitState | None]:
     """Return the network, and where the fit stands if it was stopped; both are kept for another day."""
     from .. import codec
@@ -407,6 +405,7 @@ def _fit(
     _leave_a_core()
     if isinstance(resume, kept_fits.Kept):
         resume = kept_fits.load(resume)
+    name = kept_fits.identity(volume) if keep else None
     kept = time.perf_counter()
     previews = _Previews(volume, settings, control, seconds_per_preview)
     idle = 0.0
@@ -421,20 +420,20 @@ def _fit(
                 result = end.value
                 break
             control.check()
-            if keep_as is not None and time.perf_counter() - kept >= SECONDS_PER_KEPT:
+            if name is not None and time.perf_counter() - kept >= SECONDS_PER_KEPT:
                 kept = time.perf_counter()
                 with suppress(InrError):  # a full disk must not end the fit
-                    kept_fits.keep(keep_as, settings, progress.state())
+                    kept_fits.keep(name, settings, progress.state())
             control.report(_fit_report(progress, idle, previews.next(progress.siren)))
             idle += control.wait_while_paused()
     inr = codec.encode(volume, settings, result, restore)
-    if keep_as is not None:
+    if name is not None:
         with suppress(InrError):
             if result.state is None:
-                unsaved.keep(keep_as, inr)
-                kept_fits.forget(keep_as)
+                unsaved.keep(name, inr)
+                kept_fits.forget(name)
             else:
-                kept_fits.keep(keep_as, settings, result.state)
+                kept_fits.keep(name, settings, result.state)
     state = None if result.state is None else replace(result.state, seconds=result.state.seconds - idle)
     return inr, state
 

@@ -223,7 +223,8 @@ class CompressWidget(Panel):
         volume, identity, kept = found
         if volume is not self.volume:
             return
-        self._identity, self._kept = identity, kept
+        replaced = self.session is not None and self.session.volume is volume  # fitted again by now
+        self._identity, self._kept = identity, None if replaced else kept
         if kept is not None and not self.fitting.running and self.session is None:
             self.fit.words.setText(kept.words if isinstance(kept, Kept) else unsaved.WORDS)
         self._update_buttons()
@@ -482,7 +483,7 @@ class CompressWidget(Panel):
             window=self.source.find_window(session.volume),
             seconds_per_preview=preferences().preview_interval,
             resume=resume,
-            keep_as=self._identity if session.volume is self.volume else None,
+            keep=True,
         )
         self.fitting.control.z = session.z
         self._kept = None
