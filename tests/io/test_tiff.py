@@ -273,3 +273,21 @@ def test_pixels_that_are_not_grey_values_are_refused_by_name(
 ) -> None:
     with pytest.raises(InrError, match=message):
         read_volume(save(tmp_path / "v.tif", data, **options))
+
+
+@pytest.mark.parametrize("big", [False, True], ids=["TIFF", "BigTIFF"])
+@pytest.mark.parametrize("target", [0, 1, 2], ids=["to the first", "to the second", "to itself"])
+def test_pages_that_follow_one_another_in_a_circle_are_refused(
+    tmp_path: Path, big: bool, target: int
+) -> None:
+    path = tmp_path / "circle.tif"
+    tifffile.imwrite(path, np.zeros((3, 4, 5), np.int16), photometric="minisblack", bigtiff=big)
+    with tifffile.TiffFile(path) as file:
+        places = [page.offset for page in file.pages]
+        last, form = len(file.pages[-1].tags), file.tiff
+    content = bytearray(path.read_bytes())
+    at = places[-1] + form.tagnosize + last * form.tagsize
+    struct.pack_into(form.offsetformat, content, at, places[target])
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match="circle"):
+        read_volume(path)

@@ -8,6 +8,7 @@ files, the voxel sizes of OME and ImageJ, the resolution of the pages and ImageJ
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any, get_args
 
@@ -82,6 +83,7 @@ def read_pages(file: Any, path: Path) -> Voxels:
     Raises SourceError for pages of several sizes, more axes than three, anything but grey values, and for
     pages that are claimed or begun but not all there.
     """
+    _refuse_loop(file, path)
     if not file.series:
         raise SourceError(f"'{path.name}' holds no image")
     if len(file.series) > 1:
@@ -102,6 +104,24 @@ def read_pages(file: Any, path: Path) -> Voxels:
     if "S" in series.axes:
         pixels = only_grey(pixels, series.axes.index("S"), path)
     return pixels.reshape([*deep, *lengths[-2:]])
+
+
+def _refuse_loop(file: Any, path: Path) -> None:
+    """Raise SourceError where the chain of pages comes back to one of them: tifffile would not end."""
+    tiff, handle = file.tiff, file.filehandle
+    at, seen = 4 if tiff.version == 42 else 8, set[int]()  # of the place of the first page's place
+    while True:
+        handle.seek(at)
+        link = handle.read(tiff.offsetsize)
+        page = struct.unpack(tiff.offsetformat, link)[0] if len(link) == tiff.offsetsize else 0
+        if page in seen:
+            raise SourceError(f"'{path.name}' is damaged: its pages follow one another in a circle")
+        seen.add(page)
+        handle.seek(page)
+        count = handle.read(tiff.tagnosize)
+        if not page or len(count) < tiff.tagnosize:
+            return
+        at = page + tiff.tagnosize + struct.unpack(tiff.tagnoformat, count)[0] * tiff.tagsize
 
 
 def _check_whole(series: Any, file: Any, path: Path) -> None:
