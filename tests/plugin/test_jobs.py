@@ -241,6 +241,18 @@ def test_kept_network_is_measured_as_if_it_had_just_been_fitted(
     assert again.inr == outcome.inr
 
 
+def test_kept_network_lies_where_its_volume_lies_by_now(volume: Volume, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(kept_fits, "FOLDER", tmp_path)
+    outcome = run_fit(volume, SMALL, Control(), keep=True)
+    moved = replace(volume, geometry=replace(volume.geometry, spacing=(9.0, 1.0, 1.0)), units="raw")
+    again = run_fit(moved, SMALL, Control(), resume=unsaved.find(kept_fits.identity(moved)))
+    assert again.inr.geometry == moved.geometry
+    assert again.inr.units == "raw"
+    assert again.inr.payload == outcome.inr.payload
+    unsaved.forget(again.inr)
+    assert unsaved.find(kept_fits.identity(volume)) is None
+
+
 def test_folder_that_cannot_be_written_to_ends_no_fit(volume: Volume, monkeypatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setattr(kept_fits, "FOLDER", tmp_path / "file" / "fits")

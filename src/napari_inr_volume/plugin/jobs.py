@@ -379,7 +379,9 @@ def fit(
         restore = find_upscaler(upscaler, settings.factor[1:], device=device, or_lanczos=or_lanczos)
         if isinstance(resume, InrVolume):
             ref = UpscalerRef(name=restore.name, sha256=restore.sha256)
-            inr, state = replace(resume, upscaler=ref, quality=None), None
+            # Where the voxels lie and what they mean may have been set since.
+            inr = replace(resume, geometry=volume.geometry, units=volume.units, upscaler=ref, quality=None)
+            state = None
         else:
             inr, state = _fit(control, volume, settings, device, restore, seconds_per_preview, resume, keep)
         control.report(Fitted(inr=inr, model_bytes=len(restore.weights), state=state))

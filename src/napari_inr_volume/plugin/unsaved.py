@@ -47,10 +47,10 @@ def find(name: str) -> InrVolume | None:
 
 
 def forget(inr: InrVolume) -> None:
-    """Remove a network that was saved; how it is restored and how good it is may have changed since."""
+    """Remove a network that was saved, whatever was changed since of how it is restored and where it lies."""
     for path in _kept():
         found = find(path.stem)
-        if found is not None and (found.payload, found.geometry) == (inr.payload, inr.geometry):
+        if found is not None and found.payload == inr.payload:
             _remove(path)
 
 
