@@ -152,3 +152,25 @@ def test_without_sitk_the_message_says_what_to_install(
     monkeypatch.setitem(sys.modules, "SimpleITK", None)
     with pytest.raises(SourceError, match=r"pip install 'napari-inr-volume\[formats\]'"):
         read_volume(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        pytest.param(f"Comment = {'x' * 499}", False, id="as long as may be"),
+        pytest.param(f"Comment = {'x' * 500}", True, id="too long"),
+        pytest.param(f"BinaryDataByteOrderMSB = False{' ' * 500}", True, id="blanks"),
+        pytest.param(f"Scanner = {'x' * 30_000}", False, id="a field of someone's own"),
+        pytest.param(f"Scanner = {'x' * 40_000}", True, id="a field of someone's own, too long"),
+    ],
+)
+def test_values_that_itk_would_take_for_two_lines_are_refused(
+    tmp_path: Path, line: str, refused: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = saved(tmp_path / "v.mha", BinaryDataByteOrderMSB=f"BinaryDataByteOrderMSB = False\n{line}")
+    if refused:
+        with pytest.raises(SourceError, match=r"characters, where [0-9,]+ are allowed"):
+            read_volume(path)
+    else:
+        np.testing.assert_array_equal(read_volume(path).voxels, DATA)
+    assert capfd.readouterr() == ("", "")

@@ -24,6 +24,16 @@ from .values import geometry_of, guess_meaning
 
 HEADER = 1 << 16  # bytes read for a header, at most
 LAST = "ElementDataFile"  # the field with which every header ends
+LONGEST = 499  # bytes of a value: ITK takes the rest of a longer one for the next line
+LONGEST_FOREIGN = 32_767  # of a field that ITK does not know
+KNOWN = (
+    *("Comment", "ObjectType", "ObjectSubType", "NDims", "Name", "ID", "ParentID", "Color"),
+    *("AcquisitionDate", "BinaryData", "BinaryDataByteOrderMSB", "ElementByteOrderMSB", "CompressedData"),
+    *("CompressedDataSize", "DistanceUnits", "AnatomicalOrientation", "DimSize"),
+    *("HeaderSize", "Modality", "ImagePosition", "SequenceID", "ElementMin", "ElementMax", "ElementType"),
+    *("ElementNumberOfChannels", "ElementNBits", "ElementToIntensityFunctionSlope"),
+    *("ElementToIntensityFunctionOffset", LAST),
+)
 VECTORS = ("ElementSpacing", "ElementSize", "Offset", "Position", "Origin", "CenterOfRotation")
 MATRICES = ("TransformMatrix", "Rotation", "Orientation")
 WIDTHS = {  # bytes of each type; ITK takes long for 4
@@ -82,8 +92,15 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
         name, separator, value = line.decode("ascii", "replace").partition("=")
         if not separator:
             break
-        fields[name.strip()] = value.strip()
-        if name.strip() == LAST:
+        name, value = name.strip(), value.lstrip().rstrip("\r\n")
+        longest = LONGEST if name in (*KNOWN, *VECTORS, *MATRICES) else LONGEST_FOREIGN
+        if len(value) > longest:
+            raise SourceError(
+                f"'{path.name}' has a {printable(name[:40])} of {len(value):,} characters, where {longest:,}"
+                " are allowed; repair its header"
+            )
+        fields[name] = value.strip()
+        if name == LAST:
             return fields, end
     raise SourceError(f"'{path.name}' is no MetaImage, or its header breaks off; copy it again")
 
