@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from threading import current_thread, main_thread
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from napari import Viewer
 from napari._qt.dialogs.qt_notification import NapariQtNotification
 from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
+from napari.layers._source import layer_source
 from napari.settings import get_plugin_settings, get_settings
 from napari.utils import progress
 from napari.utils.notifications import notification_manager
@@ -20,7 +23,10 @@ from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_inr_volume import codec
+from napari_inr_volume.core import memory
+from napari_inr_volume.core.even import evened
 from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.core.volume import Geometry
 from napari_inr_volume.inr.inr_volume import UpscalerRef
 from napari_inr_volume.io.dicom_export import write_dicom_series
 from napari_inr_volume.io.inr_file import read_inr, write_inr
@@ -178,6 +184,89 @@ def test_reconstruction_is_exported(
     np.testing.assert_array_equal(exported.voxels, codec.decompress(inr, device="cpu").voxels)
     np.testing.assert_allclose(exported.geometry.spacing, inr.geometry.spacing)
     assert said()[-1] == f"Exported the reconstruction to {name}."
+
+
+@pytest.fixture
+def tilted_path(make_inr, tmp_path: Path) -> Path:
+    """An `.inr` of a stack that a tilted gantry sheared by 18.5 degrees."""
+    direction = ((0.0, 0.0, 1.0), (-0.3173, 1.0, 0.0), (0.94832, 0.0, 0.0))
+    geometry = Geometry(shape=(6, 32, 36), spacing=(3.0, 0.5, 0.5), direction=direction)
+    write_inr(replace(make_inr(shape=geometry.shape), geometry=geometry), tmp_path / "tilted.inr")
+    return tmp_path / "tilted.inr"
+
+
+@pytest.mark.parametrize("name", ["out.nii.gz", "out.nrrd"])
+def test_tilted_stack_is_exported_evenly_spaced_if_the_person_says_so(
+    viewer, choose, finished, tilted_path, tmp_path, monkeypatch, name: str
+) -> None:
+    viewer.open(str(tilted_path), plugin=PLUGIN)
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: tmp_path / name)
+    monkeypatch.setattr(dialogs, "ask_even", lambda caveats: asked.append(caveats) or True)
+    choose("Export reconstruction...")
+    finished()
+    assert asked == [("the stack is sheared by 18.5 degrees, as by a tilted gantry",)]
+    exported = read_volume(tmp_path / name)
+    expected = evened(codec.decompress(read_inr(tilted_path), device="cpu"))
+    assert not exported.geometry.caveats
+    np.testing.assert_array_equal(exported.voxels, expected.voxels)
+    np.testing.assert_allclose(exported.geometry.affine, expected.geometry.affine, atol=1e-4)
+    assert said() == [f"Exported the reconstruction to {name}."]
+
+
+@pytest.mark.parametrize(("name", "warned"), [("out.nii", True), ("out.nrrd", True), ("out.npy", False)])
+def test_tilted_stack_is_exported_as_scanned_with_a_warning_where_it_is_taken_for_even(
+    viewer, choose, finished, tilted_path, tmp_path, monkeypatch, name: str, warned: bool
+) -> None:
+    viewer.open(str(tilted_path), plugin=PLUGIN)
+    monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: tmp_path / name)
+    monkeypatch.setattr(dialogs, "ask_even", lambda caveats: False)
+    choose("Export reconstruction...")
+    finished()
+    expected = codec.decompress(read_inr(tilted_path), device="cpu")
+    np.testing.assert_array_equal(read_volume(tmp_path / name).voxels, expected.voxels)
+    assert [f"{name} cannot say it all: the stack is sheared" in line for line in said()[:-1]] == [
+        True
+    ] * warned
+
+
+def test_export_of_a_tilted_stack_can_be_cancelled_at_the_question(
+    viewer, choose, tilted_path, tmp_path, monkeypatch
+) -> None:
+    viewer.open(str(tilted_path), plugin=PLUGIN)
+    monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: tmp_path / "out.nrrd")
+    monkeypatch.setattr(dialogs, "ask_even", lambda caveats: None)
+    choose("Export reconstruction...")
+    assert not commands._running
+    assert list(tmp_path.iterdir()) == [tilted_path]
+
+
+def test_export_never_replaces_what_a_layer_was_read_from(
+    viewer, choose, inr_path, tmp_path, monkeypatch
+) -> None:
+    source = tmp_path / "original.npy"
+    np.save(source, np.zeros((9, 30, 37)))
+    before = source.read_bytes()
+    viewer.open(str(inr_path), plugin=PLUGIN)
+    with layer_source(path=str(source)):
+        viewer.add_image(np.load(source))
+    monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: source)
+    choose("Export reconstruction...")
+    assert not commands._running
+    assert said() == ["'original.npy' is what a layer here was read from; choose another name"]
+    assert source.read_bytes() == before
+
+
+def test_export_that_needs_too_much_memory_is_told_in_words(
+    viewer, choose, finished, inr_path, tmp_path, monkeypatch
+) -> None:
+    viewer.open(str(inr_path), plugin=PLUGIN)
+    monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: tmp_path / "out.npy")
+    monkeypatch.setattr(memory, "available", lambda: 10_000)
+    choose("Export reconstruction...")
+    finished()
+    assert "of memory, and 10.0 kB are free" in said()[-1]
+    assert not (tmp_path / "out.npy").exists()
 
 
 def test_export_can_be_cancelled_in_the_activity_dock(

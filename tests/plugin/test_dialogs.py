@@ -7,12 +7,29 @@ from pathlib import Path
 
 import pytest
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QApplication, QComboBox, QDialog, QFileDialog, QInputDialog, QLineEdit
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QDialog,
+    QFileDialog,
+    QInputDialog,
+    QLineEdit,
+    QMessageBox,
+)
 
 from napari_inr_volume.core.phantom import head_phantom
-from napari_inr_volume.io.dicom import list_series
+from napari_inr_volume.io.dicom import Broken, list_series
 from napari_inr_volume.io.dicom_export import write_dicom_series
-from napari_inr_volume.plugin.dialogs import ask_file, ask_folder, ask_series, ask_where_to_save
+from napari_inr_volume.plugin.dialogs import (
+    NAMED,
+    ask_even,
+    ask_file,
+    ask_folder,
+    ask_series,
+    ask_to_skip,
+    ask_where_to_save,
+)
+from napari_inr_volume.plugin.notices import JOINER
 
 pytestmark = pytest.mark.gui
 
@@ -114,3 +131,56 @@ def test_series_is_chosen_from_a_list_that_describes_them(tmp_path: Path) -> Non
     ]
     answer(lambda dialog: dialog.reject())
     assert ask_series(series, "study") is None
+
+
+def clicked(button: str, shown: list[str]) -> Callable[[QDialog], None]:
+    """Click a button of a message box, and note what it says as a person reads it."""
+
+    def act(dialog: QDialog) -> None:
+        assert isinstance(dialog, QMessageBox)
+        assert dialog.textFormat() == Qt.TextFormat.PlainText
+        assert not Qt.mightBeRichText(dialog.informativeText())  # whose format Qt guesses
+        shown.append(f"{dialog.text()}\n{dialog.informativeText()}".replace(JOINER, ""))
+        (found,) = (each for each in dialog.buttons() if each.text().replace("&", "") == button)
+        found.click()
+
+    return act
+
+
+def broken(count: int) -> list[Broken]:
+    return [Broken(path=Path(f"study/<b>{number}.dcm"), reason="it is empty") for number in range(count)]
+
+
+@pytest.mark.parametrize(("button", "skipped"), [("Read Without It", True), ("Cancel", False)])
+def test_broken_file_is_named_and_left_out_if_the_person_says_so(button: str, skipped: bool) -> None:
+    shown: list[str] = []
+    answer(clicked(button, shown))
+    assert ask_to_skip(broken(1), "<b>study</b>\x1b[31m") is skipped
+    assert shown == [
+        "A file of <b>study</b>\\x1b[31m cannot be read. Without it the volume may lack slices.\n"
+        "<b>0.dcm: it is empty"
+    ]
+
+
+def test_of_many_broken_files_some_are_named() -> None:
+    shown: list[str] = []
+    answer(clicked("Read Without Them", shown))
+    assert ask_to_skip(broken(NAMED + 2), "study")
+    assert shown[0].startswith(f"{NAMED + 2} files of study cannot be read.")
+    assert shown[0].count("it is empty") == NAMED
+    assert shown[0].endswith("and 2 more")
+
+
+def test_question_that_is_closed_reads_nothing() -> None:
+    answer(lambda dialog: dialog.reject())
+    assert not ask_to_skip(broken(1), "study")
+
+
+@pytest.mark.parametrize(
+    ("button", "even"), [("Evenly Spaced", True), ("As Scanned", False), ("Cancel", None)]
+)
+def test_even_spacing_is_asked_for(button: str, even: bool | None) -> None:
+    shown: list[str] = []
+    answer(clicked(button, shown))
+    assert ask_even(["the stack is sheared by 18 degrees"]) is even
+    assert shown[0].endswith("The stack is sheared by 18 degrees.")
