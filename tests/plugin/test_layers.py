@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points
 
-from napari_inr_volume.core.errors import VolumeError
+from napari_inr_volume.core import memory
+from napari_inr_volume.core.errors import InrError, VolumeError
 from napari_inr_volume.core.phantom import PADDING, head_phantom
 from napari_inr_volume.core.resample import lr_shape
 from napari_inr_volume.core.volume import AXIAL, Geometry, Volume
@@ -23,6 +24,7 @@ from napari_inr_volume.plugin.layers import (
     layer_kwargs,
     layer_name,
     lr_layer,
+    new_voxels,
     original_layer,
     preview_layer,
     volume_of,
@@ -256,3 +258,19 @@ def test_layers_of_others_carry_nothing() -> None:
 def test_names_carry_the_psnr() -> None:
     assert layer_name("chest CT", "SRDenseNet", 37.86) == "chest CT [SRDenseNet 37.9 dB]"
     assert layer_name("chest CT", "LR fit") == "chest CT [LR fit]"
+
+
+@pytest.mark.parametrize("value", [0, -1024, 3071, 1e-20, -1e29])
+def test_volume_of_one_value_is_shown(value: float) -> None:
+    volume = Volume.from_array(np.full((3, 4, 5), value, dtype=np.float64), units="raw")
+    layer = to_layer(original_layer(volume, "flat"))
+    low, high = layer.contrast_limits
+    assert low <= value < high
+    assert volume_of(layer) is volume
+
+
+def test_voxels_that_do_not_fit_in_memory_are_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 999)
+    assert new_voxels((4, 10, 10), np.int16).shape == (4, 10, 10)
+    with pytest.raises(InrError, match=r"the whole volume, 5 x 10 x 10 int16, needs 1\.0 kB of memory"):
+        new_voxels((5, 10, 10), np.int16)

@@ -160,6 +160,24 @@ def test_volume_is_described_and_its_window_recognised(qtbot) -> None:
     assert widget.window_name == "soft tissue"
 
 
+def test_what_is_special_about_a_volume_is_seen_and_goes_with_it(qtbot) -> None:
+    widget = shown(qtbot, SourceSection)
+    uneven = replace(hu().geometry, slice_positions=(0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 9.0))
+    volume = replace(hu(), geometry=uneven, found=("GE", "8 files of 9"), notes=("1 mm assumed along z",))
+    widget.show_volume(volume, memory=0, limits=(-160.0, 240.0))
+    assert "GE, 8 files of 9" in widget.info.text()
+    assert widget.notes.isVisible()
+    assert widget.notes.text() == "Slice distances are uneven, 1 to 3 mm.\n1 mm assumed along z."
+    assert volume.summary in widget.info.toolTip()
+    widget.show_volume(hu(), memory=0, limits=(-160.0, 240.0))
+    assert not widget.notes.isVisible()
+    assert "1 mm assumed" not in widget.info.toolTip()
+    widget.show_volume(volume, memory=0, limits=(-160.0, 240.0))
+    widget.show_words("There is no volume.")
+    assert not widget.notes.isVisible()
+    assert "1 mm assumed" not in widget.info.toolTip()
+
+
 def test_windows_in_hu_are_not_offered_for_other_values(qtbot) -> None:
     widget = shown(qtbot, SourceSection)
     widget.show_volume(hu("raw"), memory=0, limits=(-160.0, 240.0))
