@@ -351,7 +351,7 @@ def _change_deflated(data: bytes, rng: Random) -> bytes:
         return data[:start] + change(data[start:], rng)
     inner = zlib.decompress(data[start:], -zlib.MAX_WBITS)
     inner = _change_elements(inner, rng) if rng.random() < 0.7 else change(inner, rng)
-    deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    deflate = zlib.compressobj(1, wbits=-zlib.MAX_WBITS)
     zeros = ZEROS if rng.random() < 0.02 else 0
     parts = [
         deflate.compress(inner),
@@ -393,7 +393,7 @@ def _change_zip(change_member: Callable[[bytes, Random], bytes]) -> Callable[[by
             members[name] = change_member(members[name], rng)
         elif how < 0.7:
             del members[name]
-        elif how < 0.97:
+        elif how < 0.99:
             other = rng.choice(("../x", "/x", "x\x1b[2J", "DICOMDIR", "x" * 300, "a/" * 50 + "x"))
             members[other] = members[name]
         else:
