@@ -119,7 +119,7 @@ def _unpacked(path: Path) -> Iterator[Path]:
 
 def _unpack(path: Path, folder: Path) -> None:
     with zipfile.ZipFile(path) as archive:
-        members = [member for member in archive.infolist() if not member.is_dir()]
+        members = [member for member in archive.infolist() if not member.filename.endswith("/")]
         _refuse_bomb(path, members, folder)
         parents = sorted({Path(member.filename).parent for member in members})
         for number, member in enumerate(members):
