@@ -85,7 +85,7 @@ def test_inr_files_are_claimed(plugins: PluginManager, tmp_path: Path, name: str
 def test_folders_and_dicom_files_are_claimed_and_others_are_not(
     plugins: PluginManager, tmp_path: Path
 ) -> None:
-    for path in (tmp_path, tmp_path / "x.dcm", tmp_path / "x.DICOM"):
+    for path in (tmp_path, *(tmp_path / name for name in ("x.dcm", "x.DICOM", "x.IMA", "x.zip"))):
         (reader,) = plugins.iter_compatible_readers(str(path))
         assert reader.command == f"{PLUGIN}.get_dicom_reader"
     assert list(plugins.iter_compatible_readers(str(tmp_path / "x.tif"))) == []

@@ -30,7 +30,7 @@ from napari_inr_volume.core.volume import Geometry
 from napari_inr_volume.inr.inr_volume import UpscalerRef
 from napari_inr_volume.io.dicom_export import write_dicom_series
 from napari_inr_volume.io.inr_file import read_inr, write_inr
-from napari_inr_volume.io.volumes import read_volume
+from napari_inr_volume.io.volumes import WRITERS, read_volume
 from napari_inr_volume.plugin import commands, dialogs, lazy
 from napari_inr_volume.plugin.layers import volume_of
 from napari_inr_volume.plugin.lazy import SliceCache
@@ -266,6 +266,11 @@ def test_export_that_needs_too_much_memory_is_told_in_words(
     finished()
     assert "of memory, and 10.0 kB are free" in said()[-1]
     assert not (tmp_path / "out.npy").exists()
+
+
+def test_every_format_that_can_be_written_is_offered() -> None:
+    offered = {suffix.lstrip("*") for line in commands.EXPORTS for suffix in re.findall(r"\*[.a-z]+", line)}
+    assert offered == set(WRITERS)
 
 
 def test_export_can_be_cancelled_in_the_activity_dock(

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_inr_volume.core.phantom import head_phantom
-from napari_inr_volume.io.dicom import Broken, list_series
+from napari_inr_volume.io.dicom import Broken, Series, list_series
 from napari_inr_volume.io.dicom_export import write_dicom_series
 from napari_inr_volume.plugin.dialogs import (
     NAMED,
@@ -131,6 +131,46 @@ def test_series_is_chosen_from_a_list_that_describes_them(tmp_path: Path) -> Non
     ]
     answer(lambda dialog: dialog.reject())
     assert ask_series(series, "study") is None
+
+
+def part(number: int, uid: str) -> Series:
+    return Series(
+        key=f"{uid}#{number}",
+        uid=uid,
+        part=f"phase {number} %",
+        number=1,
+        description="<b>heart\x1b",
+        modality="CT",
+        vendor="",
+        slices=8,
+        duplicates=0,
+        rows=32,
+        columns=40,
+        kernel="",
+        paths=(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("series", "words"),
+    [
+        ([part(1, "1.2"), part(2, "1.2")], "a CT series of 2 parts"),
+        ([part(1, "1.2"), part(2, "1.3")], "2 CT series"),
+    ],
+    ids=["parts", "series"],
+)
+def test_parts_of_a_series_are_told_from_series(series: list[Series], words: str) -> None:
+    shown: list[str] = []
+
+    def look(dialog: QDialog) -> None:
+        assert isinstance(dialog, QInputDialog)
+        assert not Qt.mightBeRichText(dialog.labelText())
+        shown.extend((dialog.labelText().replace(JOINER, ""), dialog.findChild(QComboBox).itemText(1)))
+
+    answer(look)
+    assert ask_series(series, "<b>study\x1b") is None
+    assert shown[0] == f"<b>study\\x1b holds {words}. Which one?"
+    assert shown[1].startswith("2: <b>heart\\x1b phase 2 % 8 of 32x40")
 
 
 def clicked(button: str, shown: list[str]) -> Callable[[QDialog], None]:

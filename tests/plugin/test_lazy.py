@@ -16,9 +16,12 @@ from napari.layers import Image
 from numpy.typing import NDArray
 
 from napari_inr_volume import codec
+from napari_inr_volume.core import memory
 from napari_inr_volume.core.errors import InrError
 from napari_inr_volume.inr.decode import LrDecoder
 from napari_inr_volume.inr.inr_volume import UpscalerRef
+from napari_inr_volume.plugin import contents
+from napari_inr_volume.plugin.jobs import Control
 from napari_inr_volume.plugin.layers import add_layer, carried, hr_layer, lr_layer
 from napari_inr_volume.plugin.lazy import SliceCache, hr_array, inr_layers, lr_array, stutters
 from napari_inr_volume.superres.model_file import NETWORKS, ModelInfo
@@ -272,3 +275,16 @@ def test_scrolling_waits_for_srdensenet_and_span_from_x2_on_a_cpu_and_for_nothin
     }
     assert slow == {"srdensenet": True, "span": factor == 2}
     assert not stutters(decoder, LanczosUpscaler((factor, factor)))
+
+
+def test_file_larger_than_memory_is_shown_slice_by_slice_and_not_decoded_whole(
+    make_inr, viewer: ViewerModel, monkeypatch
+) -> None:
+    inr = make_inr(shape=(400, 256, 256))
+    decoder = LrDecoder(inr, "cpu")
+    monkeypatch.setattr(memory, "available", lambda: 20_000_000)
+    lr, hr = (add_layer(viewer, layer) for layer in inr_layers(decoder, LanczosUpscaler((4, 4)), "huge"))
+    assert np.asarray(lr.data[150]).shape == (64, 64)
+    assert np.asarray(hr.data[150]).shape == (256, 256)
+    with pytest.raises(InrError, match=r"the whole volume, 400 x 256 x 256 int16, needs 52\.4 MB"):
+        contents.decode(Control(), inr, "hr", None, None, "cpu")
