@@ -271,6 +271,17 @@ def check_whole(inr: InrVolume, copies: int = 1) -> None:
     )
 
 
+def check_restoring(inr: InrVolume, slices: int = 1) -> None:
+    """Raise InrFileError if memory does not suffice to restore so many slices at once."""
+    shape = slices, *inr.geometry.shape[1:]
+    check_memory(
+        BYTES_A_VOXEL * math.prod(shape),
+        f"restoring {' x '.join(map(str, shape))} voxels",
+        "ask for fewer slices at once, or use a machine with more memory",
+        InrFileError,
+    )
+
+
 def decode_slices(
     inr: InrVolume, upscaler: Upscaler, *, device: Device = "auto"
 ) -> Iterator[tuple[int, NDArray[np.float32], NDArray[Any]]]:
@@ -325,14 +336,8 @@ def restore_slices(lr: NDArray[np.float32], upscaler: Upscaler, inr: InrVolume) 
     suffice.
     """
     (low, high), dtype = inr.intensity_range, np.dtype(inr.dtype)
-    shape = len(lr), *inr.geometry.shape[1:]
-    check_memory(
-        BYTES_A_VOXEL * math.prod(shape),
-        f"restoring {' x '.join(map(str, shape))} voxels",
-        "ask for fewer slices at once, or use a machine with more memory",
-        InrFileError,
-    )
-    hr = upscaler((lr - low) / (high - low), shape[1:])
+    check_restoring(inr, len(lr))
+    hr = upscaler((lr - low) / (high - low), inr.geometry.shape[1:])
     if not np.isfinite(hr).all():
         raise ModelError(
             f"the weights of {upscaler.name} give values that are no numbers, so they are damaged or of other"

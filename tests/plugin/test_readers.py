@@ -12,7 +12,7 @@ from napari.settings import get_plugin_settings, get_settings
 from napari.utils.notifications import notification_manager
 
 from napari_inr_volume import codec
-from napari_inr_volume.core.errors import InrFileError, SourceError
+from napari_inr_volume.core.errors import InrError, InrFileError, SourceError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.inr.inr_volume import UpscalerRef
@@ -255,7 +255,7 @@ def test_person_who_chooses_no_series_gets_no_layer_and_no_error(
 def test_several_series_without_a_window_to_ask_in_are_an_error_in_words(two_series: Path) -> None:
     script = (
         "import sys\n"
-        "from napari_inr_volume.core.errors import SourceError\n"
+        "from napari_inr_volume.core.errors import InrError, SourceError\n"
         "from napari_inr_volume.plugin.readers import read_dicom_layers\n"
         "try:\n"
         "    read_dicom_layers(sys.argv[1])\n"
@@ -297,3 +297,17 @@ def test_large_folder_of_others_is_not_searched_to_its_end(ct_folder: Path) -> N
         below.mkdir(exist_ok=True)
         file.rename(below / file.name)
     assert get_dicom_reader(str(ct_folder)) is None
+
+
+def test_inr_whose_slices_no_memory_holds_is_refused_before_one_is_decoded(tmp_path: Path) -> None:
+    from dataclasses import replace
+    from importlib.resources import files
+
+    from napari_inr_volume.io.inr_file import read_inr, write_inr
+    from napari_inr_volume.plugin.readers import open_inr
+
+    inr = read_inr(Path(str(files("napari_inr_volume") / "samples" / "phantom.inr")))
+    huge = replace(inr.geometry, shape=(2, 65_535, 65_535), slice_positions=None)
+    write_inr(replace(inr, geometry=huge), tmp_path / "huge.inr")
+    with pytest.raises(InrError, match="restoring 1 x 65535 x 65535 voxels needs"):
+        open_inr(tmp_path / "huge.inr", "huge")

@@ -51,6 +51,7 @@ def open_inr(path: Path, name: str) -> list[LayerData]:
     """
     from napari.settings import get_settings
 
+    from ..codec import check_restoring
     from ..inr.decode import LrDecoder
     from ..io.inr_file import read_inr, read_model
     from ..superres.upscale import find_restorer
@@ -58,6 +59,7 @@ def open_inr(path: Path, name: str) -> list[LayerData]:
     from .settings import own_weights, preferences
 
     inr, device = read_inr(path), preferences().device
+    check_restoring(inr)  # before napari asks for a slice, whose LR alone may take minutes
     decoder = LrDecoder(inr, device)
     weights = [read_model(path), own_weights()]
     upscaler = find_restorer(inr, show_warning, weights=weights, device=device)
