@@ -23,8 +23,9 @@ from napari_inr_volume.codec import encode, fit_volume
 from napari_inr_volume.coding.weights import QUANTISED, decode_weights
 from napari_inr_volume.core.errors import InrFileError
 from napari_inr_volume.core.volume import Volume
-from napari_inr_volume.inr.config import Settings, find_preset
-from napari_inr_volume.inr.fit import FitResult
+from napari_inr_volume.fields.registry import find_preset
+from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren.fit import FitResult
 from napari_inr_volume.io.inr_file import from_bytes, to_bytes
 from napari_inr_volume.io.sources import read_source
 from napari_inr_volume.superres.upscale import LanczosUpscaler
@@ -65,7 +66,7 @@ def measure(source: Path, settings: Settings) -> dict[str, Any]:
     return {
         "volume": source.stem,
         "psnr": best.psnr,
-        "parameters": settings.siren.parameters,
+        "parameters": settings.field.parameters,
         "rows": rows,
         "decode_milliseconds": decode_time(result, settings),
         "mutations": mutate(data),
@@ -87,7 +88,7 @@ def decode_time(result: FitResult, settings: Settings) -> float:
     seconds = []
     for _ in range(9):
         started = time.perf_counter()
-        decode_weights(result.payload, settings.siren.shapes, QUANTISED)
+        decode_weights(result.payload, settings.field.shapes, QUANTISED)
         seconds.append(time.perf_counter() - started)
     return 1000 * statistics.median(seconds)
 
@@ -141,7 +142,7 @@ def as_text(figures: list[dict[str, Any]], settings: Settings) -> str:
     )
     steps = f"{settings.fit.all_steps:,} steps, of which {settings.fit.tuning_steps:,} are the tuning"
     return (
-        f"Preset `{settings.preset}`: {settings.siren.parameters:,} parameters, {steps}; seed 0. Lost:"
+        f"Preset `{settings.preset}`: {settings.field.parameters:,} parameters, {steps}; seed 0. Lost:"
         " against the same steps without tuning, at 16 bits."
         f" {machine()}.\n\n{table(header, rows)}\n\n{damage}."
     )

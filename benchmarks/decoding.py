@@ -22,9 +22,11 @@ import torch
 from napari_inr_volume.codec import SLICES_AT_ONCE, restore_slices
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
-from napari_inr_volume.inr.config import PRESETS, SirenConfig
-from napari_inr_volume.inr.decode import LrDecoder
-from napari_inr_volume.inr.siren import Siren, axis_coordinates
+from napari_inr_volume.decode import LrDecoder
+from napari_inr_volume.fields.grid import axis_coordinates
+from napari_inr_volume.fields.registry import PRESETS
+from napari_inr_volume.fields.siren.config import SirenConfig
+from napari_inr_volume.fields.siren.network import Siren
 from napari_inr_volume.superres.model_file import available_models
 from napari_inr_volume.superres.upscale import Upscaler, find_upscaler
 
@@ -58,7 +60,7 @@ def main() -> None:
 
 def slice_milliseconds(volume: Volume, layers: int, upscalers: list[Upscaler]) -> dict[str, float]:
     """Return the median ms a slice, alone and in a run, of the LR and of each upscaler's HR."""
-    settings = replace(PRESETS["default"], siren=SirenConfig(layers=layers))
+    settings = replace(PRESETS["default"], field=SirenConfig(layers=layers))
     inr = fresh_inr(volume, settings, upscalers[0])
     decoder = LrDecoder(inr, "cpu")
     starts = cycle(np.random.default_rng(0).permutation(SHAPE[0] - SLICES_AT_ONCE + 1).tolist())

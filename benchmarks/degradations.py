@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from napari_inr_volume.inr.device import find_device
+from napari_inr_volume.compute.device import find_device
 from napari_inr_volume.io.sources import read_source
 from napari_inr_volume.superres.pairs import Pair, PatchConfig
 from napari_inr_volume.superres.train import TrainConfig, Validation, train

@@ -27,15 +27,16 @@ from typing import Any
 import torch
 
 from napari_inr_volume.codec import lanczos_lr
+from napari_inr_volume.compute import threads
+from napari_inr_volume.compute.device import find_device
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
-from napari_inr_volume.inr import threads
-from napari_inr_volume.inr.config import PRESETS, FitConfig, SirenConfig
-from napari_inr_volume.inr.device import find_device
-from napari_inr_volume.inr.engine import Engine
-from napari_inr_volume.inr.fit import FitResult, fit
-from napari_inr_volume.inr.samples import LrSamples
-from napari_inr_volume.inr.siren import Siren
+from napari_inr_volume.fields.registry import PRESETS
+from napari_inr_volume.fields.samples import LrSamples
+from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
+from napari_inr_volume.fields.siren.engine import Engine
+from napari_inr_volume.fields.siren.fit import FitResult, fit
+from napari_inr_volume.fields.siren.network import Siren
 from napari_inr_volume.io.sources import read_source
 
 import reference_siren
@@ -160,15 +161,15 @@ def compare_quality(samples: LrSamples, seconds: float, equal: float, seed: int)
     # The schedule must fit the time, so lengths are tried from short to long; failed tries count as time.
     reached, steps = 0.0, config.steps // 32
     while True:
-        result = run_fit(samples, settings.siren, replace(config.with_all_steps(steps), target_psnr=theirs))
+        result = run_fit(samples, settings.field, replace(config.with_all_steps(steps), target_psnr=theirs))
         reached += result.seconds
         if result.psnr >= theirs or reached >= seconds:
             break
         steps *= 2
-    short, long = (run_fit(samples, settings.siren, replace(config, steps=one)).seconds for one in PROBES)
+    short, long = (run_fit(samples, settings.field, replace(config, steps=one)).seconds for one in PROBES)
     per_step = (long - short) / (PROBES[1] - PROBES[0])
     steps = max(1, int((0.95 * equal - short) / per_step) + PROBES[0])
-    ours = run_fit(samples, settings.siren, config.with_all_steps(steps))
+    ours = run_fit(samples, settings.field, config.with_all_steps(steps))
     return {
         "reference_psnr": theirs,
         "reference_psnr_equal": at_equal or theirs,
@@ -250,7 +251,7 @@ def quality_words(quality: list[dict[str, float]], seconds: float, equal: float)
     more = median["psnr"] - median["reference_psnr_equal"]
     return (
         f"The reference (4 layers of 128) has {median['reference_psnr']:.2f} dB after {seconds:g} s. Preset"
-        f" `default` ({PRESETS['default'].siren.parameters:,} weights, {SirenConfig().parameters:,} of the"
+        f" `default` ({PRESETS['default'].field.parameters:,} weights, {SirenConfig().parameters:,} of the"
         f" reference) got there in {reached:.0f} of {len(quality)} runs, after"
         f" {median['seconds_to_reference']:.1f} s (**{faster:.0f} times sooner**), schedules that turned out"
         " too short included;"

@@ -18,7 +18,7 @@ from typing import Any
 
 from napari_inr_volume.codec import fit_volume
 from napari_inr_volume.core.volume import Volume
-from napari_inr_volume.inr.config import PRESETS
+from napari_inr_volume.fields.registry import PRESETS
 from napari_inr_volume.io.sources import read_source
 
 from report import machine, table, write_json, write_section
@@ -74,7 +74,7 @@ def fitted(volume: Volume, variant: str, steps: int, seed: int) -> float:
     batch = fit.get("batch", base.fit.batch)
     config = base.fit.with_all_steps(steps * base.fit.batch // batch)
     config = replace(config, learning_rate=base.fit.learning_rate, seed=seed, least_gain=None)
-    settings = replace(base, siren=replace(base.siren, **siren), fit=replace(config, **fit))
+    settings = replace(base, field=replace(base.field, **siren), fit=replace(config, **fit))
     fitting = fit_volume(volume, settings, device="cpu")
     while True:
         try:

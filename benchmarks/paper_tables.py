@@ -24,14 +24,16 @@ import numpy as np
 import torch
 
 from napari_inr_volume.codec import encode, fit_volume, lanczos_lr, measure
+from napari_inr_volume.compute.device import find_device
 from napari_inr_volume.core.errors import InrError
 from napari_inr_volume.core.metrics import compare_volumes
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Triple, Volume
 from napari_inr_volume.core.windows import Window, WindowName, find_window
-from napari_inr_volume.inr.config import PRESETS, FitConfig, Settings
-from napari_inr_volume.inr.device import find_device
-from napari_inr_volume.inr.fit import FitResult
+from napari_inr_volume.fields.registry import PRESETS
+from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren.config import FitConfig
+from napari_inr_volume.fields.siren.fit import FitResult
 from napari_inr_volume.io.inr_file import to_bytes
 from napari_inr_volume.io.sources import read_source
 from napari_inr_volume.superres.model_file import NETWORKS, available_models
@@ -270,9 +272,9 @@ def fit_alone(voxels: Path, about: dict[str, Any], way: Way, settings: Settings,
     memory = torch.cuda.max_memory_allocated() / 1e6 if on_gpu else peak_memory() - before
     upscalers = ["lanczos"] if way == "direct SIREN" else list(RESTORED_BY)
     return Fitted(
-        layers=settings.siren.layers,
+        layers=settings.field.layers,
         way=way,
-        parameters=settings.siren.parameters,
+        parameters=settings.field.parameters,
         seconds=seconds,
         megabytes=memory,
         restored={name: restore(volume, settings, result, name, window) for name in upscalers},

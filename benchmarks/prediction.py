@@ -14,7 +14,8 @@ from typing import Any
 from napari_inr_volume.codec import compress
 from napari_inr_volume.core.errors import FitError
 from napari_inr_volume.core.volume import Volume
-from napari_inr_volume.inr.config import Settings, find_preset
+from napari_inr_volume.fields.registry import find_preset
+from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.io.inr_file import to_bytes
 from napari_inr_volume.io.sources import read_source
 from napari_inr_volume.planning import FactorModel, plan, probe
@@ -65,7 +66,7 @@ def measure(volume: Volume, models: list[FactorModel], ratio: float, base: Setti
     inr = compress(volume, planned.settings, device="cpu", upscaler=planned.upscaler)
     assert inr.quality is not None
     return {
-        "network": f"x{planned.settings.factor[1]:g}, 5 x {planned.settings.siren.hidden_features}",
+        "network": f"x{planned.settings.factor[1]:g}, 5 x {planned.settings.field.hidden_features}",
         "expected_bytes": planned.file_bytes,
         "bytes": len(to_bytes(inr)),
         "expected_hr_psnr": planned.hr_psnr,

@@ -26,8 +26,10 @@ from napari_inr_volume.codec import decompress, encode, fit_volume, lanczos_lr
 from napari_inr_volume.core.metrics import psnr
 from napari_inr_volume.core.resample import resample_plane
 from napari_inr_volume.core.volume import Triple, Volume
-from napari_inr_volume.inr.config import PRESETS, Settings
-from napari_inr_volume.inr.inr_volume import InrVolume, UpscalerRef
+from napari_inr_volume.fields.registry import PRESETS
+from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren.widths import with_width
+from napari_inr_volume.inr_volume import InrVolume, UpscalerRef
 from napari_inr_volume.io.inr_file import read_inr, to_bytes, write_inr
 from napari_inr_volume.io.sources import read_source
 from napari_inr_volume.superres.upscale import LanczosUpscaler, find_upscaler
@@ -161,7 +163,7 @@ def settings_of(factor: Triple, width: int, steps: int) -> Settings:
     """Return the preset's settings with these, and the rate that goes with them."""
     base = PRESETS["default"]
     settings = replace(base, preset="custom", factor=factor, fit=base.fit.with_all_steps(steps))
-    return settings.with_width(width)
+    return with_width(settings, width)
 
 
 def fitted(volume: Volume, settings: Settings) -> tuple[InrVolume, dict[str, Any]]:

@@ -26,15 +26,17 @@ import numpy as np
 import torch
 
 from napari_inr_volume.codec import decompress, encode, fit_volume, lanczos_lr
+from napari_inr_volume.compute import threads
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
-from napari_inr_volume.inr import threads
-from napari_inr_volume.inr.config import PRESETS, FitConfig, Settings, SirenConfig
-from napari_inr_volume.inr.engine import Engine
-from napari_inr_volume.inr.fit import FitProgress, FitResult, fit
-from napari_inr_volume.inr.inr_volume import InrVolume
-from napari_inr_volume.inr.samples import LrSamples
-from napari_inr_volume.inr.siren import Siren
+from napari_inr_volume.fields.registry import PRESETS
+from napari_inr_volume.fields.samples import LrSamples
+from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
+from napari_inr_volume.fields.siren.engine import Engine
+from napari_inr_volume.fields.siren.fit import FitProgress, FitResult, fit
+from napari_inr_volume.fields.siren.network import Siren
+from napari_inr_volume.inr_volume import InrVolume
 from napari_inr_volume.io.dicom import read_dicom
 from napari_inr_volume.io.dicom_export import write_dicom_series
 from napari_inr_volume.superres.upscale import LanczosUpscaler, Upscaler
@@ -114,7 +116,7 @@ def measure(series: Path) -> dict[str, float]:
 def fresh_inr(volume: Volume, settings: Settings, upscaler: Upscaler) -> InrVolume:
     """Return the volume's `.inr` after a single step: decoding takes as long with any weights."""
     one_step = Settings(
-        factor=settings.factor, siren=settings.siren, fit=FitConfig(steps=1, batch=256, learning_rate=1e-8)
+        factor=settings.factor, field=settings.field, fit=FitConfig(steps=1, batch=256, learning_rate=1e-8)
     )
     return encode(volume, settings, to_the_end(fit_volume(volume, one_step, device="cpu")), upscaler)
 
@@ -178,11 +180,11 @@ def fit_memory(slices: int) -> dict[str, float]:
     settings = PRESETS["default"]
     config = settings.fit.with_all_steps(FIT_STEPS)
     # What torch and compiled functions take when they are first used is no cost of this fit.
-    to_the_end(fit(phantom_samples(8), settings.siren, config, CPU))
+    to_the_end(fit(phantom_samples(8), settings.field, config, CPU))
     samples = phantom_samples(slices)
     forget_peak()
     before = peak_memory()
-    to_the_end(fit(samples, settings.siren, config, CPU))
+    to_the_end(fit(samples, settings.field, config, CPU))
     return {"lr": samples.intensity.nbytes / 1e6, "grown": peak_memory() - before}
 
 

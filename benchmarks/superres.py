@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from napari_inr_volume.codec import compress, lanczos_lr, measure
 from napari_inr_volume.core.metrics import psnr
 from napari_inr_volume.core.volume import Volume
-from napari_inr_volume.inr.config import PRESETS
+from napari_inr_volume.fields.registry import PRESETS
 from napari_inr_volume.io.inr_file import read_inr, write_inr
 from napari_inr_volume.io.sources import read_source
 from napari_inr_volume.superres.factors import FACTORS

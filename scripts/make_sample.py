@@ -10,7 +10,7 @@ from pathlib import Path
 
 from napari_inr_volume import codec
 from napari_inr_volume.core.phantom import head_phantom
-from napari_inr_volume.inr.fit import FitProgress
+from napari_inr_volume.fields.siren.fit import FitProgress
 from napari_inr_volume.io.inr_file import write_inr
 
 SAMPLE = Path(__file__).parents[1] / "src" / "napari_inr_volume" / "samples" / "phantom.inr"

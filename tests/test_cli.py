@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from napari_inr_volume import codec, load, planning
 from napari_inr_volume.core.advice import advice
 from napari_inr_volume.core.phantom import head_phantom
-from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
+from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.io.dicom_export import write_dicom_series
 from napari_inr_volume.io.inr_file import read_inr, write_inr
 from napari_inr_volume.superres.model_file import ModelInfo
@@ -72,7 +73,7 @@ def test_options_reach_the_fit(run: Any, source: Path, tmp_path: Path) -> None:
     options = ["--omega", "20", "--factor", "1,2,2", "--seed", "7", "--lr", "0.01"]
     assert run("compress", source, tmp_path / "x.inr", *QUICK, *options)[0] == 0
     inr = read_inr(tmp_path / "x.inr")
-    assert (inr.siren.layers, inr.siren.hidden_features, inr.siren.omega_0) == (2, 16, 20)
+    assert (inr.field.layers, inr.field.hidden_features, inr.field.omega_0) == (2, 16, 20)
     assert inr.factor == (1, 2, 2)
     assert inr.fit.seed == 7
 
@@ -652,7 +653,7 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An .inr of a volume whose last slice lies further away."""
     path = tmp_path_factory.mktemp("uneven") / "uneven.inr"
     volume = replace(head_phantom((8, 48, 48)), geometry=UNEVEN)
-    settings = Settings(siren=SirenConfig(layers=2, hidden_features=16), fit=FitConfig(steps=3, batch=512))
+    settings = Settings(field=SirenConfig(layers=2, hidden_features=16), fit=FitConfig(steps=3, batch=512))
     write_inr(codec.compress(volume, settings, device="cpu", upscaler="lanczos"), path)
     return path
 

@@ -19,16 +19,17 @@ from napari_inr_volume.core import memory
 from napari_inr_volume.core.errors import FitError, InrFileError, ModelError, VolumeError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Geometry, Volume
-from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
-from napari_inr_volume.inr.decode import LrDecoder
-from napari_inr_volume.inr.inr_volume import InrVolume, UpscalerRef
+from napari_inr_volume.decode import LrDecoder
+from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
+from napari_inr_volume.inr_volume import InrVolume, UpscalerRef
 from napari_inr_volume.io.inr_file import from_bytes, read_model, to_bytes
 from napari_inr_volume.superres.model_file import ModelInfo
 from napari_inr_volume.superres.upscale import LanczosUpscaler
 
 quick = Settings(
     preset="quick",
-    siren=SirenConfig(layers=2, hidden_features=32),
+    field=SirenConfig(layers=2, hidden_features=32),
     fit=FitConfig(steps=120, batch=1024, learning_rate=3e-3, schedule="cosine"),
 )
 
@@ -248,7 +249,7 @@ def test_network_is_not_saved_under_an_images_suffix(fitted: InrVolume, tmp_path
 
 
 def test_file_is_small_beside_the_pixels_it_stands_for(fitted: InrVolume) -> None:
-    assert len(to_bytes(fitted)) < 2 * fitted.siren.parameters + 1_500
+    assert len(to_bytes(fitted)) < 2 * fitted.field.parameters + 1_500
 
 
 # --- what files and volumes ask for ---------------------------------------------------------------------
@@ -307,7 +308,7 @@ def quantised_ones(siren: SirenConfig, code: int) -> bytes:
 
 def test_finite_weights_that_decode_to_nonsense_are_refused(fitted: InrVolume) -> None:
     for code in (200, STEP_CODES[1]):
-        damaged = replace(fitted, payload=quantised_ones(fitted.siren, code), quality=None)
+        damaged = replace(fitted, payload=quantised_ones(fitted.field, code), quality=None)
         with pytest.raises(InrFileError, match="values far from those that it was fitted to"):
             decompress(from_bytes(to_bytes(damaged)), device="cpu")
 

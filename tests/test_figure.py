@@ -17,8 +17,9 @@ from napari_inr_volume.core.errors import InrError
 from napari_inr_volume.core.resample import resample_plane
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.core.windows import WINDOWS
+from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.figure import comparison_figure, draw_comparison
-from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
 from napari_inr_volume.superres.span import Span
 from napari_inr_volume.superres.upscale import LanczosUpscaler, NetworkUpscaler, Upscaler
 
@@ -136,7 +137,7 @@ def test_extreme_voxels_still_make_a_picture_of_bounded_size(spacing: tuple[floa
 
 
 def tiny_settings() -> Settings:
-    return Settings(siren=SirenConfig(layers=2, hidden_features=8), fit=FitConfig(steps=3, batch=64))
+    return Settings(field=SirenConfig(layers=2, hidden_features=8), fit=FitConfig(steps=3, batch=64))
 
 
 @pytest.mark.parametrize("name", ["lanczos", "span"])

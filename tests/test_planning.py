@@ -13,17 +13,10 @@ from napari_inr_volume.codec import compress
 from napari_inr_volume.core.errors import FitError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
-from napari_inr_volume.inr.config import find_preset
+from napari_inr_volume.fields.registry import find_preset
+from napari_inr_volume.fields.siren.widths import with_width
 from napari_inr_volume.io.inr_file import to_bytes
-from napari_inr_volume.planning import (
-    FACTORS,
-    PROBED_WIDTHS,
-    WIDTHS,
-    FactorModel,
-    next_plan,
-    plan,
-    probe,
-)
+from napari_inr_volume.planning import FACTORS, PROBED_WIDTHS, WIDTHS, FactorModel, next_plan, plan, probe
 from napari_inr_volume.target import Target
 
 BASE = find_preset("fast")
@@ -77,7 +70,7 @@ def test_an_embedded_model_counts() -> None:
     target = Target(kind="bytes", value=900_000)
     plain, embedded = (plan(VOLUME, MODELS[:1], target, BASE, embed=embed) for embed in (False, True))
     assert embedded.file_bytes <= 900_000
-    assert embedded.settings.siren.parameters < plain.settings.siren.parameters
+    assert embedded.settings.field.parameters < plain.settings.field.parameters
     lanczos = [plan(VOLUME, MODELS[1:], target, BASE, embed=embed) for embed in (False, True)]
     assert lanczos[0] == lanczos[1]  # which has no weights to embed
 
@@ -86,10 +79,10 @@ def test_a_psnr_is_planned_with_the_fewest_bytes() -> None:
     found = plan(VOLUME, MODELS, Target(kind="psnr", value=34.0), BASE)
     assert found.hr_psnr >= 34
     assert found.missed is None
-    smaller = [width for width in WIDTHS if width < found.settings.siren.hidden_features]
-    siren = replace(found.settings.siren, hidden_features=smaller[-1])
+    smaller = [width for width in WIDTHS if width < found.settings.field.hidden_features]
+    siren = replace(found.settings.field, hidden_features=smaller[-1])
     model = next(model for model in MODELS if model.factor == found.settings.factor)
-    assert model.hr_psnr(replace(found.settings, siren=siren)) < 34
+    assert model.hr_psnr(replace(found.settings, field=siren)) < 34
 
 
 def test_a_psnr_out_of_reach_is_said_to_be() -> None:
@@ -135,28 +128,28 @@ def test_a_file_of_a_target_has_its_bytes() -> None:
 
 def test_a_wider_network_than_the_preset_s_takes_a_lower_rate_and_a_narrower_one_the_same() -> None:
     small, large = (plan(VOLUME, MODELS, Target(kind="bytes", value=most), BASE) for most in (5_000, 200_000))
-    assert small.settings.siren.hidden_features < BASE.siren.hidden_features
+    assert small.settings.field.hidden_features < BASE.field.hidden_features
     assert small.settings.fit.learning_rate == BASE.fit.learning_rate
-    wider = large.settings.siren.hidden_features / BASE.siren.hidden_features
+    wider = large.settings.field.hidden_features / BASE.field.hidden_features
     assert wider > 1
     assert large.settings.fit.learning_rate == pytest.approx(BASE.fit.learning_rate / wider**0.5, rel=1e-2)
 
 
 @given(st.sampled_from(WIDTHS), st.sampled_from(WIDTHS), st.integers(1_000, 100_000))
 def test_more_weights_and_more_steps_promise_more(one: int, other: int, steps: int) -> None:
-    narrow, wide = (BASE.with_width(width) for width in sorted((one, other)))
+    narrow, wide = (with_width(BASE, width) for width in sorted((one, other)))
     longer = replace(wide, fit=wide.fit.with_all_steps(2 * steps))
     narrow, wide = (replace(each, fit=each.fit.with_all_steps(steps)) for each in (narrow, wide))
     for model in MODELS:
         assert model.lr_psnr(narrow) <= model.lr_psnr(wide)
         assert model.hr_psnr(narrow) <= model.hr_psnr(wide)
-        if wide.siren.hidden_features > PROBED_WIDTHS[0]:
+        if wide.field.hidden_features > PROBED_WIDTHS[0]:
             assert model.lr_psnr(wide) < model.lr_psnr(longer)
 
 
 def test_a_volume_whose_wide_probe_gained_more_is_promised_more_by_wide_networks() -> None:
     flat, steep = (replace(MODELS[0], probed=(26.0, high)) for high in (26.0, 32.0))
-    narrow, wide = (BASE.with_width(width) for width in (PROBED_WIDTHS[0], WIDTHS[-1]))
+    narrow, wide = (with_width(BASE, width) for width in (PROBED_WIDTHS[0], WIDTHS[-1]))
     assert flat.lr_psnr(narrow) == steep.lr_psnr(narrow)
     assert flat.lr_psnr(wide) < steep.lr_psnr(wide)
     worse = replace(MODELS[0], probed=(26.0, 20.0))  # a wide network that fell apart tells nothing

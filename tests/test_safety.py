@@ -23,8 +23,9 @@ import pytest
 from napari_inr_volume import codec
 from napari_inr_volume.core.errors import InrError
 from napari_inr_volume.core.phantom import head_phantom
-from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
-from napari_inr_volume.inr.fit_state import load_state
+from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
+from napari_inr_volume.fields.siren.fit_state import load_state
 from napari_inr_volume.io.inr_file import from_bytes, read_inr, write_inr
 
 STEPS = 24
@@ -48,7 +49,7 @@ FORKING = (
 import json, os, tempfile
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
-settings = Settings(siren=SirenConfig(layers=2, hidden_features=16), fit=FitConfig(steps=3, batch=512))
+settings = Settings(field=SirenConfig(layers=2, hidden_features=16), fit=FitConfig(steps=3, batch=512))
 codec.compress(head_phantom((8, 32, 32)), settings, device="cpu", upscaler="lanczos")  # compiles what is used
 for line in sys.stdin:
     script, arguments, outputs, environment = json.loads(line)
@@ -102,7 +103,7 @@ def old(source: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """An .inr of an earlier run, which has another number of steps."""
     path = tmp_path_factory.mktemp("old") / "x.inr"
     settings = Settings(
-        siren=SirenConfig(layers=2, hidden_features=16),
+        field=SirenConfig(layers=2, hidden_features=16),
         fit=FitConfig(steps=OLD_STEPS, tuning_steps=0, batch=512),
     )
     write_inr(codec.compress(head_phantom((8, 32, 32)), settings, device="cpu", upscaler="lanczos"), path)

@@ -9,26 +9,26 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+
+from .core.version import __version__
 
 if TYPE_CHECKING:
     from .codec import compress, decompress
     from .core.errors import InrError
     from .core.volume import Volume
-    from .inr.inr_volume import InrVolume
+    from .inr_volume import InrVolume
     from .io.files import load, save
 
 # Read when torch is loaded, so it is set before. Threads that spin while they wait take the core from those
 # they wait for once anything else runs, and a step of the fit takes several times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-__all__ = ["InrError", "InrVolume", "Volume", "compress", "decompress", "load", "save"]
-__version__ = version("napari-inr-volume")
+__all__ = ["InrError", "InrVolume", "Volume", "__version__", "compress", "decompress", "load", "save"]
 
 _HOME = {
     "InrError": ".core.errors",
-    "InrVolume": ".inr.inr_volume",
+    "InrVolume": ".inr_volume",
     "Volume": ".core.volume",
     "compress": ".codec",
     "decompress": ".codec",

@@ -40,10 +40,13 @@ from .console import (
     tell,
 )
 from .core.advice import advice
+from .core.choices import Device
 from .core.errors import FitError, InrError
 from .core.text import printable
 from .core.windows import WindowName, find_window
-from .inr.config import PRESETS, Device, Settings, find_preset
+from .fields.registry import PRESETS, find_preset
+from .fields.settings import Settings
+from .fields.siren.widths import with_width
 from .target import Target, TargetKind
 
 if TYPE_CHECKING:
@@ -51,9 +54,9 @@ if TYPE_CHECKING:
 
     from .codec import Measured
     from .core.volume import Triple, Volume
-    from .inr.fit import FitResult
-    from .inr.fit_state import FitState
-    from .inr.inr_volume import InrVolume
+    from .fields.siren.fit import FitResult
+    from .fields.siren.fit_state import FitState
+    from .inr_volume import InrVolume
     from .outputs import Output
     from .superres.pairs import Pair
     from .superres.upscale import Upscaler
@@ -116,7 +119,7 @@ def main() -> None:
     except MemoryError as error:
         _end(error, OUT_OF_MEMORY, 2)
     except RuntimeError as error:
-        from .inr.device import out_of_memory
+        from .compute.device import out_of_memory
 
         if not out_of_memory(error):
             raise
@@ -192,9 +195,9 @@ def compress(
     a power cut, --resume goes on from there, to the same file as without it. A finished fit removes it.
     """
     from . import codec
+    from .compute.device import find_device
     from .core.atomic import claimed
-    from .inr.device import find_device
-    from .inr.fit_state import load_state
+    from .fields.siren.fit_state import load_state
     from .superres.upscale import find_upscaler
 
     started = time.perf_counter()
@@ -217,7 +220,7 @@ def compress(
             seeker = _Seeker(volume, target, settings, upscaler, device, embed_model)
             settings, restore = seeker.settings, seeker.restore
             if before is not None:  # it may be of a later try than the first
-                settings = replace(settings, siren=before.siren, fit=before.fit)
+                settings = replace(settings, field=before.field, fit=before.fit)
         while True:
             result, stop = _fit(volume, settings, device, checkpoint, before)
             if result.stopped and not _keep_partial(result, stop, output, checkpoint):
@@ -246,7 +249,7 @@ def compress(
         "fit_seconds": result.seconds,
         "steps": result.steps,
         "interrupted": result.stopped,
-        "parameters": settings.siren.parameters,
+        "parameters": settings.field.parameters,
         "lr_psnr": inr.quality.lr_psnr,
         "hr_psnr": inr.quality.hr_psnr,
         "lanczos_psnr": inr.quality.lanczos_psnr,
@@ -442,8 +445,8 @@ def train_sr(
     Beside the output a folder of its name (.train) keeps a checkpoint, a log and a plot. Interrupted at any
     moment, the same command goes on where it was.
     """
+    from .compute.device import find_device
     from .core.atomic import working_folder
-    from .inr.device import find_device
     from .outputs import Output, check_folder
     from .superres.model_file import save_weights
     from .superres.pairs import PatchConfig
@@ -584,7 +587,7 @@ def _settings(
     if steps is not None:
         base = replace(base, fit=base.fit.with_all_steps(steps))
     if hidden is not None:
-        base = base.with_width(hidden)
+        base = with_width(base, hidden)
     siren = {"layers": layers, "omega_0": omega}
     fit = {
         "learning_rate": lr,
@@ -596,7 +599,7 @@ def _settings(
     return replace(
         base,
         factor=base.factor if factor is None else _parse_factor(factor),
-        siren=replace(base.siren, **_given(siren)),
+        field=replace(base.field, **_given(siren)),
         fit=replace(base.fit, **_given(fit)),
     )
 
@@ -678,7 +681,7 @@ class _Seeker:
         }
 
     def _tell(self) -> None:
-        siren, factor = self.settings.siren, " x ".join(f"{value:g}" for value in self.settings.factor)
+        siren, factor = self.settings.field, " x ".join(f"{value:g}" for value in self.settings.factor)
         say(
             f"factor {factor}, {siren.layers} layers of {siren.hidden_features},"
             f" {self.settings.fit.weight_bits:.1f} bits a weight; expected: at most"
@@ -827,7 +830,7 @@ class _Keeper:
         return time.perf_counter() - self.written >= SECONDS_PER_CHECKPOINT
 
     def keep(self, state: FitState) -> None:
-        from .inr.fit_state import save_state
+        from .fields.siren.fit_state import save_state
 
         if self.checkpoint is None:
             return

@@ -18,19 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .coding.weights import QUANTISED
+from .compute.device import find_device
+from .core.choices import Device
 from .core.errors import FitError, InrFileError, ModelError, VolumeError
 from .core.memory import check_memory
 from .core.metrics import Comparison, compare_volumes, psnr
 from .core.resample import downsample, lr_shape
 from .core.volume import Triple, Volume
 from .core.windows import Window
-from .inr.config import Device, Settings, find_preset
-from .inr.decode import LrDecoder
-from .inr.device import find_device
-from .inr.fit import FitProgress, FitResult, errors_in_words, fit
-from .inr.fit_state import FitState
-from .inr.inr_volume import InrVolume, Quality, UpscalerRef
-from .inr.samples import LrSamples
+from .decode import LrDecoder
+from .fields.registry import find_preset
+from .fields.samples import LrSamples
+from .fields.settings import Settings
+from .fields.siren.fit import FitProgress, FitResult, errors_in_words, fit
+from .fields.siren.fit_state import FitState
+from .inr_volume import InrVolume, Quality, UpscalerRef
 from .superres.upscale import LanczosUpscaler, Upscaler, find_restorer, find_upscaler
 
 SLICES_AT_ONCE = 8  # slices decoded together: enough work for a GPU, little memory
@@ -150,8 +152,8 @@ def fit_volume(
 
     From another thread, `stop` ends the fit with what it has, `drop` with a FitError and at once. `resume`
     is where an earlier fit stood (`FitResult.state`, `FitProgress.state()`, kept in a file by
-    `inr.fit_state`): this one goes on from there. Raises FitError if that was of another volume, other
-    settings or another kind of device, VolumeError if the volume holds one single value.
+    `fields.siren.fit_state`): this one goes on from there. Raises FitError if that was of another volume,
+    other settings or another kind of device, VolumeError if the volume holds one single value.
     """
     volume.check_fittable()
     where = find_device(device)
@@ -166,13 +168,13 @@ def fit_volume(
             counted=lr_measured(volume, settings.factor),
             drop=drop,
         )
-    return (yield from fit(samples, settings.siren, settings.fit, where, stop, resume))
+    return (yield from fit(samples, settings.field, settings.fit, where, stop, resume))
 
 
 def _check_fit_memory(volume: Volume, settings: Settings) -> None:
     """Raise FitError if memory does not suffice for what a fit keeps beside the LR."""
     samples = math.prod(lr_shape(volume.shape, settings.factor))
-    siren, batch = settings.siren, settings.fit.batch
+    siren, batch = settings.field, settings.fit.batch
     a_sample = BYTES_A_SAMPLE if volume.padding is None else BYTES_A_PADDED_SAMPLE
     check_memory(
         a_sample * samples + BYTES_A_WEIGHT * siren.parameters + BYTES_A_BATCHED * batch,

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from .codec import Measured, restore_slices
 from .core.atomic import atomic_write
+from .core.choices import Device
 from .core.metrics import psnr
 from .core.resample import resample_plane
 from .core.volume import Volume
 from .core.windows import Window, find_window
-from .inr.config import Device
-from .inr.decode import LrDecoder
-from .inr.inr_volume import InrVolume
+from .decode import LrDecoder
+from .inr_volume import InrVolume
 from .superres.upscale import LanczosUpscaler, Upscaler
 
 PANEL = 3.4  # inches, the width of one image

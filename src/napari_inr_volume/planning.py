@@ -22,9 +22,12 @@ from threading import Event
 import numpy as np
 
 from .codec import fit_volume, lanczos_lr
+from .core.choices import Device
 from .core.errors import FitError
 from .core.volume import Triple, Volume
-from .inr.config import Device, FitConfig, Settings, SirenConfig
+from .fields.settings import Settings
+from .fields.siren.config import FitConfig, SirenConfig
+from .fields.siren.widths import with_width
 from .io.inr_size import bytes_beside_weights
 from .superres.upscale import Upscaler, find_upscaler
 from .target import Target
@@ -59,7 +62,7 @@ class FactorModel:
         """Return the LR PSNR (range) to expect of a fit, in dB."""
         narrow, wide = (_siren(settings, width).parameters for width in PROBED_WIDTHS)
         d = math.log2(settings.fit.all_steps / PROBED_STEPS)
-        w = math.log2(settings.siren.parameters / narrow)
+        w = math.log2(settings.field.parameters / narrow)
         low, high = self.probed
         probed = low + w / math.log2(wide / narrow) * max(high - low, 0.0)
         return LEVEL + PROBED * probed + JOINT * d * w
@@ -100,7 +103,7 @@ def probe(
         restore = find_upscaler(upscaler, factor[1:], device=device, or_lanczos=True)
         probed = []
         for width in PROBED_WIDTHS:
-            settings = replace(base, factor=factor, siren=_siren(base, width), fit=_probe_fit(base))
+            settings = replace(base, factor=factor, field=_siren(base, width), fit=_probe_fit(base))
             fitting = fit_volume(volume, settings, device=device, stop=stop, drop=drop)
             while True:
                 try:
@@ -197,11 +200,11 @@ class _Sized:
 
     def plan(self, width: int, bits: float) -> Plan:
         """Return the plan of a network of this width, with so many bits a weight."""
-        settings = self.base.with_width(width)
+        settings = with_width(self.base, width)
         settings = replace(settings, fit=replace(settings.fit, weight_bits=bits))
         return Plan(
             settings=settings,
-            file_bytes=self.beside + int(bits * settings.siren.parameters / 8),
+            file_bytes=self.beside + int(bits * settings.field.parameters / 8),
             lr_psnr=self.model.lr_psnr(settings),
             hr_psnr=self.model.hr_psnr(settings),
             upscaler=self.model.upscaler,
@@ -209,7 +212,7 @@ class _Sized:
 
 
 def _siren(base: Settings, width: int) -> SirenConfig:
-    return replace(base.siren, hidden_features=width)
+    return replace(base.field, hidden_features=width)
 
 
 def _probe_fit(base: Settings) -> FitConfig:

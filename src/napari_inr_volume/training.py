@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 
 from .codec import encode, fit_volume, lanczos_lr
 from .core.atomic import atomic_write
+from .core.choices import Device
 from .core.errors import TrainingError
 from .core.resample import downsample
 from .core.volume import Triple, Volume
-from .inr.config import PRESETS, Device, Settings
-from .inr.decode import LrDecoder
-from .inr.fit import FitResult
+from .decode import LrDecoder
+from .fields.registry import PRESETS
+from .fields.settings import Settings
+from .fields.siren.fit import FitResult
 from .superres.pairs import Pair
 from .superres.train import Validation
 from .superres.upscale import LanczosUpscaler

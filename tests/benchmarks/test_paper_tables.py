@@ -11,7 +11,7 @@ import pytest
 from napari_inr_volume.core.errors import InrError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.windows import find_window
-from napari_inr_volume.inr.config import PRESETS
+from napari_inr_volume.fields.registry import PRESETS
 from napari_inr_volume.superres.model_file import available_models
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))

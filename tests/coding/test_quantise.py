@@ -19,7 +19,7 @@ from napari_inr_volume.coding.quantise import (
     step_codes,
     step_sizes,
 )
-from napari_inr_volume.inr.config import SirenConfig
+from napari_inr_volume.fields.siren.config import SirenConfig
 
 matrices = arrays(np.float32, (3, 7), elements=st.floats(-100, 100, width=32))
 

@@ -20,7 +20,7 @@ from napari_inr_volume.coding.range_coding import (
     encode,
 )
 from napari_inr_volume.core.errors import InrFileError
-from napari_inr_volume.inr.config import SirenConfig
+from napari_inr_volume.fields.siren.config import SirenConfig
 
 
 def tensor(numbers: np.ndarray, seed: int = 0) -> Quantised:

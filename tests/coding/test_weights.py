@@ -12,7 +12,7 @@ from napari_inr_volume.coding.quantise import as_rows, quantise, step_codes
 from napari_inr_volume.coding.range_coding import encode as encode_quantised
 from napari_inr_volume.coding.weights import CODINGS, decode_weights, encode_fp16
 from napari_inr_volume.core.errors import FitError, InrFileError
-from napari_inr_volume.inr.config import SirenConfig
+from napari_inr_volume.fields.siren.config import SirenConfig
 
 SIREN = SirenConfig(layers=2, hidden_features=5)
 SHAPES = SIREN.shapes

@@ -48,12 +48,13 @@ from ct_files import ct_dataset, enhanced, pixels_of
 
 from napari_inr_volume import codec
 from napari_inr_volume.core.volume import Geometry, Volume
-from napari_inr_volume.inr.config import FitConfig, SirenConfig, find_preset
-from napari_inr_volume.inr.decode import LrDecoder
-from napari_inr_volume.inr.fit import fit
-from napari_inr_volume.inr.fit_state import FORMAT, load_state, save_state
-from napari_inr_volume.inr.inr_volume import UpscalerRef
-from napari_inr_volume.inr.samples import LrSamples
+from napari_inr_volume.decode import LrDecoder
+from napari_inr_volume.fields.registry import find_preset
+from napari_inr_volume.fields.samples import LrSamples
+from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
+from napari_inr_volume.fields.siren.fit import fit
+from napari_inr_volume.fields.siren.fit_state import FORMAT, load_state, save_state
+from napari_inr_volume.inr_volume import UpscalerRef
 from napari_inr_volume.io import inr_file
 from napari_inr_volume.io.sources import read_source
 from napari_inr_volume.plugin import kept_fits, settings
@@ -134,9 +135,9 @@ def _change_inr(data: bytes, rng: Random) -> bytes:
 def _read_inr(path: Path) -> None:
     inr_file.describe(path)
     inr, model = inr_file.read_inr(path), inr_file.read_model(path)
-    work = inr.siren.parameters * inr.geometry.shape[0] * inr.lr_shape[1] * inr.lr_shape[2]
+    work = inr.field.parameters * inr.geometry.shape[0] * inr.lr_shape[1] * inr.lr_shape[2]
     if work > 2**28 or math.prod(inr.geometry.shape) > 2**22:  # which it may ask for
-        if inr.siren.parameters * inr.lr_shape[1] * inr.lr_shape[2] <= 2**28:
+        if inr.field.parameters * inr.lr_shape[1] * inr.lr_shape[2] <= 2**28:
             assert np.isfinite(LrDecoder(inr, "cpu").slices([0])).all()
         return
     words: list[str] = []
@@ -208,9 +209,9 @@ def _change_state(data: bytes, rng: Random) -> bytes:
 
 def _read_state(path: Path) -> None:
     state = load_state(path)
-    if state.fit.all_steps * state.fit.batch * state.siren.parameters > 10**8:  # which it may ask for
+    if state.fit.all_steps * state.fit.batch * state.field.parameters > 10**8:  # which it may ask for
         return
-    steps = fit(_samples(), state.siren, state.fit, CPU, resume=state)
+    steps = fit(_samples(), state.field, state.fit, CPU, resume=state)
     while True:
         try:
             next(steps)

@@ -11,7 +11,7 @@ from make_tiny import inr as tiny
 from napari_inr_volume.coding.quantise import Quantised, row_shape
 from napari_inr_volume.coding.range_coding import encode as encode_quantised
 from napari_inr_volume.coding.weights import QUANTISED
-from napari_inr_volume.inr.config import SirenConfig
+from napari_inr_volume.fields.siren.config import SirenConfig
 from napari_inr_volume.io.inr_file import write_inr
 
 siren = SirenConfig(layers=3, hidden_features=20)
@@ -26,7 +26,7 @@ for name, shape in siren.shapes.items():
 
 inr = replace(
     tiny,
-    siren=siren,
+    field=siren,
     coding=QUANTISED,
     payload=encode_quantised(tensors),
     software="napari-inr-volume 0.1.0",

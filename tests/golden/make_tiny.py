@@ -8,8 +8,8 @@ import numpy as np
 
 from napari_inr_volume.coding.weights import encode_fp16
 from napari_inr_volume.core.volume import Geometry
-from napari_inr_volume.inr.config import SirenConfig
-from napari_inr_volume.inr.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
+from napari_inr_volume.fields.siren.config import SirenConfig
+from napari_inr_volume.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
 from napari_inr_volume.io.inr_file import write_inr
 
 siren = SirenConfig(layers=2, hidden_features=8)
@@ -17,7 +17,7 @@ rng = np.random.default_rng(20230303)
 weights = {name: rng.uniform(-0.1, 0.1, shape).astype(np.float32) for name, shape in siren.shapes.items()}
 
 inr = InrVolume(
-    siren=siren,
+    field=siren,
     coding="fp16",
     payload=encode_fp16(weights, siren.shapes),
     geometry=Geometry(

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from napari_inr_volume.coding.quantise import Quantised, row_shape
 from napari_inr_volume.coding.range_coding import encode as encode_quantised
 from napari_inr_volume.coding.weights import decode_weights
-from napari_inr_volume.inr.config import SirenConfig
-from napari_inr_volume.inr.decode import LrDecoder
+from napari_inr_volume.decode import LrDecoder
+from napari_inr_volume.fields.siren.config import SirenConfig
 from napari_inr_volume.io.inr_file import LIMITS, read_inr
 
 DOCS = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
@@ -69,7 +69,7 @@ def test_the_limits_in_the_table_are_those_of_the_reader() -> None:
 
 def test_the_reader_of_the_docs_evaluates_the_network_as_its_formulas_say(reader: dict[str, Any]) -> None:
     inr = read_inr(GOLDEN)
-    weights = decode_weights(inr.payload, inr.siren.shapes, inr.coding)
+    weights = decode_weights(inr.payload, inr.field.shapes, inr.coding)
     decoded = reader["decode"](*reader["read"](GOLDEN))
     assert decoded.shape == (3, 2, 2)
     for k, j, i in np.ndindex(3, 2, 2):
@@ -87,7 +87,7 @@ def test_the_reader_of_the_docs_and_the_package_find_the_same_weights(
     reader: dict[str, Any], path: Path
 ) -> None:
     inr = read_inr(path)
-    weights = decode_weights(inr.payload, inr.siren.shapes, inr.coding)
+    weights = decode_weights(inr.payload, inr.field.shapes, inr.coding)
     found = reader["numbers_of"](*reader["read"](path))
     assert np.array_equal(found, np.concatenate([values.ravel() for values in weights.values()]))
 

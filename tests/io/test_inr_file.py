@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from napari_inr_volume.coding.weights import encode_fp16
 from napari_inr_volume.core.errors import InrError, InrFileError
 from napari_inr_volume.core.volume import Geometry
-from napari_inr_volume.inr.config import SirenConfig
-from napari_inr_volume.inr.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
+from napari_inr_volume.fields.siren.config import SirenConfig
+from napari_inr_volume.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
 from napari_inr_volume.io import inr_file
 from napari_inr_volume.io.inr_file import (
     describe,
@@ -115,7 +115,7 @@ def volumes(draw: st.DrawFn) -> InrVolume:
         max_error=errors,
     )
     return InrVolume(
-        siren=siren,
+        field=siren,
         coding="fp16",
         payload=encode_fp16(weights, siren.shapes),
         geometry=draw(geometries()),
@@ -180,7 +180,7 @@ def test_the_golden_file_of_version_1_0_reads_as_it_was_written() -> None:
     weights = np.random.default_rng(20230303)
     siren = SirenConfig(layers=2, hidden_features=8)
     assert read_inr(GOLDEN) == InrVolume(
-        siren=siren,
+        field=siren,
         coding="fp16",
         payload=b"".join(
             weights.uniform(-0.1, 0.1, shape).astype(np.float32).astype("<f2").tobytes()

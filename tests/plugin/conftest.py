@@ -14,9 +14,9 @@ from npe2 import PluginManager, PluginManifest
 import napari_inr_volume
 from napari_inr_volume.coding.weights import encode_fp16
 from napari_inr_volume.core.volume import Geometry, Triple
-from napari_inr_volume.inr.config import SirenConfig
-from napari_inr_volume.inr.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
-from napari_inr_volume.inr.siren import Siren
+from napari_inr_volume.fields.siren.config import SirenConfig
+from napari_inr_volume.fields.siren.network import Siren
+from napari_inr_volume.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
 from napari_inr_volume.io.inr_file import write_inr
 from napari_inr_volume.superres.model_file import save_weights
 from napari_inr_volume.superres.srdensenet import SRDenseNet
@@ -40,7 +40,7 @@ def make_inr() -> MakeInr:
     ) -> InrVolume:
         siren = SirenConfig(layers=2, hidden_features=8)
         return InrVolume(
-            siren=siren,
+            field=siren,
             coding="fp16",
             payload=encode_fp16(Siren(siren, seed).weights(), siren.shapes),
             geometry=Geometry(shape=shape, spacing=(2.5, 0.75, 0.5), origin=(-10.0, 20.5, 30.25)),

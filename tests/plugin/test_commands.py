@@ -27,7 +27,7 @@ from napari_inr_volume.core import memory
 from napari_inr_volume.core.even import evened
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Geometry
-from napari_inr_volume.inr.inr_volume import UpscalerRef
+from napari_inr_volume.inr_volume import UpscalerRef
 from napari_inr_volume.io.dicom_export import write_dicom_series
 from napari_inr_volume.io.inr_file import read_inr, write_inr
 from napari_inr_volume.io.volumes import WRITERS, read_volume

@@ -14,9 +14,10 @@ from napari_inr_volume.core.metrics import compare_volumes
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.core.windows import find_window
-from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
-from napari_inr_volume.inr.decode import LrDecoder
-from napari_inr_volume.inr.inr_volume import InrVolume
+from napari_inr_volume.decode import LrDecoder
+from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
+from napari_inr_volume.inr_volume import InrVolume
 from napari_inr_volume.plugin import compare
 from napari_inr_volume.plugin.jobs import Control
 from napari_inr_volume.superres.upscale import LanczosUpscaler
@@ -29,7 +30,7 @@ def volume() -> Volume:
 
 @pytest.fixture(scope="module")
 def inr(volume: Volume) -> InrVolume:
-    settings = Settings(siren=SirenConfig(layers=2, hidden_features=16), fit=FitConfig(steps=60, batch=512))
+    settings = Settings(field=SirenConfig(layers=2, hidden_features=16), fit=FitConfig(steps=60, batch=512))
     return codec.compress(volume, settings, device="cpu", upscaler="lanczos")
 
 

@@ -25,10 +25,11 @@ from napari_inr_volume.core.errors import FitError, InrError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.core.windows import find_window
-from napari_inr_volume.inr import fit as fit_module
-from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
-from napari_inr_volume.inr.decode import LrDecoder
-from napari_inr_volume.inr.siren import Siren
+from napari_inr_volume.decode import LrDecoder
+from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren import fit as fit_module
+from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
+from napari_inr_volume.fields.siren.network import Siren
 from napari_inr_volume.plugin import jobs, kept_fits, unsaved
 from napari_inr_volume.plugin.jobs import (
     Cancelled,
@@ -42,7 +43,7 @@ from napari_inr_volume.plugin.jobs import (
 )
 
 SMALL = Settings(
-    siren=SirenConfig(layers=2, hidden_features=16),
+    field=SirenConfig(layers=2, hidden_features=16),
     fit=FitConfig(steps=40, batch=256, learning_rate=1e-3),
 )
 ENDLESS = replace(SMALL, fit=replace(SMALL.fit, steps=10_000_000))
@@ -310,7 +311,7 @@ def test_dropped_fit_ends_at_once_even_while_the_whole_volume_is_measured(volume
         drop=control.drop,
     )
     with pytest.raises(FitError, match="dropped"):
-        fit_module.measure_psnr(Siren(SMALL.siren), samples)
+        fit_module.measure_psnr(Siren(SMALL.field), samples)
 
 
 def test_paused_fit_stands_still_and_goes_on(volume: Volume) -> None:
@@ -357,7 +358,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_previews_come_no_more_often_than_the_interval_and_not_before_the_last_was_shown(
     volume: Volume, clock: list[float], acknowledge: bool
 ) -> None:
-    control, siren, times = Control(), Siren(SMALL.siren), []
+    control, siren, times = Control(), Siren(SMALL.field), []
     previews = jobs._Previews(volume, SMALL, control, interval=0.3)
     for _ in range(200):
         if previews.next(siren) is not None:
@@ -375,7 +376,7 @@ def test_preview_shows_the_slice_in_view_first_and_in_time_every_slice(volume: V
     seen: set[int] = set()
     for _ in range(volume.shape[0]):
         previews.due = 0.0
-        preview = previews.next(Siren(SMALL.siren))
+        preview = previews.next(Siren(SMALL.field))
         assert preview is not None
         assert preview.slices[0] == 11
         assert preview.voxels.shape == (len(preview.slices), 16, 16)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from napari_inr_volume import codec
 from napari_inr_volume.core import memory
 from napari_inr_volume.core.errors import InrError
-from napari_inr_volume.inr.decode import LrDecoder
-from napari_inr_volume.inr.inr_volume import UpscalerRef
+from napari_inr_volume.decode import LrDecoder
+from napari_inr_volume.inr_volume import UpscalerRef
 from napari_inr_volume.plugin import contents
 from napari_inr_volume.plugin.jobs import Control
 from napari_inr_volume.plugin.layers import add_layer, carried, hr_layer, lr_layer

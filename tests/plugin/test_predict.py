@@ -9,8 +9,10 @@ import pytest
 
 from napari_inr_volume import codec
 from napari_inr_volume.core.phantom import head_phantom
-from napari_inr_volume.inr import fit
-from napari_inr_volume.inr.config import Settings, SirenConfig, find_preset
+from napari_inr_volume.fields.registry import find_preset
+from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren import fit
+from napari_inr_volume.fields.siren.config import SirenConfig
 from napari_inr_volume.io.inr_file import to_bytes
 from napari_inr_volume.io.inr_size import predicted_bytes
 from napari_inr_volume.plugin import predict
@@ -24,7 +26,7 @@ def test_predicted_size_is_that_of_the_file_to_within_2_percent(
     make_weights(shipped / "span-x4.safetensors")
     volume = head_phantom((8, 32, 32))
     short = replace(find_preset("default").fit, steps=5)
-    settings = Settings(siren=SirenConfig(layers=3, hidden_features=hidden), fit=short)
+    settings = Settings(field=SirenConfig(layers=3, hidden_features=hidden), fit=short)
     file = to_bytes(codec.compress(volume, settings, device="cpu", upscaler=upscaler))
     predicted = predicted_bytes(volume, settings, upscaler)
     assert predicted == pytest.approx(len(file), rel=0.02, abs=80)  # figures are foretold at their longest

@@ -15,7 +15,7 @@ from napari_inr_volume import codec
 from napari_inr_volume.core.errors import InrError, InrFileError, SourceError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
-from napari_inr_volume.inr.inr_volume import UpscalerRef
+from napari_inr_volume.inr_volume import UpscalerRef
 from napari_inr_volume.io.dicom import list_series
 from napari_inr_volume.io.dicom_export import write_dicom_series
 from napari_inr_volume.io.inr_file import read_inr, write_inr

@@ -12,8 +12,9 @@ from napari.layers import Image
 from napari_inr_volume import codec
 from napari_inr_volume.core.errors import VolumeError
 from napari_inr_volume.core.phantom import head_phantom
-from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
-from napari_inr_volume.inr.inr_volume import InrVolume
+from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
+from napari_inr_volume.inr_volume import InrVolume
 from napari_inr_volume.io.inr_file import to_bytes
 from napari_inr_volume.plugin.jobs import Cancelled, Control, Done
 from napari_inr_volume.plugin.layers import original_layer
@@ -25,7 +26,7 @@ VOLUME = head_phantom((8, 64, 64))
 @pytest.fixture(scope="module")
 def inr() -> InrVolume:
     settings = Settings(
-        siren=SirenConfig(layers=2, hidden_features=64),
+        field=SirenConfig(layers=2, hidden_features=64),
         fit=FitConfig(steps=100, batch=512, learning_rate=3e-3),
     )
     return codec.compress(VOLUME, settings, device="cpu", upscaler="lanczos")

@@ -7,7 +7,7 @@ from napari.components import ViewerModel
 from napari_inr_volume.core.metrics import psnr
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
-from napari_inr_volume.inr.config import PRESETS
+from napari_inr_volume.fields.registry import PRESETS
 from napari_inr_volume.io.inr_file import read_inr
 from napari_inr_volume.plugin.layers import volume_of
 from napari_inr_volume.plugin.samples import SAMPLE
@@ -39,7 +39,7 @@ def test_shipped_inr_is_small_and_made_as_its_script_says(phantom: Volume) -> No
     assert SAMPLE.stat().st_size <= 110_000
     assert inr.fit.preset == "default"
     assert inr.fit.seed == PRESETS["default"].fit.seed
-    assert inr.siren == PRESETS["default"].siren
+    assert inr.field == PRESETS["default"].field
     assert inr.geometry == phantom.geometry
     assert inr.intensity_range == phantom.intensity_range
 

@@ -7,7 +7,8 @@ import pytest
 from napari.settings import get_plugin_settings
 from npe2 import PluginManifest
 
-from napari_inr_volume.inr.config import PRESETS, Device
+from napari_inr_volume.core.choices import Device
+from napari_inr_volume.fields.registry import PRESETS
 from napari_inr_volume.plugin.settings import (
     OWN_WEIGHTS,
     PLUGIN,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from napari_inr_volume.core.errors import FitError
-from napari_inr_volume.inr.inr_volume import UpscalerRef
+from napari_inr_volume.inr_volume import UpscalerRef
 from napari_inr_volume.plugin import kept_fits, unsaved
 from napari_inr_volume.plugin.writers import save_inr
 

@@ -16,19 +16,14 @@ from torch import Tensor
 from napari_inr_volume.coding.weights import encode_fp16
 from napari_inr_volume.core.errors import ModelError
 from napari_inr_volume.core.volume import Geometry
-from napari_inr_volume.inr.config import SirenConfig
-from napari_inr_volume.inr.inr_volume import FitRecord, InrVolume, UpscalerRef
-from napari_inr_volume.inr.siren import Siren
+from napari_inr_volume.fields.siren.config import SirenConfig
+from napari_inr_volume.fields.siren.network import Siren
+from napari_inr_volume.inr_volume import FitRecord, InrVolume, UpscalerRef
 from napari_inr_volume.superres import upscale
 from napari_inr_volume.superres.factors import FACTORS
 from napari_inr_volume.superres.model_file import NETWORKS, ModelInfo
 from napari_inr_volume.superres.srdensenet import SRDenseNet
-from napari_inr_volume.superres.upscale import (
-    LanczosUpscaler,
-    NetworkUpscaler,
-    find_restorer,
-    find_upscaler,
-)
+from napari_inr_volume.superres.upscale import LanczosUpscaler, NetworkUpscaler, find_restorer, find_upscaler
 
 CPU = torch.device("cpu")
 
@@ -228,7 +223,7 @@ def inr_of(info: ModelInfo | None, factor: tuple[float, float, float] = (1.0, 4.
     """Return an `.inr` whose upscaler has these weights."""
     siren = SirenConfig(layers=2, hidden_features=2)
     return InrVolume(
-        siren=siren,
+        field=siren,
         coding="fp16",
         payload=encode_fp16(Siren(siren, 0).weights(), siren.shapes),
         geometry=Geometry(shape=(2, 8, 8), spacing=(1.0, 1.0, 1.0)),

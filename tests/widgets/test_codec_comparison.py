@@ -11,7 +11,8 @@ from qtpy.QtCore import Qt
 
 from napari_inr_volume import codec
 from napari_inr_volume.core.phantom import head_phantom
-from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
+from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.plugin.layers import add_layer, hr_layer, original_layer
 from napari_inr_volume.widgets.codec_comparison import NO_FILE, CodecComparisonWidget
 
@@ -36,7 +37,7 @@ def widget(qtbot, settings) -> Iterator[CodecComparisonWidget]:
 @pytest.fixture
 def filled(widget: CodecComparisonWidget) -> CodecComparisonWidget:
     small = Settings(
-        siren=SirenConfig(layers=2, hidden_features=32),
+        field=SirenConfig(layers=2, hidden_features=32),
         fit=FitConfig(steps=40, batch=512, learning_rate=3e-3),
     )
     inr = codec.compress(VOLUME, small, device="cpu", upscaler="lanczos")

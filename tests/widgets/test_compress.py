@@ -16,9 +16,10 @@ from qtpy.QtCore import Qt, QTimer
 from napari_inr_volume import codec
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
-from napari_inr_volume.inr import fit as fit_module
-from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
-from napari_inr_volume.inr.siren import Siren
+from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren import fit as fit_module
+from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
+from napari_inr_volume.fields.siren.network import Siren
 from napari_inr_volume.io.dicom_export import write_dicom_series
 from napari_inr_volume.io.inr_file import read_inr, to_bytes
 from napari_inr_volume.plugin import dialogs
@@ -31,11 +32,11 @@ pytestmark = pytest.mark.gui
 LEFT = Qt.MouseButton.LeftButton
 LONG = 30_000  # ms
 SMALL = Settings(
-    siren=SirenConfig(layers=2, hidden_features=16),
+    field=SirenConfig(layers=2, hidden_features=16),
     fit=FitConfig(steps=30, batch=256, learning_rate=1e-3),
 )
 ENDLESS = Settings(
-    siren=SirenConfig(layers=2, hidden_features=16),
+    field=SirenConfig(layers=2, hidden_features=16),
     fit=FitConfig(steps=10_000_000, batch=256, learning_rate=1e-3),
 )
 

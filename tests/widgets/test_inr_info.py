@@ -21,8 +21,9 @@ from qtpy.QtWidgets import QAbstractButton, QComboBox, QMenu, QTreeWidget
 from napari_inr_volume import codec
 from napari_inr_volume.core.metrics import compare_volumes
 from napari_inr_volume.core.volume import Geometry, Volume
-from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
-from napari_inr_volume.inr.inr_volume import FitRecord, InrVolume, UpscalerRef
+from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
+from napari_inr_volume.inr_volume import FitRecord, InrVolume, UpscalerRef
 from napari_inr_volume.io.inr_file import to_bytes, write_inr
 from napari_inr_volume.plugin import dialogs
 from napari_inr_volume.plugin.contents import Contents
@@ -43,7 +44,7 @@ def inr(volume: Volume) -> InrVolume:
     """The phantom after a fit of a moment, coarser along z too."""
     quick = Settings(
         factor=(2.0, 4.0, 4.0),
-        siren=SirenConfig(layers=2, hidden_features=8),
+        field=SirenConfig(layers=2, hidden_features=8),
         fit=FitConfig(steps=10, batch=256, learning_rate=1e-3),
     )
     return codec.compress(volume, quick, device="cpu", upscaler="lanczos")
@@ -124,7 +125,7 @@ def test_opened_file_is_described(opened: InrFileWidget, inr: InrVolume, path: P
 
 
 CHANGES: dict[str, Any] = {
-    "siren": SirenConfig(layers=7, hidden_features=33, omega_0=11.0, hidden_omega=12.0),
+    "field": SirenConfig(layers=7, hidden_features=33, omega_0=11.0, hidden_omega=12.0),
     "coding": "another",
     "payload": bytes(123_456),
     "geometry": Geometry(shape=(5, 6, 7), spacing=(1.5, 2.5, 3.5)),

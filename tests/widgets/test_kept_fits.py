@@ -18,10 +18,11 @@ from napari_inr_volume import codec
 from napari_inr_volume.core.errors import FitError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
-from napari_inr_volume.inr import fit as fit_module
-from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
-from napari_inr_volume.inr.decode import LrDecoder
-from napari_inr_volume.inr.fit_state import FitState
+from napari_inr_volume.decode import LrDecoder
+from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren import fit as fit_module
+from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
+from napari_inr_volume.fields.siren.fit_state import FitState
 from napari_inr_volume.io.inr_file import read_inr
 from napari_inr_volume.plugin import dialogs, jobs, kept_fits, unsaved
 from napari_inr_volume.plugin.layers import add_layer, original_layer
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.gui
 LEFT = Qt.MouseButton.LeftButton
 LONG = 60_000  # ms
 SETTINGS = Settings(
-    siren=SirenConfig(layers=2, hidden_features=16),
+    field=SirenConfig(layers=2, hidden_features=16),
     fit=FitConfig(steps=2_000, tuning_steps=200, batch=256, learning_rate=1e-3, weight_bits=6.0),
 )
 
@@ -198,7 +199,7 @@ def test_nothing_of_the_source_is_kept(qtbot, settings, volume: Volume) -> None:
 
 def make_state(step: int) -> FitState:
     return FitState(
-        siren=SETTINGS.siren,
+        field=SETTINGS.field,
         fit=SETTINGS.fit,
         device="cpu",
         samples="0" * 64,

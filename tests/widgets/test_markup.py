@@ -13,8 +13,9 @@ from qtpy.QtWidgets import QComboBox, QLabel, QTableWidget, QTreeWidget, QWidget
 
 from napari_inr_volume import codec
 from napari_inr_volume.core.phantom import head_phantom
-from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
-from napari_inr_volume.inr.inr_volume import FitRecord, InrVolume
+from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
+from napari_inr_volume.inr_volume import FitRecord, InrVolume
 from napari_inr_volume.io.inr_file import write_inr
 from napari_inr_volume.plugin.layers import add_layer, original_layer
 from napari_inr_volume.plugin.readers import open_inr
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.gui
 MARKUP = "<b>x</b> &lt;"
 HOSTILE = f"{MARKUP} \x1b[31m"
 NAME = "<b>x<b> \x1b[31m"  # of a file
-SMALL = Settings(siren=SirenConfig(layers=2, hidden_features=8), fit=FitConfig(steps=2, batch=64))
+SMALL = Settings(field=SirenConfig(layers=2, hidden_features=8), fit=FitConfig(steps=2, batch=64))
 
 
 def items(model: QAbstractItemModel, parent: QModelIndex) -> Iterator[QModelIndex]:

@@ -12,7 +12,8 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 
 from napari_inr_volume import codec
-from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
+from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.io.inr_file import to_bytes, write_inr
 from napari_inr_volume.plugin import dialogs
 from napari_inr_volume.plugin.settings import load_last_used, own_weights
@@ -26,7 +27,7 @@ LEFT = Qt.MouseButton.LeftButton
 LONG = 30_000  # ms
 PLUGIN = "napari-inr-volume"
 SMALL = Settings(
-    siren=SirenConfig(layers=2, hidden_features=16),
+    field=SirenConfig(layers=2, hidden_features=16),
     fit=FitConfig(steps=30, batch=256, learning_rate=1e-3),
 )
 

@@ -13,7 +13,8 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QSlider
 
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
-from napari_inr_volume.inr.config import PRESETS, Settings, find_preset
+from napari_inr_volume.fields.registry import PRESETS, find_preset
+from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.plugin.compare import Figures
 from napari_inr_volume.plugin.jobs import FitReport
 from napari_inr_volume.plugin.kept_fits import settings_from
@@ -132,7 +133,7 @@ def test_remembered_settings_survive_json_and_unsound_ones_are_forgotten() -> No
     settings = replace(find_preset("paper-3"), preset="custom", factor=(1.0, 3.0, 2.5))
     fields = json.loads(json.dumps(to_fields(settings)))
     assert settings_from(fields) == settings
-    for damaged in (None, {}, {**fields, "factor": [0, 4, 4]}, {**fields, "siren": {"depth": 3}}):
+    for damaged in (None, {}, {**fields, "factor": [0, 4, 4]}, {**fields, "field": {"depth": 3}}):
         assert settings_from(damaged) is None
 
 

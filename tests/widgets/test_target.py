@@ -8,7 +8,8 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_inr_volume import planning
-from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
+from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.io.inr_file import to_bytes
 from napari_inr_volume.plugin.settings import load_last_used
 from napari_inr_volume.target import Target
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.gui
 LONG = 60_000  # ms
 LEFT = Qt.MouseButton.LeftButton
 BASE = Settings(
-    siren=SirenConfig(layers=2, hidden_features=16),
+    field=SirenConfig(layers=2, hidden_features=16),
     fit=FitConfig(steps=20, tuning_steps=10, batch=256, learning_rate=1e-3, optimiser="muon"),
 )
 
@@ -81,7 +82,7 @@ def test_a_size_is_looked_for_told_and_kept(qtbot, panel: CompressWidget, head) 
     qtbot.mouseClick(panel.fit.fit, LEFT)
     assert not panel.settings.target_kind.isEnabled()
     qtbot.waitUntil(lambda: not panel.fitting.running, timeout=LONG)
-    assert panel.session.inr.siren == plan.settings.siren
+    assert panel.session.inr.field == plan.settings.field
     assert len(to_bytes(panel.session.inr)) <= 4_000
 
 
@@ -124,11 +125,11 @@ def test_the_target_is_remembered(qtbot, panel: CompressWidget, head) -> None:
 
 
 def test_advice_is_given_once_beyond_diagnostic_ratios(qtbot, panel: CompressWidget, head) -> None:
-    panel.settings.show_settings(replace(BASE, siren=SirenConfig(layers=2, hidden_features=4)))
+    panel.settings.show_settings(replace(BASE, field=SirenConfig(layers=2, hidden_features=4)))
     qtbot.waitUntil(lambda: "Expected" in panel.settings.prediction.text(), timeout=LONG)
     assert ratio(panel) > 15
     assert panel.settings.banner.isVisible()
-    panel.settings.show_settings(replace(BASE, siren=SirenConfig(layers=4, hidden_features=256)))
+    panel.settings.show_settings(replace(BASE, field=SirenConfig(layers=4, hidden_features=256)))
     assert ratio(panel) < 15
     assert not panel.settings.banner.isVisible()
 

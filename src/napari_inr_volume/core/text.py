@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+MAX_TEXT = 200  # characters of a name
+
 
 def printable(text: str) -> str:
     """Return `text` with all that does not print (ESC, line ends, marks that turn the direction) escaped."""

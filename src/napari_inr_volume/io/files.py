@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..core.errors import InrFileError
 from ..core.volume import Volume
-from ..inr.inr_volume import InrVolume
+from ..inr_volume import InrVolume
 from .inr_file import looks_like_inr, read_inr, write_inr
 from .sources import read_source
 from .volumes import write_volume

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..core.atomic import atomic_write
 from ..core.errors import InrFileError
-from ..inr.inr_volume import InrVolume
+from ..inr_volume import InrVolume
 from . import inr_meta
 
 # As in PNG: the first byte shows a 7-bit transfer, the line ends one as text.
@@ -89,7 +89,7 @@ def describe(path: Path) -> dict[str, Any]:
         version, sections = _sections(stream, size, keep={META, SLICES, WEIGHTS})
         inr = _volume(version, sections)
     fields = inr_meta.to_fields(inr)
-    fields["siren"]["parameters"] = inr.siren.parameters
+    fields["siren"]["parameters"] = inr.field.parameters
     slices = inr.geometry.slice_positions
     fields["hr"]["slice_positions"] = None if slices is None else list(slices)
     fields["lr"] |= {"spacing": list(inr.lr_geometry.spacing), "origin": list(inr.lr_geometry.origin)}

@@ -18,9 +18,10 @@ import numpy as np
 
 from ..coding.weights import decode_weights
 from ..core.errors import FitError, InrFileError, VolumeError
+from ..core.text import MAX_TEXT
 from ..core.volume import LARGEST, Geometry, Triple, Units
-from ..inr.config import MAX_TEXT, SirenConfig
-from ..inr.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
+from ..fields.siren.config import SirenConfig
+from ..inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
 
 KINDS = ("siren",)
 DTYPES = (
@@ -42,10 +43,10 @@ def to_fields(inr: InrVolume) -> dict[str, Any]:
     return {
         "kind": "siren",
         "siren": {
-            "layers": int(inr.siren.layers),
-            "hidden_features": int(inr.siren.hidden_features),
-            "omega_0": float(inr.siren.omega_0),
-            "hidden_omega": float(inr.siren.hidden_omega),
+            "layers": int(inr.field.layers),
+            "hidden_features": int(inr.field.hidden_features),
+            "omega_0": float(inr.field.omega_0),
+            "hidden_omega": float(inr.field.hidden_omega),
         },
         "coding": inr.coding,
         "hr": {
@@ -107,7 +108,7 @@ def from_json(
     z, y, x = lr.numbers("factor", 3, 1.0, MAX_FACTOR)
     try:
         inr = InrVolume(
-            siren=SirenConfig(
+            field=SirenConfig(
                 layers=siren.whole("layers", 1, MAX_WHOLE),
                 hidden_features=siren.whole("hidden_features", 1, MAX_WHOLE),
                 omega_0=siren.number("omega_0"),
@@ -136,7 +137,7 @@ def from_json(
     except (FitError, VolumeError) as error:
         raise InrFileError(f"META: {error}") from error
     # Decoding is the one rule for what a payload may be; it is small work beside reading the file.
-    decode_weights(payload, inr.siren.shapes, inr.coding)
+    decode_weights(payload, inr.field.shapes, inr.coding)
     return inr
 
 

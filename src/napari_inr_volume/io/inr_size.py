@@ -10,8 +10,9 @@ from ..coding.quantise import Quantised, row_shape
 from ..coding.range_coding import encode
 from ..coding.weights import QUANTISED
 from ..core.volume import Volume
-from ..inr.config import Settings, SirenConfig
-from ..inr.inr_volume import InrVolume, Quality, UpscalerRef
+from ..fields.settings import Settings
+from ..fields.siren.config import SirenConfig
+from ..inr_volume import InrVolume, Quality, UpscalerRef
 from ..superres.factors import network_factor
 from .inr_file import to_bytes
 
@@ -22,7 +23,7 @@ SOME_SIREN = SirenConfig(layers=2, hidden_features=100)  # one whose weights are
 def predicted_bytes(volume: Volume, settings: Settings, upscaler: str) -> int:
     """Return how large the `.inr` will be at most; it comes within about a percent of that."""
     return bytes_beside_weights(volume, settings, upscaler) + int(
-        settings.fit.weight_bits * settings.siren.parameters / 8
+        settings.fit.weight_bits * settings.field.parameters / 8
     )
 
 
@@ -34,7 +35,7 @@ def bytes_beside_weights(volume: Volume, settings: Settings, upscaler: str) -> i
     longest = {field.name: LONGEST for field in fields(Quality)}
     inr = InrVolume.of(
         volume,
-        replace(settings, siren=SOME_SIREN),
+        replace(settings, field=SOME_SIREN),
         coding=QUANTISED,
         payload=encode(zeros),
         upscaler=UpscalerRef(name="srdensenet", sha256="0" * 64) if has_weights else UpscalerRef(),

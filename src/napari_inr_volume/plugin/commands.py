@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Layer
 
+    from ..core.choices import Device
     from ..core.volume import Volume
-    from ..inr.config import Device
-    from ..inr.inr_volume import InrVolume
+    from ..inr_volume import InrVolume
     from ..io.dicom import Broken, Listing
     from .jobs import Control, Job
 

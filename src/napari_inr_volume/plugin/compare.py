@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..core.metrics import Comparison, compare_volumes
 from ..core.volume import Volume
 from ..core.windows import Window
-from ..inr.inr_volume import InrVolume, Quality, UpscalerRef
+from ..inr_volume import InrVolume, Quality, UpscalerRef
 from .jobs import Control
 from .layers import kwargs_over, new_voxels
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
-    from ..inr.config import Device
+    from ..core.choices import Device
     from ..superres.upscale import Upscaler
 
 Mode = Literal["off", "side by side", "overlay", "difference"]

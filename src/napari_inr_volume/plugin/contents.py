@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.choices import Device
 from ..core.metrics import Comparison
 from ..core.windows import Window
-from ..inr.config import Device
-from ..inr.inr_volume import InrVolume
+from ..inr_volume import InrVolume
 from .jobs import Control
 from .layers import carried, new_voxels, volume_of
 
@@ -117,7 +117,7 @@ def decode(
 ) -> Decoded:
     """Decode the LR, or the reconstruction, whole and into memory; reports Done."""
     from .. import codec
-    from ..inr.decode import LrDecoder
+    from ..decode import LrDecoder
 
     decoder = LrDecoder(inr, device)
     if kind == "lr":

@@ -27,10 +27,11 @@ from napari.qt.threading import GeneratorWorker, create_worker
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
+from ..core.choices import Device
 from ..core.errors import FitError, InrError
 from ..core.windows import Window
-from ..inr.config import Device, Settings
-from ..inr.inr_volume import InrVolume, UpscalerRef
+from ..fields.settings import Settings
+from ..inr_volume import InrVolume, UpscalerRef
 from .notices import OUT_OF_MEMORY
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
     from ..codec import Measured
     from ..core.metrics import Comparison
     from ..core.volume import Volume
-    from ..inr.fit import FitProgress
-    from ..inr.fit_state import FitState
-    from ..inr.siren import Siren
+    from ..fields.siren.fit import FitProgress
+    from ..fields.siren.fit_state import FitState
+    from ..fields.siren.network import Siren
     from ..io.dicom import Broken, Listing
     from ..planning import FactorModel
     from ..superres.model_file import ModelInfo
@@ -198,7 +199,7 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return OUT_OF_MEMORY
     if isinstance(error, RuntimeError):
-        from ..inr.device import out_of_memory
+        from ..compute.device import out_of_memory
 
         if out_of_memory(error):
             return "the device ran out of memory; choose the CPU under Advanced, or close other programs"
@@ -426,7 +427,7 @@ def _fit(
                 kept = time.perf_counter()
                 with suppress(InrError):  # a full disk must not end the fit
                     kept_fits.keep(name, settings, progress.state())
-            control.report(_fit_report(progress, idle, previews.next(progress.siren)))
+            control.report(_fit_report(progress, idle, previews.next(progress.field)))
             idle += control.wait_while_paused()
     inr = codec.encode(volume, settings, result, restore)
     if name is not None:
@@ -445,7 +446,7 @@ def _measured(
 ) -> FitOutcome:
     """Decode a fitted network, and compare it with the volume."""
     from .. import codec
-    from ..inr.decode import LrDecoder
+    from ..decode import LrDecoder
     from .compare import compare_lr
     from .layers import new_voxels
 
@@ -482,7 +483,7 @@ def reconstruct(
     """
     from .. import codec
     from ..core.metrics import compare_volumes
-    from ..inr.decode import LrDecoder
+    from ..decode import LrDecoder
     from ..superres.upscale import find_upscaler
     from .compare import with_upscaler
 
@@ -527,10 +528,10 @@ def probe(control: Control, settings: Settings, shape: tuple[int, int, int], dev
     """Return the steps a second that these settings make on the device, by fitting noise for a moment."""
     import torch
 
+    from ..compute.device import find_device
     from ..core.resample import lr_shape
-    from ..inr.device import find_device
-    from ..inr.fit import fit as fit_samples
-    from ..inr.samples import LrSamples
+    from ..fields.samples import LrSamples
+    from ..fields.siren.fit import fit as fit_samples
 
     _leave_a_core()
     where = find_device(device)
@@ -539,7 +540,7 @@ def probe(control: Control, settings: Settings, shape: tuple[int, int, int], dev
     samples = LrSamples(lr, small, settings.factor, (0.0, 1.0), torch.device(where), drop=control.drop)
     endless = replace(settings.fit, steps=10_000_000, target_psnr=None)
     started: tuple[int, float] | None = None
-    with closing(fit_samples(samples, settings.siren, endless, where, control.stop)) as steps:
+    with closing(fit_samples(samples, settings.field, endless, where, control.stop)) as steps:
         for progress in steps:
             control.check()
             if started is None:  # the first steps build kernels and caches
@@ -569,7 +570,7 @@ class _Previews:
 
     def __init__(self, volume: Volume, settings: Settings, control: Control, interval: float) -> None:
         from ..core.resample import lr_shape
-        from ..inr.siren import axis_coordinates
+        from ..fields.grid import axis_coordinates
 
         counts = lr_shape(volume.shape, settings.factor)
         self.axes = [
@@ -611,7 +612,7 @@ class _Previews:
         return [int(z) for z in order]
 
     def _plane(self, siren: Siren, z: int) -> NDArray[np.float32]:
-        from ..inr.decode import to_intensity
+        from ..fields.grid import to_intensity
 
         z_axis, y, x = (axis.to(siren.linear.weight.device) for axis in self.axes)
         plane: NDArray[np.float32] = to_intensity(

@@ -16,12 +16,14 @@ import numpy as np
 import platformdirs
 
 from ..core.atomic import atomic_write
+from ..core.checks import check_number, check_whole
 from ..core.errors import FitError, InrError
 from ..core.volume import Volume
-from ..inr.config import FitConfig, Settings, SirenConfig, check_number, check_whole
+from ..fields.settings import Settings
+from ..fields.siren.config import FitConfig, SirenConfig
 
 if TYPE_CHECKING:
-    from ..inr.fit_state import FitState
+    from ..fields.siren.fit_state import FitState
 
 FOLDER = Path(platformdirs.user_data_dir("napari-inr-volume", appauthor=False)) / "fits"
 MOST = 8  # fits that are kept; the oldest go
@@ -32,7 +34,7 @@ MAX_WORDS = 2**16  # bytes of what is kept of one in words
 class Kept:
     """A fit that was stopped."""
 
-    path: Path  # of its state, see `inr.fit_state`
+    path: Path  # of its state, see `fields.siren.fit_state`
     settings: Settings
     step: int
     psnr: float  # dB (range) of the LR, when it was followed last
@@ -56,7 +58,7 @@ def identity(volume: Volume) -> str:
 
 def keep(name: str, settings: Settings, state: FitState) -> None:
     """Keep where a fit of the volume of this identity stands. Raises InrError if it cannot be saved."""
-    from ..inr.fit_state import save_state
+    from ..fields.siren.fit_state import save_state
 
     try:
         FOLDER.mkdir(parents=True, exist_ok=True)
@@ -91,7 +93,7 @@ def find(name: str) -> Kept | None:
 
 def load(kept: Kept) -> FitState:
     """Return the state of a fit that is kept. Raises FitError, and forgets it, if it is damaged."""
-    from ..inr.fit_state import load_state
+    from ..fields.siren.fit_state import load_state
 
     try:
         return load_state(kept.path)
@@ -114,7 +116,7 @@ def settings_from(fields: Any) -> Settings | None:
         return Settings(
             preset=fields["preset"],
             factor=(z, y, x),
-            siren=SirenConfig(**fields["siren"]),
+            field=SirenConfig(**fields["field"]),
             fit=FitConfig(**fields["fit"]),
         )
     except (KeyError, TypeError, ValueError, InrError):

@@ -24,7 +24,7 @@ from ..core.errors import VolumeError
 from ..core.memory import check_memory
 from ..core.volume import AXIAL, Geometry, Triple, Units, Volume
 from ..core.windows import WINDOWS
-from ..inr.inr_volume import InrVolume
+from ..inr_volume import InrVolume
 from ..io.values import guess_meaning, triple
 from .notices import plain
 

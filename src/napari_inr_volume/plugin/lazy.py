@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import codec
+from ..compute.device import out_of_memory
 from ..core.errors import InrError
-from ..inr.decode import LrDecoder
-from ..inr.device import out_of_memory
+from ..decode import LrDecoder
 from ..superres.upscale import Upscaler
 from .layers import UPSCALERS, LayerData, hr_layer, layer_name, lr_layer
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+from ..core.choices import Device
 from ..core.resample import lr_shape
 from ..core.volume import Volume
-from ..inr.config import Device, FitConfig, Settings, SirenConfig
+from ..fields.settings import Settings
+from ..fields.siren.config import FitConfig, SirenConfig
 
 MONITORINGS, MONITOR = 60, 16_384  # as in `inr.fit`, which imports torch
 Speed = tuple[SirenConfig, FitConfig, Device]  # what the speed of a fit depends on
@@ -15,7 +17,7 @@ Speed = tuple[SirenConfig, FitConfig, Device]  # what the speed of a fit depends
 def predicted_memory(volume: Volume, settings: Settings) -> int:
     """Return roughly how many bytes a fit and its measuring take beside the volume itself."""
     lr_voxels = math.prod(lr_shape(volume.shape, settings.factor))
-    activations = settings.fit.batch * settings.siren.hidden_features * settings.siren.layers * 4
+    activations = settings.fit.batch * settings.field.hidden_features * settings.field.layers * 4
     decoded = math.prod(volume.shape) * volume.voxels.itemsize
     # The LR three times: samples, layer, decoded; activations with their gradients; two decoded volumes.
     return 3 * 4 * lr_voxels + 3 * activations + 2 * decoded
@@ -34,7 +36,7 @@ def speed_key(settings: Settings, device: Device) -> Speed:
     """Return what the speed of a fit depends on: settings that share it take equally long a step."""
     fit = settings.fit
     return (
-        settings.siren,
+        settings.field,
         FitConfig(batch=fit.batch, optimiser=fit.optimiser, precision=fit.precision),
         device,
     )

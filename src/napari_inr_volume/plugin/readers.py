@@ -52,7 +52,7 @@ def open_inr(path: Path, name: str) -> list[LayerData]:
     from napari.settings import get_settings
 
     from ..codec import check_restoring
-    from ..inr.decode import LrDecoder
+    from ..decode import LrDecoder
     from ..io.inr_file import read_inr, read_model
     from ..superres.upscale import find_restorer
     from .lazy import inr_layers, stutters

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.choices import Device
 from ..core.errors import VolumeError
 from ..core.metrics import psnr
 from ..core.volume import Volume
-from ..inr.config import Device
-from ..inr.inr_volume import InrVolume
+from ..inr_volume import InrVolume
 from .contents import restorer
 from .jobs import Control, Done
 from .layers import new_voxels, volume_of
@@ -159,7 +159,7 @@ def _ours(
 ) -> tuple[Rival, tuple[str, ...]]:
     """Decode these slices of the `.inr`."""
     from .. import codec
-    from ..inr.decode import LrDecoder
+    from ..decode import LrDecoder
 
     upscaler, notes = restorer(inr, path, own, device)
     began = time.perf_counter()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..inr.config import Device
+from ..core.choices import Device
 
 PLUGIN = "napari-inr-volume"
 OWN_WEIGHTS = "own_weights"  # key of what was last used: the path of a weights file

@@ -13,7 +13,7 @@ from ..core.errors import FitError, InrError
 from . import kept_fits
 
 if TYPE_CHECKING:
-    from ..inr.inr_volume import InrVolume
+    from ..inr_volume import InrVolume
 
 WORDS = "A fit of this volume was finished and not saved. Continue shows it again."
 

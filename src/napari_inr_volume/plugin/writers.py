@@ -16,7 +16,7 @@ from .layers import METADATA, Carried
 from .notices import plain_errors
 
 if TYPE_CHECKING:
-    from ..inr.inr_volume import InrVolume
+    from ..inr_volume import InrVolume
 
 SUFFIX = ".inr"
 

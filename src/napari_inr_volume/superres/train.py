@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..compute.device import has_fast_bfloat16
 from ..core.atomic import atomic_write
 from ..core.errors import TrainingError
 from ..core.metrics import psnr
-from ..inr.device import has_fast_bfloat16
 from .factors import FACTORS
 from .model_file import NETWORKS
 from .network import Network

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..compute.device import find_device, has_fast_bfloat16, out_of_memory
+from ..core.choices import Device
 from ..core.errors import ModelError
 from ..core.resample import resample_plane
-from ..inr.config import Device
-from ..inr.device import find_device, has_fast_bfloat16, out_of_memory
-from ..inr.inr_volume import InrVolume
+from ..inr_volume import InrVolume
 from .factors import FACTORS, network_factor
 from .model_file import NETWORKS, ModelInfo, available_models, load_weights
 from .network import Network

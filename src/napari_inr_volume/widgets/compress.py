@@ -20,17 +20,18 @@ from qtpy.QtWidgets import (
 from ..core.errors import InrError
 from ..core.volume import Volume
 from ..core.windows import find_window
-from ..inr.config import Settings, find_preset
-from ..inr.inr_volume import InrVolume
+from ..fields.registry import find_preset
+from ..fields.settings import Settings
+from ..inr_volume import InrVolume
 from ..io.inr_size import predicted_bytes
 from ..plugin import compare, dialogs, jobs, unsaved
+from ..plugin.fit_layers import FIT, Session
 from ..plugin.jobs import DecodedLr, Done, FitOutcome, FitReport, Fitted, Job, Reconstruction
 from ..plugin.kept_fits import Kept, settings_from
 from ..plugin.layers import UPSCALERS, add_layer, check_layer, original_layer
 from ..plugin.notices import file_name, plain, show_error, show_info, show_warning
 from ..plugin.predict import predicted_memory, predicted_steps, speed_key
 from ..plugin.readers import Choice, choose
-from ..plugin.session import FIT, Session
 from ..plugin.settings import OWN_WEIGHTS, load_last_used, own_weights, preferences, remember
 from ..plugin.writers import save_inr
 from .compare_section import CompareSection
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..core.metrics import Comparison
-    from ..inr.fit_state import FitState
+    from ..fields.siren.fit_state import FitState
     from ..io.dicom import Broken, Listing
     from ..planning import FactorModel, Plan
     from ..plugin.predict import Speed
@@ -354,7 +355,7 @@ class CompressWidget(Panel):
         fit = replace(  # but for what a probe has of its own
             settings.fit.with_all_steps(1), tuning_steps=0, weight_bits=8.0, target_psnr=None, least_gain=None
         )
-        siren = replace(settings.siren, hidden_features=1)
+        siren = replace(settings.field, hidden_features=1)
         return siren, fit, self.reconstruct.upscaler, self.settings.device
 
     def _look(self) -> None:

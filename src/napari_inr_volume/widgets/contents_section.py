@@ -9,7 +9,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QHeaderView, QSizePolicy, QTreeWidget, QTreeWidgetItem
 
 from ..core.text import printable
-from ..inr.inr_volume import InrVolume
+from ..inr_volume import InrVolume
 from ..plugin.contents import Contents
 from ..plugin.layers import UPSCALERS
 from ..plugin.notices import plain
@@ -215,7 +215,7 @@ def _slices(positions: tuple[float, ...] | None) -> str:
 
 
 def _network(inr: InrVolume) -> list[Line]:
-    siren = inr.siren
+    siren = inr.field
     return [
         ("Kind", "SIREN", "A network from a place (z, y, x) to the intensity there."),
         ("Layers", str(siren.layers), "Sine layers, as the paper counts them."),

@@ -36,7 +36,7 @@ from .section import Section, TextLine
 if TYPE_CHECKING:
     import napari.viewer
 
-    from ..inr.inr_volume import InrVolume
+    from ..inr_volume import InrVolume
 
 NO_FILE = (
     "Drop an .inr on napari, or open one here. To try it without data: File > Open Sample > INR Volume >"

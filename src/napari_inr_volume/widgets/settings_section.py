@@ -19,8 +19,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ..core.choices import Device
 from ..core.errors import InrError
-from ..inr.config import PRESETS, Device, Settings, SirenConfig, find_preset
+from ..fields.registry import PRESETS, find_preset
+from ..fields.settings import Settings
+from ..fields.siren.config import SirenConfig
 from ..target import Target, TargetKind
 from .section import AdviceLine, Section, TextLine
 
@@ -228,11 +231,11 @@ class SettingsSection(Section):
         return Settings(
             preset=self.preset.currentText(),
             factor=(z, y, x),
-            siren=SirenConfig(
+            field=SirenConfig(
                 layers=self.layers.value(),
                 hidden_features=self.hidden.value(),
                 omega_0=self.omega.value(),
-                hidden_omega=self._shown.siren.hidden_omega,
+                hidden_omega=self._shown.field.hidden_omega,
             ),
             fit=replace(
                 self._shown.fit,
@@ -253,9 +256,9 @@ class SettingsSection(Section):
         self.preset.setCurrentText(settings.preset if settings.preset in PRESETS else CUSTOM)
         for box, value in zip(self.factor, settings.factor, strict=True):
             box.setValue(value)
-        self.layers.setValue(settings.siren.layers)
-        self.hidden.setValue(settings.siren.hidden_features)
-        self.omega.setValue(settings.siren.omega_0)
+        self.layers.setValue(settings.field.layers)
+        self.hidden.setValue(settings.field.hidden_features)
+        self.omega.setValue(settings.field.omega_0)
         self.rate.setValue(settings.fit.learning_rate)
         self.batch.setValue(settings.fit.batch)
         self.steps.setValue(settings.fit.steps)

@@ -1,0 +1,1 @@
+"""Where torch computes: which processor, and on how many threads."""

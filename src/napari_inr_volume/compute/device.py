@@ -1,0 +1,38 @@
+"""Which processor torch computes on."""
+
+from __future__ import annotations
+
+import torch
+
+from ..core.choices import Device
+from ..core.errors import FitError
+
+
+def find_device(name: Device = "auto") -> torch.device:
+    """Return the device of this name; `auto` takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises FitError, with the devices there are, for one that this machine lacks.
+    """
+    present = [
+        *(["cuda"] if torch.cuda.is_available() else []),
+        *(["mps"] if torch.backends.mps.is_available() else []),
+        "cpu",
+    ]
+    if name == "auto":
+        return torch.device(present[0])
+    if name not in present:
+        raise FitError(f"device {name!r} is not on this machine; choose auto or one of {', '.join(present)}")
+    return torch.device(name)
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether matrix products in bfloat16 are done in hardware there, and so worth their rounding."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch ran out of memory: the CPU's allocator has no exception class of its own."""
+    words = ("can't allocate memory", "not enough memory", "out of memory")  # Linux, Windows, MPS
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

@@ -1,0 +1,1 @@
+"""A sinusoidal representation network (SIREN), the kind that the paper is of."""

@@ -1,0 +1,109 @@
+"""What a SIREN is and how it is fitted, as frozen settings. No torch here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from ...core.checks import check_choice, check_number, check_whole
+
+Optimiser = Literal["adam", "muon"]
+Schedule = Literal["constant", "cosine"]
+Precision = Literal["float32", "mixed"]
+FirstLayer = Literal["alike", "measured"]
+Sampling = Literal["random", "lattice"]
+
+MOST_RATE = 1e-3  # of Muon, however short a fit is: at a higher one fits fall apart
+
+
+@dataclass(frozen=True, kw_only=True)
+class SirenConfig:
+    """A SIREN from (z, y, x) to intensity, as Sheibanifard and Yu's tables 1-3 count its layers.
+
+    Raises FitError on a value that gives no network.
+    """
+
+    layers: int = 4  # sine layers: the input layer 3 -> hidden and the hidden ones; a linear one follows
+    hidden_features: int = 128
+    omega_0: float = 30.0  # frequency of the first layer (Sitzmann et al. 2020, section 3.2)
+    hidden_omega: float = 30.0  # frequency of the layers behind it
+
+    def __post_init__(self) -> None:
+        check_whole("layers", self.layers, 2, 16)
+        check_whole("hidden_features", self.hidden_features, 1, 2048)
+        check_number("omega_0", self.omega_0, 1e-3, 1e4)
+        check_number("hidden_omega", self.hidden_omega, 1e-3, 1e4)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every tensor, in the order in which they are stored."""
+        width = self.hidden_features
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer in range(self.layers):
+            shapes[f"sine.{layer}.weight"] = (width, 3 if layer == 0 else width)
+            shapes[f"sine.{layer}.bias"] = (width,)
+        shapes["linear.weight"] = (1, width)
+        shapes["linear.bias"] = (1,)
+        return shapes
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters: 17,153 / 33,665 / 50,177 for 2 / 3 / 4 layers of 128."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """How a SIREN is fitted and its weights are coded. Raises FitError on a value that cannot work."""
+
+    steps: int = 50_000
+    batch: int = 65_536  # LR voxels a step
+    sampling: Sampling = "random"  # how they are drawn, see `fields.siren.sampling`
+    learning_rate: float = 1.5e-3
+    schedule: Schedule = "constant"
+    optimiser: Optimiser = "adam"
+    precision: Precision = "float32"  # mixed: bfloat16 products where the processor has them
+    first_layer: FirstLayer = "alike"  # its frequencies along the axes; measured: as the LR changes there
+    tuning_steps: int = 0  # steps after these, with weights rounded as they will be coded
+    weight_bits: float = 8.0  # bits a weight that the coded weights may take, all in all
+    target_psnr: float | None = (
+        None  # dB (range) on the LR; once it is reached, tuning begins or the fit ends
+    )
+    least_gain: float | None = None  # dB in half of the steps done; once it is less, the same
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_whole("steps", self.steps, 1, 10_000_000)
+        check_whole("batch", self.batch, 1, 2**24)
+        check_whole("tuning_steps", self.tuning_steps, 0, 10_000_000)
+        check_number("weight_bits", self.weight_bits, 1.0, 16.0)
+        check_number("learning_rate", self.learning_rate, 1e-8, 1.0)
+        check_choice("schedule", self.schedule, get_args(Schedule))
+        check_choice("optimiser", self.optimiser, get_args(Optimiser))
+        check_choice("precision", self.precision, get_args(Precision))
+        check_choice("first_layer", self.first_layer, get_args(FirstLayer))
+        check_choice("sampling", self.sampling, get_args(Sampling))
+        if self.target_psnr is not None:
+            check_number("target_psnr", self.target_psnr, 1.0, 200.0)
+        if self.least_gain is not None:
+            check_number("least_gain", self.least_gain, 1e-3, 10.0)
+        check_whole("seed", self.seed, 0, 2**63 - 1)
+
+    @property
+    def all_steps(self) -> int:
+        """Steps with those of the tuning."""
+        return self.steps + self.tuning_steps
+
+    def with_all_steps(self, steps: int) -> FitConfig:
+        """Return the same for so many steps in all: as much of them tuning, the rate fit for their number.
+
+        Muon's steps are of a length of their own, however small the gradient: at one rate a fit four times as
+        long falls apart. So with Muon the rate goes down with the root of the steps, and up to MOST_RATE.
+        """
+        check_whole("steps", steps, 1, 10_000_000)
+        tuning = steps * self.tuning_steps // self.all_steps
+        rate = self.learning_rate
+        if self.optimiser == "muon":
+            rate = min(rate * math.sqrt(self.all_steps / steps), max(rate, MOST_RATE))
+        return replace(self, steps=steps - tuning, tuning_steps=tuning, learning_rate=round(rate, 6))

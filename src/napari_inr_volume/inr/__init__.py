@@ -1,1 +1,0 @@
-"""The representation: a SIREN, its fit to a volume and its evaluation."""

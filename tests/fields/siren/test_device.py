@@ -1,0 +1,32 @@
+"""Choosing a device, and telling out of memory from other failures."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from napari_inr_volume.compute.device import find_device, has_fast_bfloat16, out_of_memory
+from napari_inr_volume.core.errors import FitError
+
+
+def test_auto_is_a_device_that_computes() -> None:
+    assert torch.ones(2, device=find_device("auto")).sum().item() == 2
+
+
+def test_cpu_is_always_there() -> None:
+    assert find_device("cpu") == torch.device("cpu")
+    assert isinstance(has_fast_bfloat16(find_device("cpu")), bool)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is on this machine")
+def test_missing_device_is_refused_with_those_there_are() -> None:
+    with pytest.raises(FitError, match=r"'cuda' is not on this machine; choose auto or one of .*cpu"):
+        find_device("cuda")
+
+
+def test_out_of_memory_is_recognised_on_a_cpu() -> None:
+    with pytest.raises(RuntimeError) as error:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert out_of_memory(error.value)
+    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not out_of_memory(RuntimeError("shapes cannot be multiplied"))

@@ -1,0 +1,70 @@
+"""Which voxels a step sees: any of the LR, as likely as any other, and spread evenly if that is asked for."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_inr_volume.fields.registry import PRESETS
+from napari_inr_volume.fields.siren.config import Sampling
+from napari_inr_volume.fields.siren.sampling import Sampler
+
+CPU = torch.device("cpu")
+LENGTHS = st.integers(1, 40)
+
+
+def sampler(shape: tuple[int, int, int], batch: int, kind: Sampling, seed: int = 0) -> Sampler:
+    return Sampler(shape, batch, kind, torch.Generator().manual_seed(seed), CPU)
+
+
+@given(
+    shape=st.tuples(LENGTHS, LENGTHS, LENGTHS),
+    batch=st.integers(1, 500),
+    kind=st.sampled_from(get_args(Sampling)),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_batch_is_of_voxels_that_are_there(shape: tuple[int, int, int], batch: int, kind: Sampling) -> None:
+    index = sampler(shape, batch, kind).draw()
+    assert (index.shape, index.dtype) == ((batch,), torch.int64)
+    assert 0 <= index.min() <= index.max() < shape[0] * shape[1] * shape[2]
+
+
+@pytest.mark.parametrize("kind", get_args(Sampling))
+def test_every_voxel_is_as_likely_as_any_other(kind: Sampling) -> None:
+    shape, draws = (3, 4, 5), sampler((3, 4, 5), 600, kind)
+    counts = sum(torch.bincount(draws.draw(), minlength=60) for _ in range(200))
+    assert counts.sum() == 200 * 600
+    assert len(counts) == shape[0] * shape[1] * shape[2]
+    assert counts.min() > 1_850  # of 2,000
+    assert counts.max() < 2_150
+
+
+def eighths(index: torch.Tensor) -> torch.Tensor:
+    """Return how many voxels of a 16 x 16 x 16 LR lie in each eighth of it."""
+    z, y, x = index // 256, index // 16 % 16, index % 16
+    return torch.bincount((z // 8) * 4 + (y // 8) * 2 + x // 8, minlength=8)
+
+
+def test_a_lattice_is_spread_more_evenly_than_chance_has_it() -> None:
+    uneven = {}
+    for kind in get_args(Sampling):
+        draws = sampler((16, 16, 16), 2_048, kind)
+        uneven[kind] = max(float((eighths(draws.draw()) - 256).abs().max()) for _ in range(20))
+    assert 2 * uneven["lattice"] < uneven["random"]
+
+
+def test_the_paper_s_presets_draw_at_random_and_ours_evenly() -> None:
+    found = {name: settings.fit.sampling for name, settings in PRESETS.items()}
+    assert found == {name: "random" if name.startswith("paper") else "lattice" for name in PRESETS}
+
+
+@pytest.mark.parametrize("kind", get_args(Sampling))
+def test_draws_differ_and_come_again_with_the_generator(kind: Sampling) -> None:
+    first, again = (sampler((30, 40, 50), 100, kind, seed=4) for _ in range(2))
+    drawn = [first.draw() for _ in range(3)]
+    assert not torch.equal(drawn[0], drawn[1])
+    assert all(torch.equal(one, again.draw()) for one in drawn)
