@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from napari_inr_volume.codec import compress
+from napari_inr_volume import compress
 from napari_inr_volume.core.errors import FitError
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.fields.registry import find_preset

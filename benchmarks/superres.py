@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_inr_volume.codec import compress, lanczos_lr, measure
+from napari_inr_volume import compress
+from napari_inr_volume.codec import lanczos_lr, measure
 from napari_inr_volume.core.metrics import psnr
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.fields.registry import PRESETS

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_inr_volume import codec
+from napari_inr_volume import compress
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.fields.siren.fit import FitProgress
 from napari_inr_volume.io.inr_file import write_inr
@@ -22,7 +22,7 @@ def show(progress: FitProgress) -> None:
 
 
 if __name__ == "__main__":
-    inr = codec.compress(head_phantom(), "default", device="cpu", on_progress=show)
+    inr = compress(head_phantom(), "default", device="cpu", on_progress=show)
     SAMPLE.parent.mkdir(exist_ok=True)
     write_inr(inr, SAMPLE)
     print(f"\n{SAMPLE.name}: {SAMPLE.stat().st_size:,} bytes, {inr.quality}")

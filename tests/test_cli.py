@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_inr_volume import codec, load, planning
+from napari_inr_volume import compress, load, planning
 from napari_inr_volume.core.advice import advice
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.fields.settings import Settings
@@ -246,7 +246,7 @@ def _read_to_the_end(screen: int) -> None:
 LONGER = [*QUICK, "--steps", "2000", "--upscaler", "lanczos"]
 EAGER = """
 from napari_inr_volume import cli
-from napari_inr_volume.inr import fit
+from napari_inr_volume.fields.siren import fit
 fit.SECONDS_PER_RECORD = cli.SECONDS_PER_CHECKPOINT = 0.0  # a checkpoint after every step
 cli.main()
 """
@@ -654,7 +654,7 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("uneven") / "uneven.inr"
     volume = replace(head_phantom((8, 48, 48)), geometry=UNEVEN)
     settings = Settings(field=SirenConfig(layers=2, hidden_features=16), fit=FitConfig(steps=3, batch=512))
-    write_inr(codec.compress(volume, settings, device="cpu", upscaler="lanczos"), path)
+    write_inr(compress(volume, settings, device="cpu", upscaler="lanczos"), path)
     return path
 
 

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from napari_inr_volume.codec import compress, measure
+from napari_inr_volume import compress
+from napari_inr_volume.codec import measure
 from napari_inr_volume.core.errors import InrError
 from napari_inr_volume.core.resample import resample_plane
 from napari_inr_volume.core.volume import Volume

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_inr_volume.codec import compress
+from napari_inr_volume import compress
 from napari_inr_volume.core.errors import FitError
+from napari_inr_volume.core.generators import drain
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.fields.registry import find_preset
@@ -111,13 +112,8 @@ def test_a_file_of_a_target_has_its_bytes() -> None:
     volume = head_phantom((8, 64, 64))
     base = replace(BASE, fit=replace(BASE.fit, steps=60, tuning_steps=20, batch=256))
     probing = probe(volume, base, upscaler="lanczos", device="cpu")
-    told = []
-    while True:
-        try:
-            told.append(next(probing))
-        except StopIteration as end:
-            models = end.value
-            break
+    told: list[tuple[int, int]] = []
+    models = drain(probing, told.append)
     assert told[-1][0] <= told[-1][1]
     assert [model.factor for model in models] == list(FACTORS)
     assert models[1].clean_mse < models[0].clean_mse  # a finer grid loses less

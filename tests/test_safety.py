@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_inr_volume import codec
+from napari_inr_volume import codec, compress
 from napari_inr_volume.core.errors import InrError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.fields.settings import Settings
@@ -37,8 +37,8 @@ OLD_STEPS = 3  # of the fit in the file that is replaced
 # In the children: a checkpoint after every step; and Ctrl-C, which a shell switches off in its background.
 EAGER = """
 import signal, sys
-from napari_inr_volume import cli, codec
-from napari_inr_volume.inr import fit
+from napari_inr_volume import cli, codec, compress
+from napari_inr_volume.fields.siren import fit
 from napari_inr_volume.io import inr_file
 signal.signal(signal.SIGINT, signal.default_int_handler)
 fit.SECONDS_PER_RECORD = cli.SECONDS_PER_CHECKPOINT = 0.0
@@ -50,7 +50,7 @@ import json, os, tempfile
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
 settings = Settings(field=SirenConfig(layers=2, hidden_features=16), fit=FitConfig(steps=3, batch=512))
-codec.compress(head_phantom((8, 32, 32)), settings, device="cpu", upscaler="lanczos")  # compiles what is used
+compress(head_phantom((8, 32, 32)), settings, device="cpu", upscaler="lanczos")  # compiles what is used
 for line in sys.stdin:
     script, arguments, outputs, environment = json.loads(line)
     child = os.fork()
@@ -106,7 +106,7 @@ def old(source: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
         field=SirenConfig(layers=2, hidden_features=16),
         fit=FitConfig(steps=OLD_STEPS, tuning_steps=0, batch=512),
     )
-    write_inr(codec.compress(head_phantom((8, 32, 32)), settings, device="cpu", upscaler="lanczos"), path)
+    write_inr(compress(head_phantom((8, 32, 32)), settings, device="cpu", upscaler="lanczos"), path)
     return path.read_bytes()
 
 

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from .core.version import __version__
 
 if TYPE_CHECKING:
-    from .codec import compress, decompress
+    from .codec import decompress
     from .core.errors import InrError
     from .core.volume import Volume
     from .inr_volume import InrVolume
     from .io.files import load, save
+    from .session import compress
 
 # Read when torch is loaded, so it is set before. Threads that spin while they wait take the core from those
 # they wait for once anything else runs, and a step of the fit takes several times as long.
@@ -30,7 +31,7 @@ _HOME = {
     "InrError": ".core.errors",
     "InrVolume": ".inr_volume",
     "Volume": ".core.volume",
-    "compress": ".codec",
+    "compress": ".session",
     "decompress": ".codec",
     "load": ".io.files",
     "save": ".io.files",

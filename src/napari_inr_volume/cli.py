@@ -24,7 +24,6 @@ from . import __version__
 from .console import (
     Interrupted,
     Stop,
-    decibels,
     ended_by_signals,
     flat,
     interruptible,
@@ -32,9 +31,7 @@ from .console import (
     print_json,
     print_rows,
     progress_bar,
-    ratio,
     say,
-    size,
     slices_bar,
     spinner,
     tell,
@@ -44,6 +41,7 @@ from .core.choices import Device
 from .core.errors import FitError, InrError
 from .core.text import printable
 from .core.windows import WindowName, find_window
+from .core.words import in_bytes, in_ratio, with_decibels
 from .fields.registry import PRESETS, find_preset
 from .fields.settings import Settings
 from .fields.siren.widths import with_width
@@ -266,7 +264,7 @@ def compress(
     else:
         peak = _peak(inr)
         tell(
-            f"{output}: {size(file_bytes)}, {_in_words(ratios)},"
+            f"{output}: {in_bytes(file_bytes)}, {_in_words(ratios)},"
             f" LR {inr.quality.lr_psnr:.2f} dB, reconstruction ({inr.upscaler.name})"
             f" {inr.quality.hr_psnr:.2f} dB ({peak}), {result.steps:,} steps in {result.seconds:.0f} s"
             f" on {where.type}"
@@ -507,11 +505,13 @@ def train_sr(
     if as_json:
         print_json(report)
         return
-    tell(f"{output}: {network}, {size(saved.size)}, {result.step:,} steps in {result.seconds / 60:.1f} min")
+    tell(
+        f"{output}: {network}, {in_bytes(saved.size)}, {result.step:,} steps in {result.seconds / 60:.1f} min"
+    )
     print_rows(
         (
             f"{score.volume}, {score.kind} LR",
-            f"PSNR {decibels(score.psnr)} (range), Lanczos {decibels(score.lanczos_psnr)}",
+            f"PSNR {with_decibels(score.psnr)} (range), Lanczos {with_decibels(score.lanczos_psnr)}",
         )
         for score in scores
     )
@@ -685,7 +685,7 @@ class _Seeker:
         say(
             f"factor {factor}, {siren.layers} layers of {siren.hidden_features},"
             f" {self.settings.fit.weight_bits:.1f} bits a weight; expected: at most"
-            f" {size(self.plan.file_bytes)}, LR about {self.plan.lr_psnr:.1f} dB,"
+            f" {in_bytes(self.plan.file_bytes)}, LR about {self.plan.lr_psnr:.1f} dB,"
             f" reconstruction about {self.plan.hr_psnr:.1f} dB (range)"
         )
 
@@ -986,9 +986,9 @@ def _ratios(inr: InrVolume, file_bytes: int, model_bytes: int) -> dict[str, floa
 
 
 def _in_words(ratios: dict[str, Any]) -> str:
-    words = ratio(ratios["ratio"])
+    words = in_ratio(ratios["ratio"])
     if ratios["ratio_with_model"] != ratios["ratio"]:
-        words += f" ({ratio(ratios['ratio_with_model'])} with the SR model's bytes)"
+        words += f" ({in_ratio(ratios['ratio_with_model'])} with the SR model's bytes)"
     return words
 
 
@@ -1018,12 +1018,12 @@ def _print_comparison(report: dict[str, Any], as_json: bool) -> None:
         return
     peak, units = f"range, peak {report['peak']:,.0f} {report['units']}", report["units"]
     rows = [
-        ("file", f"{size(report['file_bytes'])} for {size(report['source_bytes'])} of stored pixels"),
+        ("file", f"{in_bytes(report['file_bytes'])} for {in_bytes(report['source_bytes'])} of stored pixels"),
         ("ratio", _in_words(report)),
-        ("LR fit", f"PSNR {decibels(report['lr_psnr'])} ({peak})"),
-        ("Lanczos alone", f"PSNR {decibels(report['lanczos_psnr'])} ({peak})"),
-        ("reconstruction", f"PSNR {decibels(report['hr_psnr'])} ({peak}), by {report['upscaler']}"),
-        ("", f"PSNR {decibels(report['hr_psnr_8bit'])} (8 bit, window {report['window']})"),
+        ("LR fit", f"PSNR {with_decibels(report['lr_psnr'])} ({peak})"),
+        ("Lanczos alone", f"PSNR {with_decibels(report['lanczos_psnr'])} ({peak})"),
+        ("reconstruction", f"PSNR {with_decibels(report['hr_psnr'])} ({peak}), by {report['upscaler']}"),
+        ("", f"PSNR {with_decibels(report['hr_psnr_8bit'])} (8 bit, window {report['window']})"),
         ("", f"SSIM {report['ssim']:.4f}"),
         (
             "error",

@@ -1,7 +1,6 @@
-"""The whole way, in two functions: `compress` a volume to an `InrVolume`, `decompress` it again.
+"""The steps of both ways: `fit_volume` and `encode` to an `InrVolume`, `decompress` back, `measure` between.
 
-The steps in between are here too, for callers who show progress: `fit_volume` yields it while the
-network is fitted, `pack` makes the `InrVolume`, `measure` says how good it is.
+`session` makes the one way there of them.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike
 from threading import Event
 from typing import Any
@@ -27,13 +26,12 @@ from .core.resample import downsample, lr_shape
 from .core.volume import Triple, Volume
 from .core.windows import Window
 from .decode import LrDecoder
-from .fields.registry import find_preset
 from .fields.samples import LrSamples
 from .fields.settings import Settings
 from .fields.siren.fit import FitProgress, FitResult, errors_in_words, fit
 from .fields.siren.fit_state import FitState
 from .inr_volume import InrVolume, Quality, UpscalerRef
-from .superres.upscale import LanczosUpscaler, Upscaler, find_restorer, find_upscaler
+from .superres.upscale import LanczosUpscaler, Upscaler, find_restorer
 
 SLICES_AT_ONCE = 8  # slices decoded together: enough work for a GPU, little memory
 VOXELS_AT_ONCE = 2**24  # of them, unless a slice alone has more: 8 slices of 1448 x 1448
@@ -66,50 +64,6 @@ class Measured:
             p99=self.reconstruction.p99,
             max_error=self.reconstruction.max_error,
         )
-
-
-def compress(
-    volume: Volume,
-    settings: Settings | str = "default",
-    *,
-    device: Device = "auto",
-    upscaler: str | PathLike[str] = "auto",
-    on_progress: Callable[[FitProgress], None] | None = None,
-    stop: Event | None = None,
-) -> InrVolume:
-    """Turn a volume into a fitted network.
-
-    Parameters
-    ----------
-    volume
-        Voxels (z, y, x) in HU or raw units.
-    settings
-        A preset's name, or settings of your own.
-    device
-        Where to fit; `auto` takes a GPU where there is one.
-    upscaler
-        What restores the in-plane resolution: `auto`, `lanczos`, `srdensenet`, `span`, or the path of a
-        weights file of your own (.safetensors).
-    on_progress
-        Called about ten times a second while fitting.
-    stop
-        Set it from another thread to end the fit with what it has.
-
-    Raises FitError if the fit diverges or runs out of memory, ModelError if the upscaler cannot be had.
-
-    Source: Sheibanifard and Yu 2023, section 3.1 and figure 1.
-    """
-    if isinstance(settings, str):
-        settings = find_preset(settings)
-    restore = find_upscaler(upscaler, settings.factor[1:], device=device)
-    steps = fit_volume(volume, settings, device=device, stop=stop)
-    while True:
-        try:
-            progress = next(steps)
-        except StopIteration as end:
-            return pack(volume, settings, end.value, restore, device=device)
-        if on_progress is not None:
-            on_progress(progress)
 
 
 def decompress(
@@ -182,21 +136,6 @@ def _check_fit_memory(volume: Volume, settings: Settings) -> None:
         "choose a larger factor, a smaller network or a smaller batch",
         FitError,
     )
-
-
-def pack(
-    volume: Volume,
-    settings: Settings,
-    result: FitResult,
-    upscaler: Upscaler,
-    *,
-    device: Device = "auto",
-    on_slices: OnSlices | None = None,
-) -> InrVolume:
-    """Code the fitted weights, and measure what they decode to against the volume."""
-    inr = encode(volume, settings, result, upscaler)
-    measured = measure(volume, inr, upscaler, device=device, on_slices=on_slices)
-    return replace(inr, quality=measured.quality)
 
 
 def encode(volume: Volume, settings: Settings, result: FitResult, upscaler: Upscaler) -> InrVolume:

@@ -213,18 +213,3 @@ def flat(declared: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
                 yield f"{prefix}{name}", ", ".join(f"{key} {entry}" for key, entry in item.items())
         else:
             yield prefix + name, "-" if value is None else str(value)
-
-
-def decibels(value: float) -> str:
-    """Return a PSNR in words."""
-    return f"{value:.2f} dB"
-
-
-def size(count: int) -> str:
-    """Return a number of bytes in words."""
-    return f"{count / 1000:,.1f} kB" if count < 1_000_000 else f"{count / 1e6:,.1f} MB"
-
-
-def ratio(value: float) -> str:
-    """Return a compression ratio in words."""
-    return f"{value:,.0f}:1" if value >= 10 else f"{value:.1f}:1"

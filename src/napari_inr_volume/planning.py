@@ -17,6 +17,8 @@ from __future__ import annotations
 import math
 from collections.abc import Generator
 from dataclasses import dataclass, replace
+from functools import partial
+from os import PathLike
 from threading import Event
 
 import numpy as np
@@ -24,9 +26,11 @@ import numpy as np
 from .codec import fit_volume, lanczos_lr
 from .core.choices import Device
 from .core.errors import FitError
+from .core.generators import translated
 from .core.volume import Triple, Volume
 from .fields.settings import Settings
 from .fields.siren.config import FitConfig, SirenConfig
+from .fields.siren.fit import FitProgress
 from .fields.siren.widths import with_width
 from .io.inr_size import bytes_beside_weights
 from .superres.upscale import Upscaler, find_upscaler
@@ -88,7 +92,7 @@ def probe(
     volume: Volume,
     base: Settings,
     *,
-    upscaler: str = "auto",
+    upscaler: str | PathLike[str] = "auto",
     device: Device = "auto",
     stop: Event | None = None,
     drop: Event | None = None,
@@ -105,13 +109,7 @@ def probe(
         for width in PROBED_WIDTHS:
             settings = replace(base, factor=factor, field=_siren(base, width), fit=_probe_fit(base))
             fitting = fit_volume(volume, settings, device=device, stop=stop, drop=drop)
-            while True:
-                try:
-                    record = next(fitting)
-                except StopIteration as end:
-                    result = end.value
-                    break
-                yield done + record.step, steps
+            result = yield from translated(fitting, partial(_steps_done, done, steps))
             if result.stopped:
                 raise FitError("stopped while looking for settings; nothing was fitted")
             done += PROBED_STEPS
@@ -209,6 +207,10 @@ class _Sized:
             hr_psnr=self.model.hr_psnr(settings),
             upscaler=self.model.upscaler,
         )
+
+
+def _steps_done(before: int, total: int, record: FitProgress) -> list[tuple[int, int]]:
+    return [(before + record.step, total)]
 
 
 def _siren(base: Settings, width: int) -> SirenConfig:

@@ -36,9 +36,22 @@ class Target:
         return int(source_bytes / self.value) if self.kind == "ratio" else None
 
 
+def one_target(
+    *, max_bytes: int | None = None, ratio: float | None = None, target_psnr: float | None = None
+) -> Target:
+    """Return the one target that is given, or that of a preset. Raises FitError if several are given."""
+    values: dict[TargetKind, float | None] = {"bytes": max_bytes, "ratio": ratio, "psnr": target_psnr}
+    given = [Target(kind=kind, value=value) for kind, value in values.items() if value is not None]
+    if len(given) > 1:
+        raise FitError("a file size, a ratio and a PSNR exclude one another as targets; give one of them")
+    return given[0] if given else PRESET
+
+
 _ALLOWED: dict[TargetKind, tuple[float, float, str]] = {
     "preset": (0.0, 0.0, "a preset"),
     "bytes": (1.0, 1e9, "a file's bytes"),
     "ratio": (1.0, 1e6, "a ratio"),
     "psnr": (5.0, 150.0, "a PSNR in dB"),
 }
+
+PRESET = Target()  # nothing beyond what the preset makes of a volume

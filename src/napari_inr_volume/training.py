@@ -22,6 +22,7 @@ from .codec import encode, fit_volume, lanczos_lr
 from .core.atomic import atomic_write
 from .core.choices import Device
 from .core.errors import TrainingError
+from .core.generators import drain
 from .core.resample import downsample
 from .core.volume import Triple, Volume
 from .decode import LrDecoder
@@ -190,15 +191,10 @@ def _decoded(
 
 
 def _fitted(volume: Volume, settings: Settings, device: Device, stop: Event | None) -> FitResult:
-    fitting = fit_volume(volume, settings, device=device, stop=stop)
-    while True:
-        try:
-            next(fitting)
-        except StopIteration as end:
-            result: FitResult = end.value
-            if result.stopped:
-                raise TrainingError("stopped while preparing; what was finished is kept") from None
-            return result
+    result = drain(fit_volume(volume, settings, device=device, stop=stop))
+    if result.stopped:
+        raise TrainingError("stopped while preparing; what was finished is kept")
+    return result
 
 
 def _filled(volume: Volume) -> NDArray[Any]:

@@ -9,7 +9,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_inr_volume import codec
+from napari_inr_volume import codec, compress
 from napari_inr_volume.core.metrics import compare_volumes
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
@@ -31,7 +31,7 @@ def volume() -> Volume:
 @pytest.fixture(scope="module")
 def inr(volume: Volume) -> InrVolume:
     settings = Settings(field=SirenConfig(layers=2, hidden_features=16), fit=FitConfig(steps=60, batch=512))
-    return codec.compress(volume, settings, device="cpu", upscaler="lanczos")
+    return compress(volume, settings, device="cpu", upscaler="lanczos")
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ import torch
 from qtpy.QtCore import QThread
 from qtpy.QtWidgets import QApplication
 
-from napari_inr_volume import codec
+from napari_inr_volume import codec, compress
 from napari_inr_volume.core.errors import FitError, InrError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
@@ -389,7 +389,7 @@ def test_preview_shows_the_slice_in_view_first_and_in_time_every_slice(volume: V
 
 
 def test_reconstruction_goes_outwards_from_the_slice_in_view_and_equals_the_codec_s(volume: Volume) -> None:
-    inr = codec.compress(volume, SMALL, device="cpu", upscaler="lanczos")
+    inr = compress(volume, SMALL, device="cpu", upscaler="lanczos")
     control, order = Control(), []
     control.z = 5
     control.report = lambda record: order.append(record) if isinstance(record, int) else None

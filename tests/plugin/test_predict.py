@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_inr_volume import codec
+from napari_inr_volume import compress
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.fields.registry import find_preset
 from napari_inr_volume.fields.settings import Settings
@@ -27,7 +27,7 @@ def test_predicted_size_is_that_of_the_file_to_within_2_percent(
     volume = head_phantom((8, 32, 32))
     short = replace(find_preset("default").fit, steps=5)
     settings = Settings(field=SirenConfig(layers=3, hidden_features=hidden), fit=short)
-    file = to_bytes(codec.compress(volume, settings, device="cpu", upscaler=upscaler))
+    file = to_bytes(compress(volume, settings, device="cpu", upscaler=upscaler))
     predicted = predicted_bytes(volume, settings, upscaler)
     assert predicted == pytest.approx(len(file), rel=0.02, abs=80)  # figures are foretold at their longest
     assert predicted >= len(file)
@@ -61,4 +61,4 @@ def test_a_file_of_three_layers_as_the_paper_s_takes_at_most_26_kb(shipped: Path
     volume, paper = head_phantom((40, 32, 32)), find_preset("paper-3")
     assert predicted_bytes(volume, paper, "srdensenet") <= 26_000
     few = replace(paper, fit=replace(paper.fit, steps=5, batch=512, tuning_steps=2))
-    assert len(to_bytes(codec.compress(volume, few, device="cpu", upscaler="srdensenet"))) <= 26_000
+    assert len(to_bytes(compress(volume, few, device="cpu", upscaler="srdensenet"))) <= 26_000

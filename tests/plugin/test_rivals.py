@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_inr_volume import codec
+from napari_inr_volume import compress
 from napari_inr_volume.core.errors import VolumeError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.fields.settings import Settings
@@ -29,7 +29,7 @@ def inr() -> InrVolume:
         field=SirenConfig(layers=2, hidden_features=64),
         fit=FitConfig(steps=100, batch=512, learning_rate=3e-3),
     )
-    return codec.compress(VOLUME, settings, device="cpu", upscaler="lanczos")
+    return compress(VOLUME, settings, device="cpu", upscaler="lanczos")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
-from napari_inr_volume import codec
+from napari_inr_volume import codec, compress
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
@@ -40,7 +40,7 @@ def filled(widget: CodecComparisonWidget) -> CodecComparisonWidget:
         field=SirenConfig(layers=2, hidden_features=32),
         fit=FitConfig(steps=40, batch=512, learning_rate=3e-3),
     )
-    inr = codec.compress(VOLUME, small, device="cpu", upscaler="lanczos")
+    inr = compress(VOLUME, small, device="cpu", upscaler="lanczos")
     add_layer(widget.viewer, original_layer(VOLUME, "head"))
     voxels = codec.decompress(inr, device="cpu").voxels
     add_layer(widget.viewer, hr_layer(voxels, "head [Lanczos]", inr, widget.viewer.layers[0]))

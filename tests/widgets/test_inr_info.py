@@ -18,7 +18,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QMenu, QTreeWidget
 
-from napari_inr_volume import codec
+from napari_inr_volume import codec, compress
 from napari_inr_volume.core.metrics import compare_volumes
 from napari_inr_volume.core.volume import Geometry, Volume
 from napari_inr_volume.fields.settings import Settings
@@ -47,7 +47,7 @@ def inr(volume: Volume) -> InrVolume:
         field=SirenConfig(layers=2, hidden_features=8),
         fit=FitConfig(steps=10, batch=256, learning_rate=1e-3),
     )
-    return codec.compress(volume, quick, device="cpu", upscaler="lanczos")
+    return compress(volume, quick, device="cpu", upscaler="lanczos")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QAbstractItemModel, QModelIndex, Qt
 from qtpy.QtWidgets import QComboBox, QLabel, QTableWidget, QTreeWidget, QWidget
 
-from napari_inr_volume import codec
+from napari_inr_volume import compress
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
@@ -62,7 +62,7 @@ def check(widget: QWidget) -> None:
 @pytest.fixture
 def hostile_inr(tmp_path: Path) -> Path:
     volume = head_phantom((8, 16, 16))
-    inr: InrVolume = codec.compress(volume, SMALL, upscaler="lanczos", device="cpu")
+    inr: InrVolume = compress(volume, SMALL, upscaler="lanczos", device="cpu")
     path = tmp_path / f"{NAME}.inr"
     write_inr(replace(inr, fit=FitRecord(preset=MARKUP, steps=2, seed=0), software=MARKUP), path)
     return path

@@ -11,7 +11,7 @@ from napari import Viewer
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 
-from napari_inr_volume import codec
+from napari_inr_volume import codec, compress
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.io.inr_file import to_bytes, write_inr
@@ -210,7 +210,7 @@ def test_opened_in_a_window_the_file_tries_the_weights_chosen_last(
     qtbot, docked: CompressWidget, window: Viewer, path, info, tmp_path, monkeypatch
 ) -> None:
     choose(qtbot, docked, path, monkeypatch)
-    inr = codec.compress(docked.volume, SMALL, device="cpu", upscaler=path)
+    inr = compress(docked.volume, SMALL, device="cpu", upscaler=path)
     write_inr(inr, tmp_path / "own.inr")
     _, hr = window.open(str(tmp_path / "own.inr"), plugin=PLUGIN)
     assert hr.name == f"own [SPAN {inr.quality.hr_psnr:.1f} dB]"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import replace
 
 import pytest
@@ -22,7 +21,7 @@ from napari_inr_volume.superres import upscale
 from napari_inr_volume.widgets.compare_section import CompareSection
 from napari_inr_volume.widgets.fit_section import FitSection
 from napari_inr_volume.widgets.reconstruct_section import ReconstructSection
-from napari_inr_volume.widgets.section import Section, in_bytes, in_decibels, in_hu, in_ssim, in_time
+from napari_inr_volume.widgets.section import Section
 from napari_inr_volume.widgets.settings_section import SettingsSection, to_fields
 from napari_inr_volume.widgets.source_section import SourceSection
 
@@ -64,32 +63,6 @@ def test_section_collapses_and_comes_back(qtbot) -> None:
     assert not widget.save.isVisible()
     qtbot.mouseClick(widget.heading, LEFT)
     assert widget.save.isVisible()
-
-
-# Words
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (in_decibels(38.14), "38.1"),
-        (in_decibels(math.inf), "identical"),
-        (in_decibels(math.nan), "–"),
-        (in_ssim(0.98149), "0.981"),
-        (in_hu(36.4), "36"),
-        (in_hu(0.2), "< 1"),
-        (in_hu(0.0), "0"),
-        (in_bytes(29_400), "29.4 kB"),
-        (in_bytes(48_900_000), "48.9 MB"),
-        (in_bytes(101_147), "101 kB"),
-        (in_time(21), "21 s"),
-        (in_time(100), "1 min 40 s"),
-        (in_time(59.7), "1 min 00 s"),
-        (in_time(4000), "1 h 06 min"),
-    ],
-)
-def test_numbers_are_as_fine_as_they_mean_something(words: str, expected: str) -> None:
-    assert words == expected
 
 
 # Settings

@@ -1,0 +1,376 @@
+"""The one way there: from a volume, and what is asked of its file, to a fitted network. No Qt, no terminal.
+
+    Request -> look at the volume -> plan -> fit, kept once a minute -> encode -> measure -> Compressed
+               (only if a target is set)      ^                                     |
+               a larger plan, where a target PSNR was missed <----------------------+
+
+`run` does all of it, and yields what happens. An interface shows that, saves what it is given, and does
+nothing else; `compress` is the whole in one call.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from threading import Event
+
+from .codec import Measured, OnSlices, encode, fit_volume, measure
+from .compute.device import find_device, out_of_memory
+from .core.choices import Device
+from .core.errors import FitError, InrError
+from .core.generators import drain, translated
+from .core.volume import Triple, Volume
+from .core.windows import Window
+from .fields.registry import PRESETS, find_preset
+from .fields.settings import Settings
+from .fields.siren.fit import FitProgress, FitResult
+from .fields.siren.fit_state import FitState
+from .inr_volume import InrVolume, UpscalerRef
+from .planning import FactorModel, Plan, next_plan, plan, probe
+from .superres.upscale import Upscaler, find_upscaler
+from .target import PRESET, Target, one_target
+
+SECONDS_PER_CHECKPOINT = 60.0  # what a fit that is killed loses at most
+OUT_OF_MEMORY = "out of memory; free some, or give a smaller volume or batch"
+
+Keep = Callable[[FitState], object]  # told where the fit stands, to save it; raises InrError if it cannot
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked for, beside the volume."""
+
+    settings: Settings = field(default_factory=lambda: find_preset("default"))
+    target: Target = PRESET  # chooses factor, hidden features and bits per weight of the settings
+    upscaler: str | PathLike[str] = "auto"  # as `find_upscaler` takes it
+    device: Device = "auto"
+    embed: bool = False  # the upscaler's weights will be in the file, and count in its size
+    window: Window | None = None  # of the 8-bit PSNR; None: the full range
+    models: tuple[FactorModel, ...] | None = None  # what an earlier look at this volume found
+
+    @property
+    def planned(self) -> bool:
+        """Whether a target chooses settings."""
+        return self.target != PRESET
+
+    def find_upscaler(self, settings: Settings, *, or_lanczos: bool = False) -> Upscaler:
+        """Return the upscaler for the factor of these settings. Raises InrError if it cannot be had.
+
+        With `or_lanczos`, or where the target chose the factor, Lanczos replaces a network that does not
+        restore that factor.
+        """
+        return find_upscaler(
+            self.upscaler,
+            settings.factor[1:],
+            device=self.device,
+            or_lanczos=or_lanczos or self.planned,
+        )
+
+    def check(self) -> None:
+        """Raise InrError if the device or the upscaler cannot be had: sooner than `run` would."""
+        find_device(self.device)
+        self.find_upscaler(self.settings)
+
+
+@dataclass(frozen=True)
+class Looking:
+    """How far the look at the volume has come, by which a target's settings are chosen."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """The settings that are fitted next were chosen."""
+
+    plan: Plan
+    reached: float | None  # dB (range) of the reconstruction in the try before, which missed the target
+
+
+@dataclass(frozen=True)
+class NotKept:
+    """`keep` failed, for the first time in this fit, which continues."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fitted:
+    """A fit that has ended, not measured yet: save it now, whatever comes of that."""
+
+    inr: InrVolume  # without quality
+    upscaler: Upscaler
+    result: FitResult | None  # None: nothing was fitted, since `resume` was a network already
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the fit was stopped by the caller, so that it can be resumed."""
+        return self.result is not None and self.result.stopped
+
+    @property
+    def model_bytes(self) -> int:
+        """Bytes of the upscaler's weights, which a reader needs too."""
+        return len(self.upscaler.weights)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Compressed:
+    """A fit that has been measured."""
+
+    inr: InrVolume  # with its quality
+    measured: Measured
+    fitted: Fitted
+    target: Target
+    plan: Plan | None  # None without a target
+
+    @property
+    def missed(self) -> str | None:
+        """Why the target was missed and by how much, in a sentence; None if it was met."""
+        reached = self.measured.reconstruction.psnr
+        if self.target.kind != "psnr" or reached >= self.target.value:
+            return None
+        reason = (self.plan and self.plan.missed) or "no larger network is tried"
+        return f"the target of {self.target.value:g} dB was not met: {reached:.2f} dB (range); {reason}"
+
+
+Record = Looking | Planned | FitProgress | NotKept | Fitted | Compressed
+
+
+def run(
+    volume: Volume,
+    request: Request,
+    *,
+    stop: Event | None = None,
+    drop: Event | None = None,
+    resume: FitState | InrVolume | None = None,
+    keep: Keep | None = None,
+    on_slices: OnSlices | None = None,
+) -> Generator[Record, None, Compressed]:
+    """Compress a volume as the request says; yields what happens, and returns the last `Compressed`.
+
+    In this order: `Looking` and `Planned` if a target is set; `FitProgress` about ten times a second, and at
+    most one `NotKept`; `Fitted`, to be saved at once; then `on_slices` is told (done, total) while the
+    network is decoded and measured, and may raise to end it; `Compressed`. If a target PSNR was missed and a
+    larger network promises more, `Planned` and what follows come again, and the last one counts.
+
+    From another thread, `stop` ends the fit with what it has, `drop` everything with a FitError and at once.
+    `keep` is called with where the fit stands: about once a minute, after the last step, and when the fit
+    was stopped; if it fails, the fit continues. `resume` is such a state, and the fit becomes the one that
+    was never interrupted; or a network that was fitted to this volume, which is only measured.
+
+    It ends by returning or with an InrError, and closing it early ends the fit and frees what that held.
+    Raises FitError as `codec.fit_volume` does, if memory does not suffice, and if no file of this volume can
+    be as small as is asked; ModelError if the upscaler cannot be had.
+    """
+    drop = drop or Event()
+    with _errors_in_words():
+        volume.check_fittable()
+        request.check()
+        chosen, models = None, request.models
+        if request.planned:
+            if models is None:
+                models = yield from _look(volume, request, stop, drop)
+            chosen = plan(volume, list(models), request.target, request.settings, embed=request.embed)
+            yield Planned(plan=chosen, reached=None)
+        while True:
+            settings = request.settings if chosen is None else chosen.settings
+            if chosen is not None and isinstance(resume, FitState):  # which may be of a larger try
+                settings = replace(settings, field=resume.field, fit=resume.fit)
+            fitted = yield from _fit(volume, settings, request, stop, drop, resume, keep)
+            yield fitted
+            compressed = _measure(volume, fitted, request, chosen, drop, on_slices)
+            yield compressed
+            resume = None
+            if chosen is None or models is None or fitted.stopped or (stop is not None and stop.is_set()):
+                return compressed
+            reached = compressed.measured.reconstruction.psnr
+            chosen = next_plan(
+                volume, list(models), request.target, request.settings, chosen, reached, embed=request.embed
+            )
+            if chosen is None:
+                return compressed
+            yield Planned(plan=chosen, reached=reached)
+
+
+def compress(
+    volume: Volume,
+    settings: Settings | str = "default",
+    *,
+    max_bytes: int | None = None,
+    ratio: float | None = None,
+    target_psnr: float | None = None,
+    device: Device = "auto",
+    upscaler: str | PathLike[str] = "auto",
+    embed_model: bool = False,
+    on_progress: Callable[[FitProgress], None] | None = None,
+    stop: Event | None = None,
+    warn: Callable[[str], object] = warnings.warn,
+) -> InrVolume:
+    """Turn a volume into a fitted network.
+
+    Parameters
+    ----------
+    volume
+        Voxels (z, y, x) in HU or raw units.
+    settings
+        A preset's name, or settings of your own.
+    max_bytes, ratio, target_psnr
+        At most one of them: the best file of no more bytes, or of no smaller ratio (stored pixels over
+        bytes of the file), or the smallest file whose reconstruction reaches this PSNR (range) in dB. It
+        chooses factor, hidden features and bits per weight, so the settings must leave those as the preset
+        has them. If a PSNR is missed in the end, `warn` is told by how much.
+    device
+        Where to fit; `auto` takes a GPU where there is one.
+    upscaler
+        What restores the in-plane resolution: `auto`, `lanczos`, `srdensenet`, `span`, or the path of a
+        weights file of your own (.safetensors).
+    embed_model
+        Count the upscaler's weights in the size that is asked for, as they will be saved with the network
+        (`save(inr, path, model=...)`).
+    on_progress
+        Called about ten times a second while fitting.
+    stop
+        Set it from another thread to end the fit with what it has.
+
+    Raises FitError if the fit diverges or runs out of memory, or no file can be as small as is asked;
+    ModelError if the upscaler cannot be had.
+
+    Source: Sheibanifard and Yu 2023, section 3.1 and figure 1.
+    """
+    target = one_target(max_bytes=max_bytes, ratio=ratio, target_psnr=target_psnr)
+    base = find_preset(settings) if isinstance(settings, str) else settings
+    if target != PRESET:
+        _check_left_to_target(base)
+    request = Request(settings=base, target=target, upscaler=upscaler, device=device, embed=embed_model)
+
+    def on_each(record: Record) -> None:
+        if on_progress is not None and isinstance(record, FitProgress):
+            on_progress(record)
+
+    compressed = drain(run(volume, request, stop=stop), on_each)
+    if compressed.missed:
+        warn(compressed.missed)
+    return compressed.inr
+
+
+def _check_left_to_target(settings: Settings) -> None:
+    """Raise FitError if these settings say of their own what a target is to choose."""
+    allowed = [Settings(), PRESETS.get(settings.preset, Settings())]
+    if _left_to_target(settings) not in map(_left_to_target, allowed):
+        raise FitError(
+            "a target chooses factor, hidden features and bits per weight; leave those as the preset has"
+            " them, or leave out the target"
+        )
+
+
+def _left_to_target(settings: Settings) -> tuple[Triple, int, float]:
+    return settings.factor, settings.field.hidden_features, settings.fit.weight_bits
+
+
+def _look(
+    volume: Volume, request: Request, stop: Event | None, drop: Event
+) -> Generator[Looking, None, tuple[FactorModel, ...]]:
+    probing = probe(
+        volume, request.settings, upscaler=request.upscaler, device=request.device, stop=stop, drop=drop
+    )
+    return tuple((yield from translated(probing, lambda steps: [Looking(*steps)])))
+
+
+def _fit(
+    volume: Volume,
+    settings: Settings,
+    request: Request,
+    stop: Event | None,
+    drop: Event,
+    resume: FitState | InrVolume | None,
+    keep: Keep | None,
+) -> Generator[FitProgress | NotKept, None, Fitted]:
+    """Fit, or take the network that is there; its upscaler is the one that is asked for."""
+    if isinstance(resume, InrVolume):
+        upscaler = request.find_upscaler(replace(settings, factor=resume.factor), or_lanczos=True)
+        ref = UpscalerRef(name=upscaler.name, sha256=upscaler.sha256)
+        # Where the voxels lie and what they mean may have been set since.
+        inr = replace(resume, geometry=volume.geometry, units=volume.units, upscaler=ref, quality=None)
+        return Fitted(inr=inr, upscaler=upscaler, result=None)
+    upscaler = request.find_upscaler(settings)
+    steps = fit_volume(volume, settings, device=request.device, stop=stop, drop=drop, resume=resume)
+    if keep is None:
+        result = yield from steps
+    else:
+        keeper = _Keeper(keep)
+        result = yield from translated(steps, keeper.after)
+        if result.state is not None and result.steps > 0:
+            yield from keeper.keep(result.state)
+    return Fitted(inr=encode(volume, settings, result, upscaler), upscaler=upscaler, result=result)
+
+
+class _Keeper:
+    """Has the state of a fit kept when it is time; a fit whose state cannot be kept continues."""
+
+    def __init__(self, keep: Keep) -> None:
+        self._keep = keep
+        self._kept = time.perf_counter()
+        self._told = False
+
+    def after(self, record: FitProgress) -> Iterator[FitProgress | NotKept]:
+        """Yield the record, then keep what it says of the fit if a minute has passed, or it is the last."""
+        yield record
+        if record.step == record.steps or time.perf_counter() - self._kept >= SECONDS_PER_CHECKPOINT:
+            yield from self.keep(record.state())
+
+    def keep(self, state: FitState) -> Iterator[NotKept]:
+        """Keep it; yields why that failed, if that was not said before."""
+        self._kept = time.perf_counter()
+        try:
+            self._keep(state)
+        except (InrError, MemoryError) as error:
+            if not self._told:
+                yield NotKept(str(error) or "out of memory")
+            self._told = True
+
+
+def _measure(
+    volume: Volume,
+    fitted: Fitted,
+    request: Request,
+    chosen: Plan | None,
+    drop: Event,
+    on_slices: OnSlices | None,
+) -> Compressed:
+    """Decode the network, and compare what comes out with the volume."""
+
+    def on_each(done: int, total: int) -> None:
+        if on_slices is not None:
+            on_slices(done, total)
+        if drop.is_set():
+            raise FitError("the measuring was dropped; the network is there, without its figures")
+
+    measured = measure(
+        volume,
+        fitted.inr,
+        fitted.upscaler,
+        device=request.device,
+        window=request.window,
+        on_slices=on_each,
+    )
+    inr = replace(fitted.inr, quality=measured.quality)
+    return Compressed(inr=inr, measured=measured, fitted=fitted, target=request.target, plan=chosen)
+
+
+@contextmanager
+def _errors_in_words() -> Iterator[None]:
+    """Turn what NumPy and torch raise outside a fit into a FitError, which no worker swallows."""
+    try:
+        yield
+    except MemoryError as error:
+        raise FitError(OUT_OF_MEMORY) from error
+    except RuntimeError as error:
+        if out_of_memory(error):
+            raise FitError(OUT_OF_MEMORY) from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise FitError(f"compressing failed: {reason}") from error
