@@ -41,9 +41,10 @@ def test_any_text_is_one_line_without_control_characters(text: str) -> None:
 def test_a_progress_bar_shows_names_as_they_are(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in (("TTY_COMPATIBLE", "1"), ("TERM", "xterm"), ("NO_COLOR", "1"), ("COLUMNS", "400")):
+    for name, value in (("TTY_COMPATIBLE", "1"), ("TERM", "xterm"), ("NO_COLOR", "1")):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(console.err, "is_interactive", True)
+    monkeypatch.setattr(console.err, "width", 400)
     with console.progress_bar("more") as progress:
         progress.add_task(HOSTILE, more=HOSTILE)
         progress.refresh()

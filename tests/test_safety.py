@@ -48,7 +48,8 @@ FORKING = (
     + """
 import json, os, tempfile
 from napari_inr_volume.core.phantom import head_phantom
-from napari_inr_volume.inr.config import FitConfig, Settings, SirenConfig
+from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 settings = Settings(field=SirenConfig(layers=2, hidden_features=16), fit=FitConfig(steps=3, batch=512))
 compress(head_phantom((8, 32, 32)), settings, device="cpu", upscaler="lanczos")  # compiles what is used
 for line in sys.stdin:
