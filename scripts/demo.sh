@@ -3,5 +3,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/setup.sh
-set_up base
+set_up figures
 inr-volume demo demo-output "$@"

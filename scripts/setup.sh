@@ -1,5 +1,5 @@
-# Sourced by demo.sh and test.sh: makes .venv with the extras named, and installs what Debian lacks.
-#   set_up base | set_up dev
+# Sourced by demo.sh and test.sh: makes .venv with an extra of ours, and installs what Debian lacks.
+#   set_up EXTRA
 
 find_python() {
     local name
@@ -32,9 +32,8 @@ debian_packages() {
 
 # torch goes first and by our constraints, so that no other package chooses its build.
 set_up() {
-    local python target="." stamp
+    local python stamp
     python=$(find_python)
-    if [ "$1" != base ]; then target=".[$1]"; fi
     if [ ! -x .venv/bin/python ]; then
         if ! "$python" -c 'import ensurepip' 2>/dev/null; then debian_packages python3-venv; fi
         "$python" -m venv .venv
@@ -45,7 +44,7 @@ set_up() {
     if [ ! -e "$stamp" ]; then
         echo "Installing napari-inr-volume ($1) into .venv ..."
         python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-        python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable "$target"
+        python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$1]"
         touch "$stamp"
     fi
 }

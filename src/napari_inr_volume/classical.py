@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,8 +43,8 @@ class Codec:
     decode: Callable[[Any, tuple[int, ...], int], NDArray[Any]]  # coded, shape, bits a pixel
     whole: bool = False  # qualities are whole numbers
     bits: int = 16  # a pixel at most; intensities of more are scaled
-    needs: str | None = None  # a program or package that may be missing
-    install: str = ""  # how to come by it
+    needs: str = "imagecodecs"  # a program or package that may be missing
+    install: str = "pip install 'napari-inr-volume[codecs]'"  # how to come by it
 
     def quality(self, part: float) -> float:
         """Return the quality at this part of the way from coarse to fine, in even ratios where it is wide."""
@@ -69,7 +68,7 @@ class Coded:
 
 def missing(codec: Codec) -> str | None:
     """Return why a codec cannot run here and what to do, or None if it can."""
-    if codec.needs is None or importlib.util.find_spec(codec.needs) or _can_hevc(codec.needs):
+    if importlib.util.find_spec(codec.needs) or _can_hevc(codec.needs):
         return None
     return f"{codec.label} needs {codec.needs}, which is not here: {codec.install}"
 
@@ -143,22 +142,28 @@ def _pixels(volume: Volume, most_bits: int) -> tuple[Pixels, float, int]:
 
 
 def _by_slice(
-    encode: Callable[[Pixels, float, int], bytes], decode: Callable[[bytes], NDArray[Any]]
+    encode: Callable[[Pixels, float, int], bytes], decode: str
 ) -> tuple[Callable[[Pixels, float, int], list[bytes]], Callable[[list[bytes], tuple[int, ...], int], Any]]:
-    """Return the two ways of a codec of single slices."""
+    """Return the two ways of a codec of single slices; `decode` is the name that imagecodecs has for it."""
 
     def encode_all(pixels: Pixels, quality: float, bits: int) -> list[bytes]:
         return [encode(np.ascontiguousarray(plane), quality, bits) for plane in pixels]
 
     def decode_all(coded: list[bytes], shape: tuple[int, ...], bits: int) -> NDArray[Any]:
-        return np.stack([decode(plane).reshape(shape[1:]) for plane in coded])
+        return np.stack([getattr(_imagecodecs(), decode)(plane).reshape(shape[1:]) for plane in coded])
 
     return encode_all, decode_all
 
 
+def _imagecodecs() -> Any:
+    import imagecodecs
+
+    return imagecodecs
+
+
 def _jpeg2000(plane: Pixels, quality: float, bits: int) -> bytes:
     return bytes(
-        imagecodecs.jpeg2k_encode(
+        _imagecodecs().jpeg2k_encode(
             plane, level=int(quality), codecformat="J2K", bitspersample=bits, numthreads=1
         )
     )
@@ -166,15 +171,15 @@ def _jpeg2000(plane: Pixels, quality: float, bits: int) -> bytes:
 
 def _htj2k(plane: Pixels, quality: float, bits: int) -> bytes:
     step = quality * 2 ** (bits - 16)  # in shares of 16 bits, whatever the pixels take
-    return bytes(imagecodecs.htj2k_encode(plane, level=step, reversible=False))
+    return bytes(_imagecodecs().htj2k_encode(plane, level=step, reversible=False))
 
 
 def _jpegls(plane: Pixels, quality: float, bits: int) -> bytes:
-    return bytes(imagecodecs.jpegls_encode(plane, level=int(quality)))
+    return bytes(_imagecodecs().jpegls_encode(plane, level=int(quality)))
 
 
 def _jpegxl(plane: Pixels, quality: float, bits: int) -> bytes:
-    return bytes(imagecodecs.jpegxl_encode(plane, distance=quality, bitspersample=bits, numthreads=1))
+    return bytes(_imagecodecs().jpegxl_encode(plane, distance=quality, bitspersample=bits, numthreads=1))
 
 
 def _sz3(pixels: Pixels, quality: float, bits: int) -> bytes:
@@ -237,19 +242,17 @@ def _hevc_back(coded: bytes, shape: tuple[int, ...], bits: int) -> NDArray[Any]:
 CODECS: dict[str, Codec] = {
     codec.name: codec
     for codec in (
-        Codec(
-            "jpeg2000", "JPEG 2000", 20.0, 80.0, *_by_slice(_jpeg2000, imagecodecs.jpeg2k_decode), whole=True
-        ),
-        Codec("htj2k", "HTJ2K", 4.0, 1e-3, *_by_slice(_htj2k, imagecodecs.htj2k_decode)),
+        Codec("jpeg2000", "JPEG 2000", 20.0, 80.0, *_by_slice(_jpeg2000, "jpeg2k_decode"), whole=True),
+        Codec("htj2k", "HTJ2K", 4.0, 1e-3, *_by_slice(_htj2k, "htj2k_decode")),
         Codec(
             "jpegls",
             "JPEG-LS near-lossless",
             255.0,
             0.0,
-            *_by_slice(_jpegls, imagecodecs.jpegls_decode),
+            *_by_slice(_jpegls, "jpegls_decode"),
             whole=True,
         ),
-        Codec("jpegxl", "JPEG XL", 25.0, 0.05, *_by_slice(_jpegxl, imagecodecs.jpegxl_decode)),
+        Codec("jpegxl", "JPEG XL", 25.0, 0.05, *_by_slice(_jpegxl, "jpegxl_decode")),
         Codec(
             "sz3",
             "SZ3",
@@ -258,7 +261,6 @@ CODECS: dict[str, Codec] = {
             _sz3,
             _sz3_back,
             needs="pysz",
-            install="pip install pysz",
         ),
         Codec(
             "hevc",

@@ -6,16 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from .codec import Measured, restore_slices
 from .core.atomic import atomic_write
 from .core.choices import Device
+from .core.extras import extra
 from .core.metrics import psnr
 from .core.resample import resample_plane
 from .core.volume import Volume
@@ -23,6 +19,13 @@ from .core.windows import Window, find_window
 from .decode import LrDecoder
 from .inr_volume import InrVolume
 from .superres.upscale import LanczosUpscaler, Upscaler
+
+with extra("figures", "the picture of a comparison"):
+    from matplotlib import colormaps
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 PANEL = 3.4  # inches, the width of one image
 GAP = 0.1  # inches between images

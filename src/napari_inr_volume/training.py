@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -121,7 +122,10 @@ def validation_pairs(
 
 
 def write_log(folder: Path, history: Sequence[Validation]) -> None:
-    """Write what the validations found: `log.csv`, a line for each and each volume, and `log.png`."""
+    """Write what the validations found: `log.csv`, a line for each and each volume, and `log.png`.
+
+    The picture is left out where matplotlib (of the extra `figures`) is missing: a training does without.
+    """
     fields = ("step", "seconds", "loss", "volume", "lr", "psnr_db", "lanczos_psnr_db")
     with atomic_write(folder / "log.csv") as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -130,8 +134,9 @@ def write_log(folder: Path, history: Sequence[Validation]) -> None:
             for score in entry.scores:
                 found = (score.volume, score.kind, f"{score.psnr:.3f}", f"{score.lanczos_psnr:.3f}")
                 writer.writerow((entry.step, f"{entry.seconds:.0f}", f"{entry.loss:.4g}", *found))
-    with atomic_write(folder / "log.png") as temporary:
-        _draw(temporary, history)
+    if find_spec("matplotlib"):
+        with atomic_write(folder / "log.png") as temporary:
+            _draw(temporary, history)
 
 
 def _draw(path: Path, history: Sequence[Validation]) -> None:

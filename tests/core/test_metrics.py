@@ -84,12 +84,12 @@ def test_the_default_window_is_the_full_range() -> None:
     assert (found.window.name, found.window.limits) == ("full", (-1000, 1000))
 
 
-def scikit_ssim_map(true: NDArray[np.int16], decoded: NDArray[np.int16]) -> NDArray[np.float64]:
+def scikit_ssim_map(true: NDArray[np.int16], decoded: NDArray[np.int16]) -> NDArray[np.float32]:
     """SSIM of two slices whose range is -1000 to 1000, where its window fits into them."""
     _, full = structural_similarity(
-        true + 1000.0,  # SSIM is defined for intensities from 0 on
-        decoded + 1000.0,
-        data_range=2000,
+        (true + np.float32(1000)) / np.float32(2000),  # SSIM is defined for intensities from 0 on
+        (decoded + np.float32(1000)) / np.float32(2000),
+        data_range=1,
         gaussian_weights=True,
         sigma=1.5,
         use_sample_covariance=False,
@@ -105,8 +105,8 @@ def test_ssim_is_that_of_scikit_image_slice_by_slice(contrast: int) -> None:
     decoded = noisy(voxels, 300 / contrast)
     found = compare_volumes(Volume.from_array(voxels), decoded)
     expected = [scikit_ssim_map(*planes).mean() for planes in zip(voxels, decoded, strict=True)]
-    np.testing.assert_allclose(found.slices.ssim, expected, atol=1e-5)
-    assert found.ssim == pytest.approx(np.mean(expected), abs=1e-5)
+    np.testing.assert_allclose(found.slices.ssim, expected, atol=1e-6)
+    assert found.ssim == pytest.approx(np.mean(expected), abs=1e-6)
 
 
 def test_ssim_counts_measured_voxels_only_and_sees_air_in_padding() -> None:

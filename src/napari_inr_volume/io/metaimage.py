@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import SourceError
+from ..core.extras import extra
 from ..core.text import printable
 from ..core.volume import Volume
 from .detached import data_file
@@ -48,12 +49,8 @@ def read_metaimage(path: Path) -> Volume:
     Raises SourceError for more axes, several channels, voxels that are missing or in another folder, and
     without SimpleITK.
     """
-    try:
+    with extra("formats", f"'{path.name}', a MetaImage,", SourceError):
         import SimpleITK
-    except ImportError as error:
-        raise SourceError(
-            f"'{path.name}' is a MetaImage, which SimpleITK reads: pip install 'napari-inr-volume[formats]'"
-        ) from error
     fields, end = _fields(path)
     lengths = _lengths(fields, path)
     _check_places(fields, len(lengths), path)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import SourceError
+from ..core.extras import extra
 from .lengths import length, measured
 from .payload import check_claim
 from .values import Voxels, only_grey
@@ -43,8 +44,8 @@ def read_png(path: Path) -> tuple[Voxels, tuple[float | None, float | None]]:
 
     Raises SourceError for colour, a colour table, an animation, and what breaks off or is damaged.
     """
-    import imagecodecs
-
+    with extra("formats", f"'{path.name}', a PNG file,", SourceError):
+        import imagecodecs
     header = _header(path.read_bytes(), path)
     if header.animated:
         raise SourceError(f"'{path.name}' is an animation; save each slice as a file of its own")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..core.errors import SourceError
+from ..core.extras import extra
 from ..core.volume import Geometry, Triple, Units, Volume
 from .lengths import completed
 from .payload import check_claim
@@ -100,10 +101,21 @@ def read_pages(file: Any, path: Path) -> Voxels:
             " extract one channel or time point"
         )
     _check_whole(series, file, path)
-    pixels: Voxels = series.asarray()
+    pixels = _pixels(series, path)
     if "S" in series.axes:
         pixels = only_grey(pixels, series.axes.index("S"), path)
     return pixels.reshape([*deep, *lengths[-2:]])
+
+
+def _pixels(series: Any, path: Path) -> Voxels:
+    """Return a series's pixels. Raises SourceError where they are packed and imagecodecs is missing."""
+    try:
+        pixels: Voxels = series.asarray()
+    except (KeyError, ValueError):
+        with extra("formats", f"'{path.name}', a packed TIFF,", SourceError):
+            import imagecodecs  # noqa: F401
+        raise
+    return pixels
 
 
 def _refuse_loop(file: Any, path: Path) -> None:

@@ -8,7 +8,8 @@ the signs right.
 
 from __future__ import annotations
 
-import imagecodecs
+from importlib.util import find_spec
+
 from pydicom.pixels.decoders.base import DecodeRunner, get_decoder
 from pydicom.uid import JPEGLossless, JPEGLosslessSV1, JPEGLSTransferSyntaxes
 
@@ -21,11 +22,13 @@ END_OF_IMAGE = b"\xff\xd9"  # without it CharLS (2.4) looks for the rest of a fr
 
 def is_available(uid: str) -> bool:
     """Return whether the plugin decodes this transfer syntax."""
-    return uid in DECODER_DEPENDENCIES
+    return uid in DECODER_DEPENDENCIES and find_spec("imagecodecs") is not None
 
 
 def decode_frame(src: bytes, runner: DecodeRunner) -> bytes:
     """Return the pixels of one frame as bytes, and tell pydicom how wide they are."""
+    import imagecodecs
+
     if runner.transfer_syntax in JPEGLSTransferSyntaxes:
         plane = imagecodecs.jpegls_decode(src + END_OF_IMAGE)
     else:
