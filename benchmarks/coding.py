@@ -23,9 +23,9 @@ from napari_inr_volume.codec import encode, fit_volume
 from napari_inr_volume.coding.weights import QUANTISED, decode_weights
 from napari_inr_volume.core.errors import InrFileError
 from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.fields.base import FitResult
 from napari_inr_volume.fields.registry import find_preset
 from napari_inr_volume.fields.settings import Settings
-from napari_inr_volume.fields.siren.fit import FitResult
 from napari_inr_volume.io.inr_file import from_bytes, to_bytes
 from napari_inr_volume.io.sources import read_source
 from napari_inr_volume.superres.upscale import LanczosUpscaler
@@ -88,7 +88,7 @@ def decode_time(result: FitResult, settings: Settings) -> float:
     seconds = []
     for _ in range(9):
         started = time.perf_counter()
-        decode_weights(result.payload, settings.field.shapes, QUANTISED)
+        decode_weights(result.payload, settings.field.layouts, QUANTISED)
         seconds.append(time.perf_counter() - started)
     return 1000 * statistics.median(seconds)
 

@@ -31,11 +31,12 @@ from napari_inr_volume.compute import threads
 from napari_inr_volume.compute.device import find_device
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.fields.base import FitResult
 from napari_inr_volume.fields.registry import PRESETS
 from napari_inr_volume.fields.samples import LrSamples
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.fields.siren.engine import Engine
-from napari_inr_volume.fields.siren.fit import FitResult, fit
+from napari_inr_volume.fields.siren.fit import fit
 from napari_inr_volume.fields.siren.network import Siren
 from napari_inr_volume.io.sources import read_source
 

@@ -30,10 +30,10 @@ from napari_inr_volume.core.metrics import compare_volumes
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Triple, Volume
 from napari_inr_volume.core.windows import Window, WindowName, find_window
+from napari_inr_volume.fields.base import FitResult
 from napari_inr_volume.fields.registry import PRESETS
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig
-from napari_inr_volume.fields.siren.fit import FitResult
 from napari_inr_volume.io.inr_file import to_bytes
 from napari_inr_volume.io.sources import read_source
 from napari_inr_volume.superres.model_file import NETWORKS, available_models

@@ -29,12 +29,13 @@ from napari_inr_volume.codec import decompress, encode, fit_volume, lanczos_lr
 from napari_inr_volume.compute import threads
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.fields.base import FitProgress, FitResult
 from napari_inr_volume.fields.registry import PRESETS
 from napari_inr_volume.fields.samples import LrSamples
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.fields.siren.engine import Engine
-from napari_inr_volume.fields.siren.fit import FitProgress, FitResult, fit
+from napari_inr_volume.fields.siren.fit import fit
 from napari_inr_volume.fields.siren.network import Siren
 from napari_inr_volume.inr_volume import InrVolume
 from napari_inr_volume.io.dicom import read_dicom

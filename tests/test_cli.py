@@ -20,10 +20,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_inr_volume import compress, load, planning
+from napari_inr_volume import compress, load
 from napari_inr_volume.core.advice import advice
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren import ladder
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.io.dicom_export import write_dicom_series
 from napari_inr_volume.io.inr_file import read_inr, write_inr
@@ -169,7 +170,7 @@ def test_series_lists_what_can_be_chosen(run: Any, tmp_path: Path) -> None:
         (["decompress", "INR", "x.npy", "--upscaler", "BAD"], "bad.safetensors is damaged or not a weights"),
         (["compare", "SOURCE", "INR", "--upscaler", "BAD"], "bad.safetensors is damaged or not a weights"),
         (["compress", "INR", "x.inr"], "compressed already"),
-        (["compress", "SOURCE", "x.inr", "--resume"], "no fit to resume, no file x.inr.fit; begin anew"),
+        (["compress", "SOURCE", "x.inr", "--resume"], "no fit to resume, no file x.inr.fit; start over"),
         (["decompress", "INR", "x.dcm"], "must end in .nii"),
         (["decompress", "SOURCE", "x.nii"], "not an .inr file"),
         (["info", "nowhere.inr"], "nowhere.inr"),
@@ -406,8 +407,8 @@ TARGET = ["--layers", "2", "--steps", "30", "--batch", "512", "--device", "cpu",
 
 @pytest.fixture
 def short_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "PROBED_WIDTHS", (8, 16))
-    monkeypatch.setattr(planning, "PROBED_STEPS", 20)
+    monkeypatch.setattr(ladder, "PROBED_WIDTHS", (8, 16))
+    monkeypatch.setattr(ladder, "PROBED_STEPS", 20)
 
 
 @pytest.mark.usefixtures("short_probe")

@@ -13,7 +13,7 @@ import pytest
 
 from napari_inr_volume import compress, decompress, load, save
 from napari_inr_volume.codec import decode_slices, lanczos_lr, lr_measured, measure, restore_slices
-from napari_inr_volume.coding.quantise import STEP_CODES, Quantised, row_shape
+from napari_inr_volume.coding.quantise import STEP_CODES, Quantised
 from napari_inr_volume.coding.range_coding import encode
 from napari_inr_volume.core import memory
 from napari_inr_volume.core.errors import FitError, InrFileError, ModelError, VolumeError
@@ -294,7 +294,7 @@ def test_slices_too_large_for_memory_are_refused(fitted: InrVolume, monkeypatch:
 
 def test_a_fit_too_large_for_memory_is_refused(phantom: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available", lambda: 10_000)
-    with pytest.raises(FitError, match=r"a fit of 3,072 voxels, 1,217 weights and batches of 1,024 needs"):
+    with pytest.raises(FitError, match=r"a fit of 3,072 voxels and 1,217 weights needs"):
         compress(phantom, quick, device="cpu")
     with pytest.raises(VolumeError, match=r"grid of the fit, 12 x 16 x 16, needs 12\.3 kB of memory"):
         lanczos_lr(phantom, quick.factor)
@@ -302,7 +302,7 @@ def test_a_fit_too_large_for_memory_is_refused(phantom: Volume, monkeypatch: pyt
 
 def quantised_ones(siren: SirenConfig, code: int) -> bytes:
     """A payload of weights that are all as large as one step of this code."""
-    rows = [row_shape(name, shape) for name, shape in siren.shapes.items()]
+    rows = [layout.row_shape for name, layout in siren.layouts.items()]
     return encode([Quantised(np.ones(one, np.int32), np.full(one[0], code, np.int32)) for one in rows])
 
 

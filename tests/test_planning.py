@@ -15,9 +15,10 @@ from napari_inr_volume.core.generators import drain
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.fields.registry import find_preset
+from napari_inr_volume.fields.siren.ladder import PROBED_WIDTHS, WIDTHS
 from napari_inr_volume.fields.siren.widths import with_width
 from napari_inr_volume.io.inr_file import to_bytes
-from napari_inr_volume.planning import FACTORS, PROBED_WIDTHS, WIDTHS, FactorModel, next_plan, plan, probe
+from napari_inr_volume.planning import FACTORS, FactorModel, next_plan, plan, probe
 from napari_inr_volume.target import Target
 
 BASE = find_preset("fast")

@@ -25,7 +25,7 @@ from napari_inr_volume.core.errors import InrError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
-from napari_inr_volume.fields.siren.fit_state import load_state
+from napari_inr_volume.fields.state_file import load_state
 from napari_inr_volume.io.inr_file import from_bytes, read_inr, write_inr
 
 STEPS = 24

@@ -15,11 +15,13 @@ from napari_inr_volume.core.errors import FitError, InrError, VolumeError
 from napari_inr_volume.core.generators import drain
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.fields.base import FitProgress
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren import fit as fit_module
+from napari_inr_volume.fields.siren import ladder
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
-from napari_inr_volume.fields.siren.fit import FitProgress
-from napari_inr_volume.fields.siren.fit_state import FitState, load_state, save_state
+from napari_inr_volume.fields.siren.fit_state import FitState
+from napari_inr_volume.fields.state_file import load_state, save_state
 from napari_inr_volume.io.inr_file import to_bytes
 from napari_inr_volume.session import Compressed, Fitted, Looking, NotKept, Planned, Record, Request, run
 from napari_inr_volume.target import Target
@@ -41,8 +43,8 @@ def volume() -> Volume:
 def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a record of each step, and short looks at the volume."""
     monkeypatch.setattr(fit_module, "SECONDS_PER_RECORD", 0.0)
-    monkeypatch.setattr(planning, "PROBED_WIDTHS", (8, 16))
-    monkeypatch.setattr(planning, "PROBED_STEPS", 10)
+    monkeypatch.setattr(ladder, "PROBED_WIDTHS", (8, 16))
+    monkeypatch.setattr(ladder, "PROBED_STEPS", 10)
 
 
 def all_of(volume: Volume, request: Request = REQUEST, **options: Any) -> tuple[list[Record], Compressed]:
@@ -131,7 +133,7 @@ def test_a_quality_that_is_missed_is_told_once_with_what_was_reached(volume: Vol
 @pytest.fixture
 def promising(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a wider network always promise more than it keeps."""
-    monkeypatch.setattr(planning, "LEVEL", 12.0)
+    monkeypatch.setattr(ladder, "LEVEL", 12.0)
 
 
 @pytest.mark.usefixtures("promising")
@@ -185,7 +187,7 @@ def test_targets_that_cannot_be_are_refused(volume: Volume, options: dict[str, A
     ids=["factor", "hidden features", "bits"],
 )
 def test_a_target_and_what_it_chooses_exclude_one_another(volume: Volume, own: Settings) -> None:
-    with pytest.raises(FitError, match="a target chooses factor, hidden features and bits per weight"):
+    with pytest.raises(FitError, match="a target chooses factor, size and bits per weight"):
         compress(volume, own, ratio=20, device="cpu", upscaler="lanczos")
 
 

@@ -42,9 +42,8 @@ from .core.errors import FitError, InrError
 from .core.text import printable
 from .core.windows import WindowName, find_window
 from .core.words import in_bytes, in_ratio, with_decibels
-from .fields.registry import PRESETS, find_preset
+from .fields.registry import PRESETS, find_kind, find_preset
 from .fields.settings import Settings
-from .fields.siren.widths import with_width
 from .target import Target, TargetKind
 
 if TYPE_CHECKING:
@@ -52,8 +51,7 @@ if TYPE_CHECKING:
 
     from .codec import Measured
     from .core.volume import Triple, Volume
-    from .fields.siren.fit import FitResult
-    from .fields.siren.fit_state import FitState
+    from .fields.base import FitResult, FitState
     from .inr_volume import InrVolume
     from .outputs import Output
     from .superres.pairs import Pair
@@ -195,7 +193,7 @@ def compress(
     from . import codec
     from .compute.device import find_device
     from .core.atomic import claimed
-    from .fields.siren.fit_state import load_state
+    from .fields.state_file import load_state
     from .superres.upscale import find_upscaler
 
     started = time.perf_counter()
@@ -583,25 +581,23 @@ def _settings(
     bits: float | None = None,
 ) -> Settings:
     """Return the preset with the given options in its place."""
-    base = find_preset(preset)
-    if steps is not None:
-        base = replace(base, fit=base.fit.with_all_steps(steps))
-    if hidden is not None:
-        base = with_width(base, hidden)
-    siren = {"layers": layers, "omega_0": omega}
-    fit = {
+    settings = find_preset(preset)
+    kind = find_kind(settings.field.kind)
+    options = {
+        "all_steps": steps,
+        "hidden_features": hidden,
+        "layers": layers,
+        "omega_0": omega,
         "learning_rate": lr,
         "batch": batch,
         "weight_bits": bits,
         "target_psnr": lr_psnr,
         "seed": seed,
     }
-    return replace(
-        base,
-        factor=base.factor if factor is None else _parse_factor(factor),
-        field=replace(base.field, **_given(siren)),
-        fit=replace(base.fit, **_given(fit)),
-    )
+    for name, value in options.items():
+        if value is not None:
+            settings = kind.with_option(settings, name, value)
+    return settings if factor is None else replace(settings, factor=_parse_factor(factor))
 
 
 def _target(max_bytes: int | None, ratio: float | None, psnr: float | None) -> Target:
@@ -681,17 +677,13 @@ class _Seeker:
         }
 
     def _tell(self) -> None:
-        siren, factor = self.settings.field, " x ".join(f"{value:g}" for value in self.settings.factor)
+        field, factor = self.settings.field, " x ".join(f"{value:g}" for value in self.settings.factor)
         say(
-            f"factor {factor}, {siren.layers} layers of {siren.hidden_features},"
+            f"factor {factor}, {field.in_words},"
             f" {self.settings.fit.weight_bits:.1f} bits a weight; expected: at most"
             f" {in_bytes(self.plan.file_bytes)}, LR about {self.plan.lr_psnr:.1f} dB,"
             f" reconstruction about {self.plan.hr_psnr:.1f} dB (range)"
         )
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def _parse_factor(text: str) -> Triple:
@@ -830,7 +822,7 @@ class _Keeper:
         return time.perf_counter() - self.written >= SECONDS_PER_CHECKPOINT
 
     def keep(self, state: FitState) -> None:
-        from .fields.siren.fit_state import save_state
+        from .fields.state_file import save_state
 
         if self.checkpoint is None:
             return

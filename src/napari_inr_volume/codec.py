@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .coding.weights import QUANTISED
-from .compute.device import find_device
+from .compute.device import errors_in_words, find_device
 from .core.choices import Device
 from .core.errors import FitError, InrFileError, ModelError, VolumeError
 from .core.memory import check_memory
@@ -26,10 +25,10 @@ from .core.resample import downsample, lr_shape
 from .core.volume import Triple, Volume
 from .core.windows import Window
 from .decode import LrDecoder
+from .fields.base import FitProgress, FitResult, FitState
+from .fields.registry import find_kind
 from .fields.samples import LrSamples
 from .fields.settings import Settings
-from .fields.siren.fit import FitProgress, FitResult, errors_in_words, fit
-from .fields.siren.fit_state import FitState
 from .inr_volume import InrVolume, Quality, UpscalerRef
 from .superres.upscale import LanczosUpscaler, Upscaler, find_restorer
 
@@ -37,9 +36,8 @@ SLICES_AT_ONCE = 8  # slices decoded together: enough work for a GPU, little mem
 VOXELS_AT_ONCE = 2**24  # of them, unless a slice alone has more: 8 slices of 1448 x 1448
 BYTES_A_VOXEL = 24  # of slices that are restored: float32 of LR, Lanczos and network, float64, the dtype
 
-# Of a fit, on the CPU or a GPU that shares its memory: intensity, and with padding its share and index too;
-# weights, gradients, momenta, rounded and best weights; index and random numbers of a batch.
-BYTES_A_SAMPLE, BYTES_A_PADDED_SAMPLE, BYTES_A_WEIGHT, BYTES_A_BATCHED = 4, 17, 48, 24
+# Of a fit, on the CPU or a GPU that shares its memory: intensity, and with padding its share and index too.
+BYTES_A_SAMPLE, BYTES_A_PADDED_SAMPLE = 4, 17
 
 OnSlices = Callable[[int, int], None]  # told (slices done, slices in all)
 
@@ -106,13 +104,13 @@ def fit_volume(
 
     From another thread, `stop` ends the fit with what it has, `drop` with a FitError and at once. `resume`
     is where an earlier fit stood (`FitResult.state`, `FitProgress.state()`, kept in a file by
-    `fields.siren.fit_state`): this one goes on from there. Raises FitError if that was of another volume,
+    `fields.state_file`): this one goes on from there. Raises FitError if that was of another volume,
     other settings or another kind of device, VolumeError if the volume holds one single value.
     """
     volume.check_fittable()
     where = find_device(device)
     _check_fit_memory(volume, settings)
-    with errors_in_words(settings.fit, where):
+    with errors_in_words(where):
         samples = LrSamples(
             lanczos_lr(volume, settings.factor),
             hr_shape=volume.shape,
@@ -122,17 +120,17 @@ def fit_volume(
             counted=lr_measured(volume, settings.factor),
             drop=drop,
         )
-    return (yield from fit(samples, settings.field, settings.fit, where, stop, resume))
+    return (yield from find_kind(settings.field.kind).fit(samples, settings, where, stop, resume))
 
 
 def _check_fit_memory(volume: Volume, settings: Settings) -> None:
     """Raise FitError if memory does not suffice for what a fit keeps beside the LR."""
     samples = math.prod(lr_shape(volume.shape, settings.factor))
-    siren, batch = settings.field, settings.fit.batch
+    fitting = find_kind(settings.field.kind).bytes_of_fit(settings)
     a_sample = BYTES_A_SAMPLE if volume.padding is None else BYTES_A_PADDED_SAMPLE
     check_memory(
-        a_sample * samples + BYTES_A_WEIGHT * siren.parameters + BYTES_A_BATCHED * batch,
-        f"a fit of {samples:,} voxels, {siren.parameters:,} weights and batches of {batch:,}",
+        a_sample * samples + fitting,
+        f"a fit of {samples:,} voxels and {settings.field.parameters:,} weights",
         "choose a larger factor, a smaller network or a smaller batch",
         FitError,
     )
@@ -145,7 +143,7 @@ def encode(volume: Volume, settings: Settings, result: FitResult, upscaler: Upsc
     return InrVolume.of(
         volume,
         settings,
-        coding=QUANTISED,
+        coding=result.coding,
         payload=result.payload,
         upscaler=UpscalerRef(name=upscaler.name, sha256=upscaler.sha256),
         steps=result.steps,

@@ -13,17 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .coding.weights import decode_weights
 from .compute.device import find_device
 from .core.choices import Device
 from .core.errors import InrFileError
 from .core.memory import check_memory
 from .fields.grid import axis_coordinates, to_intensity
-from .fields.siren.network import Siren
+from .fields.registry import find_kind
 from .inr_volume import InrVolume
 
 LARGEST_OUTPUT = 1e6  # of a network, where a fitted one gives about -1 to 1
-COPIES = 4  # of the network in memory: decoded, in torch, with the omegas folded in, and one to spare
 BYTES_A_VOXEL = 12  # of a grid while it is evaluated: output, intensity and one to spare, in float32
 
 
@@ -36,15 +34,9 @@ class LrDecoder:
 
     def __init__(self, inr: InrVolume, device: Device = "auto") -> None:
         self.inr = inr
-        check_memory(
-            4 * COPIES * inr.field.parameters,
-            f"the network, {inr.field.layers} layers of {inr.field.hidden_features:,} features,",
-            "close other programs, or decode the file on a machine with more memory",
-            InrFileError,
-        )
-        weights = decode_weights(inr.payload, inr.field.shapes, inr.coding)
         self.device = find_device(device)
-        self.siren = Siren.from_weights(inr.field, weights).to(self.device)
+        kind = find_kind(inr.field.kind)
+        self.field = kind.load(inr.field, inr.payload, inr.coding, self.device)
 
     def slices(self, z: Sequence[int]) -> NDArray[np.float32]:
         """Return the LR (n, y, x) at these slices of the original, in the volume's units."""
@@ -69,7 +61,7 @@ class LrDecoder:
             axis_coordinates(inr.geometry.shape[axis], inr.factor[axis], inr.lr_shape[axis]).to(self.device)
             for axis in (1, 2)
         )
-        scaled = self.siren.on_grid(z.to(self.device), y, x)
+        scaled = self.field.on_grid(z.to(self.device), y, x)
         if not bool((scaled.abs() <= LARGEST_OUTPUT).all()):  # also catches nan
             raise InrFileError(
                 "the network gives values far from those that it was fitted to; the file is damaged, get it"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from .core.resample import lr_shape
 from .core.version import __version__
 from .core.volume import Geometry, Triple, Units, Volume
+from .fields.base import FieldConfig
 from .fields.settings import Settings
-from .fields.siren.config import SirenConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Quality:
 class InrVolume:
     """A volume as a fitted network. `io.inr_file` writes and reads it, `decode` evaluates it."""
 
-    field: SirenConfig
+    field: FieldConfig  # what was fitted; its `kind` says of which kind it is
     coding: str  # name of the weights' coding, see `coding.weights`
     payload: bytes  # the coded weights
     geometry: Geometry  # of the original, which is that of the reconstruction

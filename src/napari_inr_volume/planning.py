@@ -1,15 +1,12 @@
 """Settings for a target: how large a network must be for a size or a quality, told from short probes.
 
-Two networks, a narrow and a wide one, are fitted for a few hundred steps, and some slices restored without a
-fit. The first tell what a network of any width would reach in so few steps, linear in the doublings of its
-weights. With w of them since the narrow one, and d doublings of the steps,
+For each factor some fields are fitted for a moment (`fields.base.Ladder`), and some slices restored without a
+fit. The ladder tells the LR's PSNR from the first; then
 
-    LR PSNR = LEVEL + PROBED * what so few steps would reach + JOINT d w
     HR mean squared error = that of restoring the clean LR + SHARE * that of the LR
 
-where probes and clean LR are of this volume, and what is in capitals of CT volumes in general: from points of
-lungfcp0001, ge_head_tilt and sts013_thigh in docs/benchmarks.md, "Bytes against quality" and those of 7,000
-steps.
+where SHARE is of CT volumes in general: from points of lungfcp0001, ge_head_tilt and sts013_thigh in
+docs/benchmarks.md, "Bytes against quality" and those of 7,000 steps.
 """
 
 from __future__ import annotations
@@ -28,26 +25,18 @@ from .core.choices import Device
 from .core.errors import FitError
 from .core.generators import translated
 from .core.volume import Triple, Volume
+from .fields.base import FitProgress
+from .fields.registry import ladder_of
 from .fields.settings import Settings
-from .fields.siren.config import FitConfig, SirenConfig
-from .fields.siren.fit import FitProgress
-from .fields.siren.widths import with_width
 from .io.inr_size import bytes_beside_weights
 from .superres.upscale import Upscaler, find_upscaler
 from .target import Target
 
 FACTORS: tuple[Triple, ...] = ((1.0, 4.0, 4.0), (1.0, 2.0, 2.0))  # x4 and x2, in the plane only
-PROBED_WIDTHS = (24, 112)  # hidden features of the narrow and the wide network
-PROBED_STEPS = 400
 SLICES = 6  # of the original that are restored without a fit
 
-LEVEL, PROBED, JOINT = 7.8, 0.895, 0.204  # the first and the last in dB
 SHARE = {4.0: 1.3, 2.0: 1.05}  # of the LR's mean squared error that comes back in the HR's, by the factor
 
-WIDTHS = tuple(4 * n for n in (3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 36, 40, 48, 56, 64, 80))
-BITS = (4.25, 5.5)  # a weight; fewer bits for more weights came out alike (docs/benchmarks.md)
-LEAST_BITS = 3.0  # where even the smallest network needs fewer than the above
-MOST_BITS = 12.0  # beyond which a weight has nothing more to say
 MOST_PSNR = 150.0  # dB
 MORE = 0.2  # dB asked of the next try beyond what was missing
 
@@ -60,16 +49,11 @@ class FactorModel:
     upscaler: str
     model_bytes: int  # of its weights file, should that be embedded
     clean_mse: float  # of the clean LR's restoration, as a share of the squared range
-    probed: tuple[float, float]  # dB, LR PSNR of the narrow and of the wide network
+    probed: tuple[float, ...]  # dB, LR PSNR of the probes
 
     def lr_psnr(self, settings: Settings) -> float:
         """Return the LR PSNR (range) to expect of a fit, in dB."""
-        narrow, wide = (_siren(settings, width).parameters for width in PROBED_WIDTHS)
-        d = math.log2(settings.fit.all_steps / PROBED_STEPS)
-        w = math.log2(settings.field.parameters / narrow)
-        low, high = self.probed
-        probed = low + w / math.log2(wide / narrow) * max(high - low, 0.0)
-        return LEVEL + PROBED * probed + JOINT * d * w
+        return ladder_of(settings).lr_psnr(settings, self.probed)
 
     def hr_psnr(self, settings: Settings) -> float:
         """Return the PSNR (range) of the reconstruction to expect, in dB."""
@@ -102,17 +86,17 @@ def probe(
     `base` gives what is not planned: optimiser, batch, seed. Raises FitError if it is stopped.
     """
     models: list[FactorModel] = []
-    done, steps = 0, len(FACTORS) * len(PROBED_WIDTHS) * PROBED_STEPS
+    probes = ladder_of(base).probes(base)
+    done, steps = 0, len(FACTORS) * sum(settings.fit.all_steps for settings in probes)
     for factor in FACTORS:
         restore = find_upscaler(upscaler, factor[1:], device=device, or_lanczos=True)
         probed = []
-        for width in PROBED_WIDTHS:
-            settings = replace(base, factor=factor, field=_siren(base, width), fit=_probe_fit(base))
+        for settings in (replace(one, factor=factor) for one in probes):
             fitting = fit_volume(volume, settings, device=device, stop=stop, drop=drop)
             result = yield from translated(fitting, partial(_steps_done, done, steps))
             if result.stopped:
                 raise FitError("stopped while looking for settings; nothing was fitted")
-            done += PROBED_STEPS
+            done += settings.fit.all_steps
             probed.append(result.psnr)
         models.append(
             FactorModel(
@@ -120,7 +104,7 @@ def probe(
                 upscaler=restore.name,
                 model_bytes=len(restore.weights),
                 clean_mse=_clean_mse(volume, factor, restore),
-                probed=(probed[0], probed[1]),
+                probed=tuple(probed),
             )
         )
     return models
@@ -140,15 +124,13 @@ def plan(
     if most is not None:
         plans = [found for one in sized if (found := one.largest_within(most)) is not None]
         if not plans:
-            least = (
-                min(one.plan(WIDTHS[0], LEAST_BITS).file_bytes for one in sized) + 1
-            )  # bits are rounded down
+            least = min(one.smallest.file_bytes for one in sized) + 1  # bits are rounded down
             raise FitError(
                 f"no .inr of this volume can be as small as {most:,} bytes; ask for {least:,} bytes, which is"
                 f" {volume.source_bytes / least:,.0f}:1, or more"
             )
         return max(plans, key=lambda found: found.hr_psnr)
-    plans = [one.plan(width, BITS[1]) for one in sized for width in WIDTHS]
+    plans = [found for one in sized for found in one.at_usual_bits]
     enough = [found for found in plans if found.hr_psnr >= target.value]
     if enough:
         return min(enough, key=lambda found: found.file_bytes)
@@ -183,23 +165,34 @@ class _Sized:
 
     def __init__(self, volume: Volume, model: FactorModel, base: Settings, embed: bool) -> None:
         self.model = model
-        self.base = replace(base, factor=model.factor)
+        self.ladder = ladder_of(base)
+        base = replace(base, factor=model.factor)
+        self.rungs = self.ladder.rungs(base)
         embedded = model.model_bytes if embed else 0
-        self.beside = bytes_beside_weights(volume, self.base, model.upscaler) + embedded
+        self.beside = bytes_beside_weights(volume, self.rungs[-1], model.upscaler) + embedded
+
+    @property
+    def smallest(self) -> Plan:
+        """The plan of the smallest file."""
+        return self.plan(self.rungs[0], self.ladder.least_bits)
+
+    @property
+    def at_usual_bits(self) -> list[Plan]:
+        """The plan of each size, with as many bits as a quality is planned with."""
+        return [self.plan(rung, self.ladder.bits[1]) for rung in self.rungs]
 
     def largest_within(self, most: int) -> Plan | None:
         """Return the plan of the largest network whose file is within these bytes, or None."""
         left = 8 * (most - self.beside)
-        for width in reversed(WIDTHS):
-            bits = left / _siren(self.base, width).parameters
-            if bits >= (BITS[0] if width > WIDTHS[0] else LEAST_BITS):
-                return self.plan(width, min(bits, MOST_BITS))
+        for rung in reversed(self.rungs):
+            bits = left / rung.field.parameters
+            if bits >= (self.ladder.least_bits if rung is self.rungs[0] else self.ladder.bits[0]):
+                return self.plan(rung, min(bits, self.ladder.most_bits))
         return None
 
-    def plan(self, width: int, bits: float) -> Plan:
-        """Return the plan of a network of this width, with so many bits a weight."""
-        settings = with_width(self.base, width)
-        settings = replace(settings, fit=replace(settings.fit, weight_bits=bits))
+    def plan(self, rung: Settings, bits: float) -> Plan:
+        """Return the plan of a size, with so many bits per weight."""
+        settings = replace(rung, fit=replace(rung.fit, weight_bits=bits))
         return Plan(
             settings=settings,
             file_bytes=self.beside + int(bits * settings.field.parameters / 8),
@@ -211,17 +204,6 @@ class _Sized:
 
 def _steps_done(before: int, total: int, record: FitProgress) -> list[tuple[int, int]]:
     return [(before + record.step, total)]
-
-
-def _siren(base: Settings, width: int) -> SirenConfig:
-    return replace(base.field, hidden_features=width)
-
-
-def _probe_fit(base: Settings) -> FitConfig:
-    """Return the base's fit with the steps of a probe, and weights as good as exact."""
-    fit = base.fit.with_all_steps(PROBED_STEPS)
-    fit = replace(fit, steps=PROBED_STEPS, tuning_steps=0, weight_bits=16.0)
-    return replace(fit, target_psnr=None, least_gain=None)
 
 
 def _clean_mse(volume: Volume, factor: Triple, restore: Upscaler) -> float:

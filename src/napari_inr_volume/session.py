@@ -23,12 +23,11 @@ from .compute.device import find_device, out_of_memory
 from .core.choices import Device
 from .core.errors import FitError, InrError
 from .core.generators import drain, translated
-from .core.volume import Triple, Volume
+from .core.volume import Volume
 from .core.windows import Window
-from .fields.registry import PRESETS, find_preset
+from .fields.base import FitProgress, FitResult, FitState
+from .fields.registry import PRESETS, find_kind, find_preset, ladder_of
 from .fields.settings import Settings
-from .fields.siren.fit import FitProgress, FitResult
-from .fields.siren.fit_state import FitState
 from .inr_volume import InrVolume, UpscalerRef
 from .planning import FactorModel, Plan, next_plan, plan, probe
 from .superres.upscale import Upscaler, find_upscaler
@@ -179,7 +178,9 @@ def run(
             yield Planned(plan=chosen, reached=None)
         while True:
             settings = request.settings if chosen is None else chosen.settings
-            if chosen is not None and isinstance(resume, FitState):  # which may be of a larger try
+            if (
+                chosen is not None and resume is not None and not isinstance(resume, InrVolume)
+            ):  # which may be of a larger try
                 settings = replace(settings, field=resume.field, fit=resume.fit)
             fitted = yield from _fit(volume, settings, request, stop, drop, resume, keep)
             yield fitted
@@ -260,16 +261,21 @@ def compress(
 
 def _check_left_to_target(settings: Settings) -> None:
     """Raise FitError if these settings say of their own what a target is to choose."""
-    allowed = [Settings(), PRESETS.get(settings.preset, Settings())]
-    if _left_to_target(settings) not in map(_left_to_target, allowed):
+    kind, chosen = find_kind(settings.field.kind), ladder_of(settings).chosen
+    usual = replace(settings, field=kind.config(), fit=kind.fit_config(), factor=Settings.factor)
+    known = [PRESETS.get(settings.preset, usual), usual]
+    own = [
+        option.title
+        for option in kind.options
+        if option.name in chosen and option.of(settings) not in [option.of(one) for one in known]
+    ]
+    if settings.factor not in [one.factor for one in known]:
+        own.append("Factor")
+    if own:
         raise FitError(
-            "a target chooses factor, hidden features and bits per weight; leave those as the preset has"
-            " them, or leave out the target"
+            "a target chooses factor, size and bits per weight, and the settings give"
+            f" {', '.join(own).lower()}; leave those as the preset has them, or leave out the target"
         )
-
-
-def _left_to_target(settings: Settings) -> tuple[Triple, int, float]:
-    return settings.factor, settings.field.hidden_features, settings.fit.weight_bits
 
 
 def _look(

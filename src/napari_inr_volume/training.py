@@ -27,9 +27,9 @@ from .core.generators import drain
 from .core.resample import downsample
 from .core.volume import Triple, Volume
 from .decode import LrDecoder
+from .fields.base import FitResult
 from .fields.registry import PRESETS
 from .fields.settings import Settings
-from .fields.siren.fit import FitResult
 from .superres.pairs import Pair
 from .superres.train import Validation
 from .superres.upscale import LanczosUpscaler

@@ -11,11 +11,9 @@ from hypothesis.extra.numpy import arrays
 from napari_inr_volume.coding.quantise import (
     LARGEST,
     STEP_CODES,
-    as_rows,
+    Layout,
     choose_steps,
-    from_rows,
     quantise,
-    row_shape,
     step_codes,
     step_sizes,
 )
@@ -40,17 +38,18 @@ def test_a_code_is_that_of_the_largest_step_not_above(code: int, more: float) ->
     assert step_codes(size * 0.999) == max(code - 1, STEP_CODES[0])
 
 
-@pytest.mark.parametrize(("name", "shape"), SirenConfig(layers=3, hidden_features=5).shapes.items())
-def test_rows_are_put_back_as_they_were(name: str, shape: tuple[int, ...]) -> None:
-    values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    rows = as_rows(name, values)
-    assert rows.shape == row_shape(name, shape)
-    assert np.array_equal(from_rows(name, rows, shape), values)
+@pytest.mark.parametrize("layout", SirenConfig(layers=3, hidden_features=5).layouts.values())
+def test_rows_are_put_back_as_they_were(layout: Layout) -> None:
+    values = np.random.default_rng(0).normal(size=layout.shape).astype(np.float32)
+    rows = layout.rows(values)
+    assert rows.shape == layout.row_shape
+    assert np.array_equal(layout.tensor(rows), values)
 
 
 def test_a_row_of_the_first_layer_is_an_axis() -> None:
+    first = SirenConfig(layers=2, hidden_features=4).layouts["sine.0.weight"]
     values = np.arange(12, dtype=np.float32).reshape(4, 3)
-    assert np.array_equal(as_rows("sine.0.weight", values)[1], values[:, 1])
+    assert np.array_equal(first.rows(values)[1], values[:, 1])
 
 
 @given(matrices, st.lists(st.integers(-40, 8), min_size=3, max_size=3))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_inr_volume.coding import range_coding
-from napari_inr_volume.coding.quantise import LARGEST, STEP_CODES, Quantised, row_shape
+from napari_inr_volume.coding.quantise import LARGEST, STEP_CODES, Quantised
 from napari_inr_volume.coding.range_coding import (
     BOUNDS,
     CHUNK,
@@ -99,7 +99,7 @@ def test_rows_of_a_large_bound_with_nothing_in_them_are_refused_before_they_take
 @pytest.mark.parametrize("width", [1, 20, 64, 110, 256, 512, 2048])
 def test_networks_of_any_size_have_the_bytes_for_their_work(width: int, bound: int, bits: int) -> None:
     siren = SirenConfig(layers=16, hidden_features=width)
-    pieces = sum(row_shape(name, shape)[0] for name, shape in siren.shapes.items())
+    pieces = sum(layout.row_shape[0] for name, layout in siren.layouts.items())
     work = pieces * 2 * bound + COUNTS_A_NUMBER * siren.parameters
     assert work <= LEAST_WORK + WORK_A_BYTE * bits * siren.parameters // 8
 

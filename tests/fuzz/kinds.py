@@ -53,7 +53,7 @@ from napari_inr_volume.fields.registry import find_preset
 from napari_inr_volume.fields.samples import LrSamples
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.fields.siren.fit import fit
-from napari_inr_volume.fields.siren.fit_state import FORMAT, load_state, save_state
+from napari_inr_volume.fields.state_file import FORMAT, load_state, save_state
 from napari_inr_volume.inr_volume import UpscalerRef
 from napari_inr_volume.io import inr_file
 from napari_inr_volume.io.sources import read_source
@@ -64,6 +64,8 @@ from napari_inr_volume.superres.upscale import NetworkUpscaler
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CPU = torch.device("cpu")
+
+HEAD = FORMAT + b" siren\n"
 
 
 @dataclass(frozen=True)
@@ -203,8 +205,8 @@ def _make_state() -> bytes:
 def _change_state(data: bytes, rng: Random) -> bytes:
     if rng.random() < 0.1:
         return change(data, rng)
-    body = _change_tensors(data[len(FORMAT) + 32 :], rng)
-    return FORMAT + hashlib.sha256(body).digest() + body
+    body = _change_tensors(data[len(HEAD) + 32 :], rng)
+    return HEAD + hashlib.sha256(body).digest() + body
 
 
 def _read_state(path: Path) -> None:

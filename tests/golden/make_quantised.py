@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from make_tiny import inr as tiny
 
-from napari_inr_volume.coding.quantise import Quantised, row_shape
+from napari_inr_volume.coding.quantise import Quantised
 from napari_inr_volume.coding.range_coding import encode as encode_quantised
 from napari_inr_volume.coding.weights import QUANTISED
 from napari_inr_volume.fields.siren.config import SirenConfig
@@ -17,8 +17,8 @@ from napari_inr_volume.io.inr_file import write_inr
 siren = SirenConfig(layers=3, hidden_features=20)
 rng = np.random.default_rng(20230304)
 tensors = []
-for name, shape in siren.shapes.items():
-    rows, columns = row_shape(name, shape)
+for layout in siren.layouts.values():
+    rows, columns = layout.row_shape
     spread = rng.choice([0, 1, 5, 40, 700], (rows, 1))  # rows of zeros, of small and of large numbers
     numbers = np.rint(rng.normal(0, 1, (rows, columns)) * spread).astype(np.int32)
     largest = np.maximum(np.abs(numbers).max(axis=1), 1)

@@ -14,12 +14,14 @@ from napari_inr_volume.io.inr_file import write_inr
 
 siren = SirenConfig(layers=2, hidden_features=8)
 rng = np.random.default_rng(20230303)
-weights = {name: rng.uniform(-0.1, 0.1, shape).astype(np.float32) for name, shape in siren.shapes.items()}
+weights = {
+    name: rng.uniform(-0.1, 0.1, layout.shape).astype(np.float32) for name, layout in siren.layouts.items()
+}
 
 inr = InrVolume(
     field=siren,
     coding="fp16",
-    payload=encode_fp16(weights, siren.shapes),
+    payload=encode_fp16(weights, siren.layouts),
     geometry=Geometry(
         shape=(3, 8, 6),
         spacing=(2.5, 0.75, 0.5),

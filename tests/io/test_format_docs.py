@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_inr_volume.coding.quantise import Quantised, row_shape
+from napari_inr_volume.coding.quantise import Quantised
 from napari_inr_volume.coding.range_coding import encode as encode_quantised
 from napari_inr_volume.coding.weights import decode_weights
 from napari_inr_volume.decode import LrDecoder
@@ -69,7 +69,7 @@ def test_the_limits_in_the_table_are_those_of_the_reader() -> None:
 
 def test_the_reader_of_the_docs_evaluates_the_network_as_its_formulas_say(reader: dict[str, Any]) -> None:
     inr = read_inr(GOLDEN)
-    weights = decode_weights(inr.payload, inr.field.shapes, inr.coding)
+    weights = decode_weights(inr.payload, inr.field.layouts, inr.coding)
     decoded = reader["decode"](*reader["read"](GOLDEN))
     assert decoded.shape == (3, 2, 2)
     for k, j, i in np.ndindex(3, 2, 2):
@@ -87,7 +87,7 @@ def test_the_reader_of_the_docs_and_the_package_find_the_same_weights(
     reader: dict[str, Any], path: Path
 ) -> None:
     inr = read_inr(path)
-    weights = decode_weights(inr.payload, inr.field.shapes, inr.coding)
+    weights = decode_weights(inr.payload, inr.field.layouts, inr.coding)
     found = reader["numbers_of"](*reader["read"](path))
     assert np.array_equal(found, np.concatenate([values.ravel() for values in weights.values()]))
 
@@ -98,16 +98,16 @@ def test_the_reader_of_the_docs_and_the_package_find_the_same_weights(
 def test_the_reader_of_the_docs_decodes_any_quantised_weights(
     reader: dict[str, Any], layers: int, width: int, octaves: int, seed: int
 ) -> None:
-    shapes = SirenConfig(layers=layers, hidden_features=width).shapes
+    layouts = SirenConfig(layers=layers, hidden_features=width).layouts
     rng = np.random.default_rng(seed)
     tensors = []
-    for name, shape in shapes.items():
-        rows = row_shape(name, shape)
+    for layout in layouts.values():
+        rows = layout.row_shape
         numbers = rng.integers(-(2**octaves), 2**octaves, rows, endpoint=True).astype(np.int32)
         tensors.append(Quantised(numbers, rng.integers(-60, 8, rows[0]).astype(np.int32)))
     payload = encode_quantised(tensors)
     meta = {"coding": "quantised", "siren": {"layers": layers, "hidden_features": width}}
-    weights = decode_weights(payload, shapes, "quantised")
+    weights = decode_weights(payload, layouts, "quantised")
     found = reader["numbers_of"](meta, payload)
     assert np.array_equal(found, np.concatenate([values.ravel() for values in weights.values()]))
 

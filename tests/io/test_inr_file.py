@@ -100,7 +100,9 @@ def volumes(draw: st.DrawFn) -> InrVolume:
         hidden_omega=draw(finite(1e-3, 1e4)),
     )
     rng = np.random.default_rng(draw(st.integers(0, 9)))
-    weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in siren.shapes.items()}
+    weights = {
+        name: rng.normal(size=layout.shape).astype(np.float32) for name, layout in siren.layouts.items()
+    }
     dtype = draw(st.sampled_from(["int8", "int16", "uint16", "int32", "int64", "float32", "float64"]))
     low = draw(finite(0, 50))
     sha256 = st.text("0123456789abcdef", min_size=64, max_size=64)
@@ -117,7 +119,7 @@ def volumes(draw: st.DrawFn) -> InrVolume:
     return InrVolume(
         field=siren,
         coding="fp16",
-        payload=encode_fp16(weights, siren.shapes),
+        payload=encode_fp16(weights, siren.layouts),
         geometry=draw(geometries()),
         factor=draw(triples(finite(1, 64))),
         intensity_range=(low, low + draw(finite(1e-3, 77))),
@@ -183,8 +185,8 @@ def test_the_golden_file_of_version_1_0_reads_as_it_was_written() -> None:
         field=siren,
         coding="fp16",
         payload=b"".join(
-            weights.uniform(-0.1, 0.1, shape).astype(np.float32).astype("<f2").tobytes()
-            for shape in siren.shapes.values()
+            weights.uniform(-0.1, 0.1, layout.shape).astype(np.float32).astype("<f2").tobytes()
+            for layout in siren.layouts.values()
         ),
         geometry=Geometry(
             shape=(3, 8, 6),

@@ -42,7 +42,7 @@ def make_inr() -> MakeInr:
         return InrVolume(
             field=siren,
             coding="fp16",
-            payload=encode_fp16(Siren(siren, seed).weights(), siren.shapes),
+            payload=encode_fp16(Siren(siren, seed).weights(), siren.layouts),
             geometry=Geometry(shape=shape, spacing=(2.5, 0.75, 0.5), origin=(-10.0, 20.5, 30.25)),
             factor=factor,
             intensity_range=(-1024.0, 3071.0),

@@ -11,7 +11,6 @@ from napari_inr_volume import compress
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.fields.registry import find_preset
 from napari_inr_volume.fields.settings import Settings
-from napari_inr_volume.fields.siren import fit
 from napari_inr_volume.fields.siren.config import SirenConfig
 from napari_inr_volume.io.inr_file import to_bytes
 from napari_inr_volume.io.inr_size import predicted_bytes
@@ -43,7 +42,6 @@ def test_speed_depends_on_network_batch_and_device_not_on_steps_or_seed() -> Non
 
 
 def test_following_the_psnr_is_counted_as_the_fit_does_it() -> None:
-    assert (predict.MONITORINGS, predict.MONITOR) == (fit.MONITORINGS, fit.MONITOR)
     volume = head_phantom((8, 32, 32))
     settings = find_preset("default")
     assert predict.predicted_steps(volume, settings) > settings.fit.steps

@@ -225,7 +225,7 @@ def inr_of(info: ModelInfo | None, factor: tuple[float, float, float] = (1.0, 4.
     return InrVolume(
         field=siren,
         coding="fp16",
-        payload=encode_fp16(Siren(siren, 0).weights(), siren.shapes),
+        payload=encode_fp16(Siren(siren, 0).weights(), siren.layouts),
         geometry=Geometry(shape=(2, 8, 8), spacing=(1.0, 1.0, 1.0)),
         factor=factor,
         intensity_range=(0.0, 1.0),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -19,6 +19,7 @@ from napari_inr_volume.core.errors import FitError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.decode import LrDecoder
+from napari_inr_volume.fields.registry import settings_to_dict
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren import fit as fit_module
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
@@ -227,7 +228,7 @@ def test_the_oldest_go_when_there_are_many(no_fits_of_others: None) -> None:
     assert f"{0:032x}" not in names
 
 
-WORDS = json.dumps({"settings": asdict(SETTINGS), "step": 3, "psnr": 1})
+WORDS = json.dumps({"settings": settings_to_dict(SETTINGS), "step": 3, "psnr": 1})
 
 
 @pytest.mark.parametrize(

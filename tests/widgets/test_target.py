@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_inr_volume import planning
 from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren import ladder
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.io.inr_file import to_bytes
+from napari_inr_volume.planning import Plan
 from napari_inr_volume.plugin.settings import load_last_used
 from napari_inr_volume.target import Target
 from napari_inr_volume.widgets.compress import CompressWidget
@@ -28,8 +29,8 @@ BASE = Settings(
 
 @pytest.fixture(autouse=True)
 def short_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "PROBED_WIDTHS", (8, 16))
-    monkeypatch.setattr(planning, "PROBED_STEPS", 20)
+    monkeypatch.setattr(ladder, "PROBED_WIDTHS", (8, 16))
+    monkeypatch.setattr(ladder, "PROBED_STEPS", 20)
 
 
 def choose(panel: CompressWidget, kind: str, value: float | None = None) -> None:
@@ -41,7 +42,7 @@ def choose(panel: CompressWidget, kind: str, value: float | None = None) -> None
         section.target_value.setValue(value)
 
 
-def planned(qtbot, panel: CompressWidget) -> planning.Plan:
+def planned(qtbot, panel: CompressWidget) -> Plan:
     qtbot.waitUntil(lambda: panel._plan is not None, timeout=LONG)
     return panel._plan
 

@@ -8,6 +8,7 @@ s = noise / sqrt(S), with one number, the noise, for the whole network.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ LARGEST = 2**15  # numbers lie within +- this
 
 @dataclass(frozen=True, eq=False)
 class Quantised:
-    """One tensor, as its rows (see `as_rows`)."""
+    """One tensor, as its rows (see `Layout`)."""
 
     numbers: NDArray[np.int32]  # (rows, columns)
     steps: NDArray[np.int32]  # (rows): step codes, see `step_sizes`
@@ -34,25 +35,37 @@ class Quantised:
         return (self.numbers * step_sizes(self.steps)[:, np.newaxis]).astype(np.float32)
 
 
-def as_rows(name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a tensor's values (rows, columns), a step to each row.
+@dataclass(frozen=True)
+class Layout:
+    """How a tensor is coded: as rows, each with a step of its own.
 
-    A row of a matrix is what one feature takes from the layer before. A bias is one row, and so is what
-    all features of the first layer take from one axis.
+    What a row is, the tensor declares: weights that are alike in size and in what their rounding costs.
     """
-    return values.T if name == "sine.0.weight" else np.atleast_2d(values)
+
+    shape: tuple[int, ...]  # one or two axes
+    by_columns: bool = False  # of a matrix: its columns are the rows
+
+    @property
+    def size(self) -> int:
+        """How many numbers the tensor holds."""
+        return math.prod(self.shape)
+
+    @property
+    def row_shape(self) -> tuple[int, int]:
+        """How many rows there are, and how long they are. A vector is one row."""
+        first, second = self.shape if len(self.shape) == 2 else (1, *self.shape)
+        return (second, first) if self.by_columns else (first, second)
+
+    def rows(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the tensor's values as (rows, columns)."""
+        return values.T if self.by_columns else np.atleast_2d(values)
+
+    def tensor(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the tensor whose rows these are, the inverse of `rows`."""
+        return np.ascontiguousarray(rows.T if self.by_columns else rows).reshape(self.shape)
 
 
-def from_rows(name: str, rows: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return the tensor of this shape whose rows these are."""
-    return np.ascontiguousarray(rows.T if name == "sine.0.weight" else rows).reshape(shape)
-
-
-def row_shape(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return how many rows a tensor has, and how long they are."""
-    if name == "sine.0.weight":
-        return shape[1], shape[0]
-    return (1, shape[0]) if len(shape) == 1 else (shape[0], shape[1])
+Layouts = Mapping[str, Layout]  # of a network's tensors, by name, in the order in the file
 
 
 def step_sizes(codes: NDArray[np.int32]) -> NDArray[np.float64]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from ..core.choices import Device
@@ -36,3 +39,17 @@ def out_of_memory(error: RuntimeError) -> bool:
     """Whether torch ran out of memory: the CPU's allocator has no exception class of its own."""
     words = ("can't allocate memory", "not enough memory", "out of memory")  # Linux, Windows, MPS
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
+
+
+@contextmanager
+def errors_in_words(device: torch.device, without_memory: str = "; choose the CPU") -> Iterator[None]:
+    """Turn torch's RuntimeErrors into a FitError, which no worker swallows.
+
+    `without_memory` says, where memory ran out, of what and what to do.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if out_of_memory(error):
+            raise FitError(f"{device} ran out of memory{without_memory}") from error
+        raise FitError(f"the fit failed on {device}: {str(error).splitlines()[0]}") from error

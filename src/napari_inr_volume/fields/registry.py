@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from ..core.errors import FitError
-from .settings import Settings
-from .siren import presets
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
-PRESETS: dict[str, Settings] = {**presets.PRESETS}
+from ..core.errors import FitError
+from .base import FieldKind, Ladder
+from .settings import Settings
+from .siren.kind import SIREN
+
+KINDS: dict[str, FieldKind] = {SIREN.name: SIREN}
+PRESETS: dict[str, Settings] = {
+    name: settings for kind in KINDS.values() for name, settings in kind.presets.items()
+}
+
+
+def find_kind(name: str) -> FieldKind:
+    """Return the kind of this name. Raises FitError, with the names there are, for another."""
+    if name not in KINDS:
+        raise FitError(f"there is no kind of field {name!r}; choose one of {', '.join(KINDS)}")
+    return KINDS[name]
 
 
 def find_preset(name: str) -> Settings:
@@ -14,3 +29,31 @@ def find_preset(name: str) -> Settings:
     if name not in PRESETS:
         raise FitError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+def settings_to_dict(settings: Settings) -> dict[str, Any]:
+    """Return settings as JSON types, to be remembered."""
+    return {"kind": settings.field.kind, **asdict(settings)}
+
+
+def settings_from_dict(values: Mapping[str, Any]) -> Settings:
+    """Return the settings that `settings_to_dict` gave. Raises FitError on what are none."""
+    try:
+        kind = find_kind(values["kind"])
+        z, y, x = values["factor"]
+        return Settings(
+            preset=values["preset"],
+            factor=(z, y, x),
+            field=kind.config(**values["field"]),
+            fit=kind.fit_config(**values["fit"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise FitError("these are no settings of a fit") from error
+
+
+def ladder_of(settings: Settings) -> Ladder:
+    """Return what a target chooses from. Raises FitError for a kind of field that cannot be planned for."""
+    kind = find_kind(settings.field.kind)
+    if kind.ladder is None:
+        raise FitError(f"a {kind.title} cannot be chosen by size, ratio or PSNR; give its settings instead")
+    return kind.ladder

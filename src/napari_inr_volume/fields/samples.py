@@ -1,4 +1,4 @@
-"""The LR as a fit sees it: voxels as pairs of coordinate and intensity, and how well a network meets them."""
+"""The LR as a fit sees it: voxels as pairs of coordinate and intensity, and how well a field meets them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ..core.errors import FitError
 from ..core.volume import Triple
+from .base import Field
 from .grid import axis_coordinates
-from .siren.network import Siren
 
 CPU_PIECE, GPU_PIECE = 2**15, 2**20  # voxels measured at once; the fit can be dropped in between
 
@@ -93,11 +93,13 @@ class LrSamples:
             yield self.at(torch.arange(start, end, device=device) if index is None else index[start:end])
 
 
-def measure_psnr(siren: Siren, samples: LrSamples, index: Tensor | None = None) -> float:
-    """PSNR (range) in dB of the network at these voxels, or at all that count; NaN if it diverged."""
+def measure_psnr(field: Field, samples: LrSamples, index: Tensor | None = None) -> float:
+    """PSNR (range) in dB of a field at these voxels, or at all that count; NaN if it diverged."""
     total, count = 0.0, 0
     for coordinates, intensity in samples.chunks(index):
-        total += (siren.at(coordinates) - intensity).square().sum().item()
+        total += (field.at(coordinates) - intensity).square().sum().item()
         count += len(intensity)
     mse = total / count
-    return 10 * math.log10(4 / mse) if mse > 0 else math.inf if mse == 0 else math.nan
+    if not math.isfinite(mse):
+        return math.nan
+    return 10 * math.log10(4 / mse) if mse > 0 else math.inf

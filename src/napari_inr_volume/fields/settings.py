@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import reprlib
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from ..core.checks import check_number
 from ..core.errors import FitError
 from ..core.text import MAX_TEXT
 from ..core.volume import Triple
-from .siren.config import FitConfig, SirenConfig
+from .base import FieldConfig, FitConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +18,8 @@ class Settings:
 
     preset: str = "custom"  # the name under which these settings are known, for the record
     factor: Triple = (1.0, 4.0, 4.0)  # HR voxels per LR voxel along z, y, x
-    field: SirenConfig = dataclasses.field(default_factory=SirenConfig)
-    fit: FitConfig = dataclasses.field(default_factory=FitConfig)
+    field: FieldConfig  # what is fitted; its `kind` names the room of `fields` that does it
+    fit: FitConfig  # how
 
     def __post_init__(self) -> None:
         name = self.preset  # printable, so that showing it cannot steer a terminal

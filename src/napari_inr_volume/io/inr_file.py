@@ -89,7 +89,7 @@ def describe(path: Path) -> dict[str, Any]:
         version, sections = _sections(stream, size, keep={META, SLICES, WEIGHTS})
         inr = _volume(version, sections)
     fields = inr_meta.to_fields(inr)
-    fields["siren"]["parameters"] = inr.field.parameters
+    fields[inr.field.kind]["parameters"] = inr.field.parameters
     slices = inr.geometry.slice_positions
     fields["hr"]["slice_positions"] = None if slices is None else list(slices)
     fields["lr"] |= {"spacing": list(inr.lr_geometry.spacing), "origin": list(inr.lr_geometry.origin)}
@@ -125,16 +125,25 @@ def to_bytes(inr: InrVolume, *, model: bytes | None = None) -> bytes:
 
     Raises InrFileError on a volume that the format cannot hold, or a model that is not its upscaler's.
     """
-    sections = [(META, inr_meta.to_json(inr))]
-    if inr.geometry.slice_positions is not None:
-        sections.append((SLICES, np.array(inr.geometry.slice_positions, "<f8").tobytes()))
-    sections.append((WEIGHTS, inr.payload))
+    sections = _sections_of(inr)
     if model is not None:
         _check_model(inr, model)
         sections.append((MODEL, model))
     data = pack(sections)
     from_bytes(data)  # the reader's rules are the writer's
     return data
+
+
+def packed_size(inr: InrVolume) -> int:
+    """Return how many bytes the file takes, an embedded model not counted. Checks nothing."""
+    return len(pack(_sections_of(inr)))
+
+
+def _sections_of(inr: InrVolume) -> list[tuple[str, bytes]]:
+    sections = [(META, inr_meta.to_json(inr))]
+    if inr.geometry.slice_positions is not None:
+        sections.append((SLICES, np.array(inr.geometry.slice_positions, "<f8").tobytes()))
+    return [*sections, (WEIGHTS, inr.payload)]
 
 
 def from_bytes(data: bytes) -> InrVolume:

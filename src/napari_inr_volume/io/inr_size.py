@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 
-import numpy as np
-
-from ..coding.quantise import Quantised, row_shape
-from ..coding.range_coding import encode
 from ..coding.weights import QUANTISED
 from ..core.volume import Volume
 from ..fields.settings import Settings
-from ..fields.siren.config import SirenConfig
 from ..inr_volume import InrVolume, Quality, UpscalerRef
 from ..superres.factors import network_factor
-from .inr_file import to_bytes
+from .inr_file import packed_size
 
 LONGEST = 1.2345678901234567e-10  # as long as a figure can be in the file
-SOME_SIREN = SirenConfig(layers=2, hidden_features=100)  # one whose weights are quickly coded
 
 
 def predicted_bytes(volume: Volume, settings: Settings, upscaler: str) -> int:
@@ -30,16 +24,15 @@ def predicted_bytes(volume: Volume, settings: Settings, upscaler: str) -> int:
 def bytes_beside_weights(volume: Volume, settings: Settings, upscaler: str) -> int:
     """Return how many bytes of the `.inr` are not weights, at most; an embedded model not counted."""
     has_weights = upscaler != "lanczos" and network_factor(settings.factor[1:]) is not None
-    shapes = [row_shape(name, shape) for name, shape in SOME_SIREN.shapes.items()]
-    zeros = [Quantised(np.zeros(shape, np.int32), np.zeros(shape[0], np.int32)) for shape in shapes]
     longest = {field.name: LONGEST for field in fields(Quality)}
-    inr = InrVolume.of(
-        volume,
-        replace(settings, field=SOME_SIREN),
-        coding=QUANTISED,
-        payload=encode(zeros),
-        upscaler=UpscalerRef(name="srdensenet", sha256="0" * 64) if has_weights else UpscalerRef(),
-        steps=settings.fit.all_steps,
-        quality=Quality(**longest),
+    return packed_size(
+        InrVolume.of(
+            volume,
+            settings,
+            coding=QUANTISED,
+            payload=b"",
+            upscaler=UpscalerRef(name="srdensenet", sha256="0" * 64) if has_weights else UpscalerRef(),
+            steps=settings.fit.all_steps,
+            quality=Quality(**longest),
+        )
     )
-    return len(to_bytes(inr)) - len(inr.payload)

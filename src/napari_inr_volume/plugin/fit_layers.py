@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
-    from ..fields.siren.fit_state import FitState
+    from ..fields.base import FitState
     from ..planning import Plan
 
 FIT = "LR fit"  # its name in layers and figures

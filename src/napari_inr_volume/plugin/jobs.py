@@ -40,9 +40,7 @@ if TYPE_CHECKING:
     from ..codec import Measured
     from ..core.metrics import Comparison
     from ..core.volume import Volume
-    from ..fields.siren.fit import FitProgress
-    from ..fields.siren.fit_state import FitState
-    from ..fields.siren.network import Siren
+    from ..fields.base import Field, FitProgress, FitState
     from ..io.dicom import Broken, Listing
     from ..planning import FactorModel
     from ..superres.model_file import ModelInfo
@@ -530,17 +528,18 @@ def probe(control: Control, settings: Settings, shape: tuple[int, int, int], dev
 
     from ..compute.device import find_device
     from ..core.resample import lr_shape
+    from ..fields.registry import find_kind
     from ..fields.samples import LrSamples
-    from ..fields.siren.fit import fit as fit_samples
 
     _leave_a_core()
     where = find_device(device)
     small: tuple[int, int, int] = (min(shape[0], 8), min(shape[1], 64), min(shape[2], 64))
     lr = np.random.default_rng(0).random(lr_shape(small, settings.factor), dtype=np.float32)
     samples = LrSamples(lr, small, settings.factor, (0.0, 1.0), torch.device(where), drop=control.drop)
-    endless = replace(settings.fit, steps=10_000_000, target_psnr=None)
+    endless = replace(settings, fit=replace(settings.fit, steps=10_000_000, target_psnr=None))
     started: tuple[int, float] | None = None
-    with closing(fit_samples(samples, settings.field, endless, where, control.stop)) as steps:
+    kind = find_kind(settings.field.kind)
+    with closing(kind.fit(samples, endless, where, control.stop)) as steps:
         for progress in steps:
             control.check()
             if started is None:  # the first steps build kernels and caches
@@ -584,7 +583,7 @@ class _Previews:
         self.due = 0.0
         self.age = np.zeros(counts[0], dtype=np.int64)  # previews since a slice was in one
 
-    def next(self, siren: Siren) -> Preview | None:
+    def next(self, field: Field) -> Preview | None:
         """Return a preview if one is due and the last one was shown."""
         started = time.perf_counter()
         if started < self.due or not self.control.shown.is_set():
@@ -593,7 +592,7 @@ class _Previews:
         for z in self._order():
             self.control.check()
             slices.append(z)
-            planes.append(self._plane(siren, z))
+            planes.append(self._plane(field, z))
             late = time.perf_counter() - started > PREVIEW_SHARE * self.interval
             if late and len(slices) > 1:  # one beside that in view, so that in time every slice is renewed
                 break
@@ -611,11 +610,11 @@ class _Previews:
         order = np.lexsort((away, -self.age, away > 0))
         return [int(z) for z in order]
 
-    def _plane(self, siren: Siren, z: int) -> NDArray[np.float32]:
+    def _plane(self, field: Field, z: int) -> NDArray[np.float32]:
         from ..fields.grid import to_intensity
 
-        z_axis, y, x = (axis.to(siren.linear.weight.device) for axis in self.axes)
+        z_axis, y, x = (axis.to(field.device) for axis in self.axes)
         plane: NDArray[np.float32] = to_intensity(
-            siren.on_grid(z_axis[z : z + 1], y, x), self.intensity_range
+            field.on_grid(z_axis[z : z + 1], y, x), self.intensity_range
         )[0]
         return plane

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,11 @@ from ..core.atomic import atomic_write
 from ..core.checks import check_number, check_whole
 from ..core.errors import FitError, InrError
 from ..core.volume import Volume
+from ..fields.registry import settings_from_dict, settings_to_dict
 from ..fields.settings import Settings
-from ..fields.siren.config import FitConfig, SirenConfig
 
 if TYPE_CHECKING:
-    from ..fields.siren.fit_state import FitState
+    from ..fields.base import FitState
 
 FOLDER = Path(platformdirs.user_data_dir("napari-inr-volume", appauthor=False)) / "fits"
 MOST = 8  # fits that are kept; the oldest go
@@ -34,7 +34,7 @@ MAX_WORDS = 2**16  # bytes of what is kept of one in words
 class Kept:
     """A fit that was stopped."""
 
-    path: Path  # of its state, see `fields.siren.fit_state`
+    path: Path  # of its state, see `fields.state_file`
     settings: Settings
     step: int
     psnr: float  # dB (range) of the LR, when it was followed last
@@ -58,14 +58,14 @@ def identity(volume: Volume) -> str:
 
 def keep(name: str, settings: Settings, state: FitState) -> None:
     """Keep where a fit of the volume of this identity stands. Raises InrError if it cannot be saved."""
-    from ..fields.siren.fit_state import save_state
+    from ..fields.state_file import save_state
 
     try:
         FOLDER.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FitError(f"the fit cannot be kept in {FOLDER}: {error.strerror}") from error
     save_state(state, _state_of(name))
-    words = {"settings": asdict(settings), "step": state.step, "psnr": max(state.best_psnr, 0.0)}
+    words = {"settings": settings_to_dict(settings), "step": state.step, "psnr": max(state.best_psnr, 0.0)}
     with atomic_write(_words_of(name)) as temporary:
         temporary.write_text(json.dumps(words))
     kept = sorted(FOLDER.glob("*.json"), key=lambda path: path.stat().st_mtime)
@@ -93,7 +93,7 @@ def find(name: str) -> Kept | None:
 
 def load(kept: Kept) -> FitState:
     """Return the state of a fit that is kept. Raises FitError, and forgets it, if it is damaged."""
-    from ..fields.siren.fit_state import load_state
+    from ..fields.state_file import load_state
 
     try:
         return load_state(kept.path)
@@ -109,17 +109,11 @@ def forget(name: str) -> None:
             path.unlink(missing_ok=True)
 
 
-def settings_from(fields: Any) -> Settings | None:
-    """Return settings from JSON types, as `asdict` gave them, or None if they are not sound."""
+def settings_from(values: Any) -> Settings | None:
+    """Return settings from JSON types, as they were remembered, or None if they are not sound."""
     try:
-        z, y, x = fields["factor"]
-        return Settings(
-            preset=fields["preset"],
-            factor=(z, y, x),
-            field=SirenConfig(**fields["field"]),
-            fit=FitConfig(**fields["fit"]),
-        )
-    except (KeyError, TypeError, ValueError, InrError):
+        return settings_from_dict(values)
+    except (TypeError, InrError):
         return None
 
 

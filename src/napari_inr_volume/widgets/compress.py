@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from ..core.errors import InrError
 from ..core.volume import Volume
 from ..core.windows import find_window
-from ..fields.registry import find_preset
+from ..fields.registry import find_preset, ladder_of
 from ..fields.settings import Settings
 from ..inr_volume import InrVolume
 from ..io.inr_size import predicted_bytes
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..core.metrics import Comparison
-    from ..fields.siren.fit_state import FitState
+    from ..fields.base import FitState
     from ..io.dicom import Broken, Listing
     from ..planning import FactorModel, Plan
     from ..plugin.predict import Speed
@@ -351,12 +351,9 @@ class CompressWidget(Panel):
 
     def _look_at(self) -> tuple[object, ...]:
         """Return what the models of a target depend on, beside the volume."""
-        settings = self.settings.settings
-        fit = replace(  # but for what a probe has of its own
-            settings.fit.with_all_steps(1), tuning_steps=0, weight_bits=8.0, target_psnr=None, least_gain=None
-        )
-        siren = replace(settings.field, hidden_features=1)
-        return siren, fit, self.reconstruct.upscaler, self.settings.device
+        probes = ladder_of(self.settings.settings).probes(self.settings.settings)
+        fits = [(probe.field, probe.fit) for probe in probes]
+        return *fits, self.reconstruct.upscaler, self.settings.device
 
     def _look(self) -> None:
         """Look in the background at what fits to the volume come to, if a target needs to know."""

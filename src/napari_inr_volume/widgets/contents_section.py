@@ -9,6 +9,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QHeaderView, QSizePolicy, QTreeWidget, QTreeWidgetItem
 
 from ..core.text import printable
+from ..fields.registry import find_kind
 from ..inr_volume import InrVolume
 from ..plugin.contents import Contents
 from ..plugin.layers import UPSCALERS
@@ -215,14 +216,8 @@ def _slices(positions: tuple[float, ...] | None) -> str:
 
 
 def _network(inr: InrVolume) -> list[Line]:
-    siren = inr.field
     return [
-        ("Kind", "SIREN", "A network from a place (z, y, x) to the intensity there."),
-        ("Layers", str(siren.layers), "Sine layers, as the paper counts them."),
-        ("Hidden features", str(siren.hidden_features), "Width of a layer."),
-        ("omega_0", f"{siren.omega_0:g}", "Frequency of the first layer."),
-        ("Hidden omega", f"{siren.hidden_omega:g}", "Frequency of the layers behind it."),
-        ("Parameters", f"{siren.parameters:,}", "Numbers that were fitted."),
+        *find_kind(inr.field.kind).details(inr.field),
         ("Coding", f"{inr.coding}, {in_bytes(len(inr.payload))}", "How the parameters are stored."),
     ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, cast, get_args
 
 from qtpy.QtCore import Signal
@@ -21,9 +21,9 @@ from qtpy.QtWidgets import (
 
 from ..core.choices import Device
 from ..core.errors import InrError
-from ..fields.registry import PRESETS, find_preset
+from ..fields.registry import PRESETS, find_preset, settings_to_dict
 from ..fields.settings import Settings
-from ..fields.siren.config import SirenConfig
+from ..fields.siren.config import SirenConfig, siren_of
 from ..target import Target, TargetKind
 from .section import AdviceLine, Section, TextLine
 
@@ -235,10 +235,10 @@ class SettingsSection(Section):
                 layers=self.layers.value(),
                 hidden_features=self.hidden.value(),
                 omega_0=self.omega.value(),
-                hidden_omega=self._shown.field.hidden_omega,
+                hidden_omega=siren_of(self._shown)[0].hidden_omega,
             ),
             fit=replace(
-                self._shown.fit,
+                siren_of(self._shown)[1],
                 steps=self.steps.value(),
                 tuning_steps=self.tuning.value(),
                 weight_bits=self.bits.value(),
@@ -256,18 +256,19 @@ class SettingsSection(Section):
         self.preset.setCurrentText(settings.preset if settings.preset in PRESETS else CUSTOM)
         for box, value in zip(self.factor, settings.factor, strict=True):
             box.setValue(value)
-        self.layers.setValue(settings.field.layers)
-        self.hidden.setValue(settings.field.hidden_features)
-        self.omega.setValue(settings.field.omega_0)
-        self.rate.setValue(settings.fit.learning_rate)
-        self.batch.setValue(settings.fit.batch)
-        self.steps.setValue(settings.fit.steps)
-        self.tuning.setValue(settings.fit.tuning_steps)
-        self.bits.setValue(settings.fit.weight_bits)
-        self.seed.setValue(settings.fit.seed)
-        self.has_lr_psnr.setChecked(settings.fit.target_psnr is not None)
-        if settings.fit.target_psnr is not None:
-            self.lr_psnr.setValue(settings.fit.target_psnr)
+        siren, fit = siren_of(settings)
+        self.layers.setValue(siren.layers)
+        self.hidden.setValue(siren.hidden_features)
+        self.omega.setValue(siren.omega_0)
+        self.rate.setValue(fit.learning_rate)
+        self.batch.setValue(fit.batch)
+        self.steps.setValue(fit.steps)
+        self.tuning.setValue(fit.tuning_steps)
+        self.bits.setValue(fit.weight_bits)
+        self.seed.setValue(fit.seed)
+        self.has_lr_psnr.setChecked(fit.target_psnr is not None)
+        if fit.target_psnr is not None:
+            self.lr_psnr.setValue(fit.target_psnr)
         self._filling = False
         self.changed.emit()
 
@@ -296,7 +297,7 @@ class SettingsSection(Section):
 
 def to_fields(settings: Settings) -> dict[str, Any]:
     """Return settings as JSON types, to be remembered."""
-    return asdict(settings)
+    return settings_to_dict(settings)
 
 
 def target_from(fields: Any) -> Target:

@@ -9,7 +9,6 @@ import pytest
 
 from napari_inr_volume.core.errors import FitError
 from napari_inr_volume.fields.registry import PRESETS, find_preset
-from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.fields.siren.widths import with_width
 
@@ -81,7 +80,7 @@ def test_impossible_setting_is_refused_by_name(config: type, name: str, value: o
 
 def test_factor_below_one_is_refused_with_its_axis() -> None:
     with pytest.raises(FitError, match="factor along y must be a number from 1 to 64"):
-        replace(Settings(), factor=(1.0, 0.5, 4.0))
+        replace(find_preset("default"), factor=(1.0, 0.5, 4.0))
 
 
 @pytest.mark.parametrize("steps", [1, 20, 7_000, 100_000])

@@ -13,13 +13,15 @@ import torch
 
 from napari_inr_volume.coding.weights import QUANTISED, decode_weights
 from napari_inr_volume.core.errors import FitError
+from napari_inr_volume.fields.base import FitResult
 from napari_inr_volume.fields.grid import axis_coordinates
 from napari_inr_volume.fields.samples import LrSamples, measure_psnr
 from napari_inr_volume.fields.siren import fit as fit_module
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
-from napari_inr_volume.fields.siren.fit import FitResult, fit, is_flat
-from napari_inr_volume.fields.siren.fit_state import FitState, load_state, save_state
+from napari_inr_volume.fields.siren.fit import fit, is_flat
+from napari_inr_volume.fields.siren.fit_state import FitState
 from napari_inr_volume.fields.siren.network import Siren
+from napari_inr_volume.fields.state_file import load_state, save_state
 
 CPU = torch.device("cpu")
 small = SirenConfig(layers=2, hidden_features=32)
@@ -360,7 +362,7 @@ def test_coded_weights_keep_within_their_bits_and_are_the_result(config: FitConf
     samples = samples_of(smooth_lr())
     result = run(samples, small, replace(config, steps=100, tuning_steps=50, weight_bits=4.0))
     assert len(result.payload) <= 4 * small.parameters / 8
-    decoded = Siren.from_weights(small, decode_weights(result.payload, small.shapes, QUANTISED))
+    decoded = Siren.from_weights(small, decode_weights(result.payload, small.layouts, QUANTISED))
     assert measure_psnr(decoded, samples) == result.psnr
     assert result.steps > 100
 

@@ -20,11 +20,13 @@ from torch import Tensor
 
 from napari_inr_volume.core import memory
 from napari_inr_volume.core.errors import FitError
+from napari_inr_volume.fields.base import FitResult
 from napari_inr_volume.fields.samples import LrSamples
 from napari_inr_volume.fields.siren import fit_state
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
-from napari_inr_volume.fields.siren.fit import FitResult, fit
-from napari_inr_volume.fields.siren.fit_state import FORMAT, FitState, load_state, save_state
+from napari_inr_volume.fields.siren.fit import fit
+from napari_inr_volume.fields.siren.fit_state import FitState
+from napari_inr_volume.fields.state_file import FORMAT, load_state, save_state
 
 CPU = torch.device("cpu")
 SIREN = SirenConfig(layers=3, hidden_features=8)
@@ -34,6 +36,8 @@ ADAM = FitConfig(
     learning_rate=3e-3,
 )
 TUNED = replace(ADAM, steps=4, tuning_steps=8, optimiser="muon", weight_bits=6.0)
+
+HEAD = FORMAT + b" siren\n"
 
 
 def samples() -> LrSamples:
@@ -70,13 +74,13 @@ def tuned() -> FitState:
 
 def body_of(state: FitState, folder: Path) -> bytes:
     save_state(state, folder / "whole.fit")
-    return (folder / "whole.fit").read_bytes()[len(FORMAT) + 32 :]
+    return (folder / "whole.fit").read_bytes()[len(HEAD) + 32 :]
 
 
 def written(body: bytes, folder: Path) -> Path:
     """A file of this body, with its checksum right."""
     path = folder / "x.inr.fit"
-    path.write_bytes(FORMAT + hashlib.sha256(body).digest() + body)
+    path.write_bytes(HEAD + hashlib.sha256(body).digest() + body)
     return path
 
 
@@ -119,7 +123,7 @@ def test_the_file_holds_fit_data_and_nothing_of_its_own_name(tuned: FitState, tm
         save_state(tuned, tmp_path / name)
     content = (tmp_path / "patient-name.fit").read_bytes()
     assert content == (tmp_path / "other.fit").read_bytes()
-    tensors, plain = parts_of(content[len(FORMAT) + 32 :])
+    tensors, plain = parts_of(content[len(HEAD) + 32 :])
     assert set(plain) == {"field", "fit", *fit_state.PLAIN}
     assert {name.partition("/")[0] for name in tensors} == {"random", *fit_state.GROUPS}
     assert len(plain["samples"]) == 64
@@ -141,12 +145,12 @@ def test_a_damaged_state_is_named(damage: str, adam: FitState, tmp_path: Path) -
             "flipped": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
         }[damage]
     )
-    with pytest.raises(FitError, match=r"x\.inr\.fit is damaged, or .* delete it to begin anew"):
+    with pytest.raises(FitError, match=r"x\.inr\.fit is damaged, or .* delete it to start over"):
         load_state(path)
 
 
 def test_no_state_and_an_unreadable_one_are_told(tmp_path: Path) -> None:
-    with pytest.raises(FitError, match=r"there is no fit to resume, no file .*; begin anew"):
+    with pytest.raises(FitError, match=r"there is no fit to resume, no file .*; start over"):
         load_state(tmp_path / "none.fit")
     with pytest.raises(FitError, match="cannot be read"):
         load_state(tmp_path)
@@ -234,7 +238,7 @@ def test_tensors_that_no_fit_has_are_refused(
     tensors, plain = parts_of(body_of(tuned, tmp_path))
     tensors = {name: tensor.clone() for name, tensor in tensors.items()}
     change(tensors)
-    with pytest.raises(FitError, match=r"x\.inr\.fit is damaged: .*; delete it to begin anew"):
+    with pytest.raises(FitError, match=r"x\.inr\.fit is damaged: .*; delete it to start over"):
         load_state(written(packed(tensors, plain), tmp_path))
 
 
@@ -254,7 +258,7 @@ def test_tensors_that_no_fit_has_are_refused(
     ids=lambda body: repr(body[:12]),
 )
 def test_a_body_that_is_no_state_is_refused(body: bytes, tmp_path: Path) -> None:
-    with pytest.raises(FitError, match=r"x\.inr\.fit is damaged: .*; delete it to begin anew"):
+    with pytest.raises(FitError, match=r"x\.inr\.fit is damaged: .*; delete it to start over"):
         load_state(written(body, tmp_path))
 
 
@@ -293,5 +297,5 @@ def test_memory_is_asked_for_before_the_file_is_read(
 ) -> None:
     path = written(body_of(adam, tmp_path), tmp_path)
     monkeypatch.setattr(memory, "available", lambda: 2 * path.stat().st_size - 1)
-    with pytest.raises(FitError, match="delete it to begin anew"):
+    with pytest.raises(FitError, match="delete it to start over"):
         load_state(path)

@@ -19,7 +19,9 @@ small = SirenConfig(layers=3, hidden_features=16)
 def test_network_has_the_papers_number_of_parameters(layers: int, parameters: int) -> None:
     siren = Siren(SirenConfig(layers=layers))
     assert sum(tensor.numel() for tensor in siren.parameters()) == parameters
-    assert {name: tuple(tensor.shape) for name, tensor in siren.state_dict().items()} == siren.config.shapes
+    assert {name: tuple(tensor.shape) for name, tensor in siren.state_dict().items()} == {
+        name: layout.shape for name, layout in siren.config.layouts.items()
+    }
 
 
 def test_forward_is_sitzmanns_formula() -> None:
@@ -78,7 +80,7 @@ def test_weights_round_trip() -> None:
     again = Siren.from_weights(small, siren.weights())
     points = torch.rand(10, 3)
     assert torch.equal(siren(points), again(points))
-    assert list(siren.weights()) == list(small.shapes)
+    assert list(siren.weights()) == list(small.layouts)
 
 
 def test_coordinates_span_the_volumes_faces() -> None:

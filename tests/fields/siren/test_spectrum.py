@@ -12,10 +12,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_inr_volume.fields.base import FitResult
 from napari_inr_volume.fields.registry import PRESETS
 from napari_inr_volume.fields.samples import LrSamples
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
-from napari_inr_volume.fields.siren.fit import FitResult, fit
+from napari_inr_volume.fields.siren.fit import fit
 from napari_inr_volume.fields.siren.network import Siren
 from napari_inr_volume.fields.siren.spectrum import LEAST, MOST, first_scales, mean_frequency
 

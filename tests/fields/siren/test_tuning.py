@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from napari_inr_volume.coding.quantise import as_rows, from_rows
 from napari_inr_volume.coding.range_coding import encode as encode_quantised
 from napari_inr_volume.coding.weights import QUANTISED, decode_weights
 from napari_inr_volume.fields.siren.config import SirenConfig
@@ -27,7 +26,7 @@ def coordinates() -> torch.Tensor:
     return torch.rand(4_000, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
-@pytest.mark.parametrize("name", SIREN.shapes)
+@pytest.mark.parametrize("name", SIREN.layouts)
 def test_a_sensitivity_is_the_mean_square_of_the_outputs_derivative(
     name: str, coordinates: torch.Tensor
 ) -> None:
@@ -38,7 +37,7 @@ def test_a_sensitivity_is_the_mean_square_of_the_outputs_derivative(
     squares = torch.stack(
         [torch.autograd.grad(siren(point), parameter)[0].square() for point in points]
     ).mean(0)
-    expected = as_rows(name, squares.numpy()).mean(axis=1)
+    expected = SIREN.layouts[name].rows(squares.numpy()).mean(axis=1)
     np.testing.assert_allclose(sensitivities(siren, points)[name], expected, rtol=0.35)
 
 
@@ -54,7 +53,7 @@ def test_rounding_adds_the_error_that_its_noise_says(coordinates: torch.Tensor) 
 def test_rounded_weights_are_those_that_are_coded(coordinates: torch.Tensor) -> None:
     siren = Siren(SIREN, seed=4)
     rounding = Rounding(siren, choose_all_steps(siren, sensitivities(siren, coordinates), 2.0**-7))
-    decoded = decode_weights(encode_quantised(quantised(siren, rounding.steps)), SIREN.shapes, QUANTISED)
+    decoded = decode_weights(encode_quantised(quantised(siren, rounding.steps)), SIREN.layouts, QUANTISED)
     for name, values in rounding.siren.weights().items():
         assert np.array_equal(values, decoded[name])
 
@@ -81,8 +80,9 @@ def test_steps_are_the_finest_that_fit_into_the_bytes(share: float, coordinates:
 
 def test_rows_of_a_tensor_share_a_step_only_where_the_layout_says(coordinates: torch.Tensor) -> None:
     siren = Siren(SIREN, seed=6)
-    steps = {name: np.arange(len(as_rows(name, values))) - 20 for name, values in siren.weights().items()}
-    steps = {name: codes.astype(np.int32) for name, codes in steps.items()}
+    steps = {
+        name: np.arange(layout.row_shape[0], dtype=np.int32) - 20 for name, layout in SIREN.layouts.items()
+    }
     rounded = Rounding(siren, steps).siren.weights()
-    for tensor, (name, shape) in zip(quantised(siren, steps), SIREN.shapes.items(), strict=True):
-        assert np.array_equal(from_rows(name, tensor.values, shape), rounded[name])
+    for tensor, (name, layout) in zip(quantised(siren, steps), SIREN.layouts.items(), strict=True):
+        assert np.array_equal(layout.tensor(tensor.values), rounded[name])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
+from ...coding.quantise import Layout
 from ...core.checks import check_choice, check_number, check_whole
+from ..settings import Settings
 
 Optimiser = Literal["adam", "muon"]
 Schedule = Literal["constant", "cosine"]
@@ -24,6 +26,8 @@ class SirenConfig:
     Raises FitError on a value that gives no network.
     """
 
+    kind: ClassVar[str] = "siren"
+
     layers: int = 4  # sine layers: the input layer 3 -> hidden and the hidden ones; a linear one follows
     hidden_features: int = 128
     omega_0: float = 30.0  # frequency of the first layer (Sitzmann et al. 2020, section 3.2)
@@ -36,21 +40,31 @@ class SirenConfig:
         check_number("hidden_omega", self.hidden_omega, 1e-3, 1e4)
 
     @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every tensor, in the order in which they are stored."""
+    def layouts(self) -> dict[str, Layout]:
+        """Name and layout of every tensor, in the order in which they are stored.
+
+        A row of a matrix is what one feature takes from the layer before; but of the first layer's it is what
+        all features take from one axis. A bias is one row.
+        """
         width = self.hidden_features
-        shapes: dict[str, tuple[int, ...]] = {}
+        layouts: dict[str, Layout] = {}
         for layer in range(self.layers):
-            shapes[f"sine.{layer}.weight"] = (width, 3 if layer == 0 else width)
-            shapes[f"sine.{layer}.bias"] = (width,)
-        shapes["linear.weight"] = (1, width)
-        shapes["linear.bias"] = (1,)
-        return shapes
+            first = layer == 0
+            layouts[f"sine.{layer}.weight"] = Layout((width, 3 if first else width), by_columns=first)
+            layouts[f"sine.{layer}.bias"] = Layout((width,))
+        layouts["linear.weight"] = Layout((1, width))
+        layouts["linear.bias"] = Layout((1,))
+        return layouts
 
     @property
     def parameters(self) -> int:
         """Number of parameters: 17,153 / 33,665 / 50,177 for 2 / 3 / 4 layers of 128."""
-        return sum(math.prod(shape) for shape in self.shapes.values())
+        return sum(layout.size for layout in self.layouts.values())
+
+    @property
+    def in_words(self) -> str:
+        """As `5 layers of 110`."""
+        return f"{self.layers} layers of {self.hidden_features:,}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,3 +121,10 @@ class FitConfig:
         if self.optimiser == "muon":
             rate = min(rate * math.sqrt(self.all_steps / steps), max(rate, MOST_RATE))
         return replace(self, steps=steps - tuning, tuning_steps=tuning, learning_rate=round(rate, 6))
+
+
+def siren_of(settings: Settings) -> tuple[SirenConfig, FitConfig]:
+    """Return network and fit of settings that are a SIREN's."""
+    assert isinstance(settings.field, SirenConfig)
+    assert isinstance(settings.fit, FitConfig)
+    return settings.field, settings.fit

@@ -7,61 +7,33 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from copy import deepcopy
-from dataclasses import dataclass
 from threading import Event
 
 import torch
 from torch import Tensor
 
 from ...coding.range_coding import encode
+from ...coding.weights import QUANTISED
 from ...compute import threads
-from ...compute.device import out_of_memory
+from ...compute.device import errors_in_words
 from ...core.errors import FitError
+from ..base import FitProgress, FitResult
 from ..samples import LrSamples, measure_psnr
 from .config import FitConfig, SirenConfig
 from .engine import Engine
 from .fit_state import FitState
+from .monitoring import MONITOR, follow_every
 from .network import Siren
 from .optimisers import load_optimisers, make_optimisers, optimiser_tensors, set_learning_rate
 from .sampling import Sampler
 from .spectrum import first_scales
 from .tuning import Rounding, Steps, quantised, sensitivities, steps_within
 
-MONITOR = 16_384  # voxels on which the PSNR is followed; the whole LR counts at the end
-MONITORINGS = 60  # how often in a fit, unless it is so short that they would take much of its time
 HEADROOM = 0.99  # of the bytes, for steps that are tuned: weights that move come to take a little more
 POINTS = 8_192  # voxels from which is measured what rounding costs
 SECONDS_PER_RECORD = 0.1  # progress is told at most this often
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitProgress:
-    """Where a fit stands."""
-
-    step: int
-    steps: int  # in all, those of the tuning included
-    loss: float  # mean squared error of the last step, intensities scaled to [-1, 1]
-    psnr: float  # dB (range) when last followed, on at most MONITOR voxels of the LR; 0 before the first
-    seconds: float  # of fitting, interruptions left out
-    seconds_left: float  # if all steps are done
-    field: Siren  # the network as it is now; look at it (a preview) before asking for the next record
-    state: Callable[[], FitState]  # what to go on from; ask for it before asking for the next record
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitResult:
-    """The best network a fit found, with its weights as they are coded."""
-
-    field: Siren  # on the CPU
-    payload: bytes  # its coded weights, see `coding.weights`
-    steps: int  # steps done when these weights were kept
-    psnr: float  # dB (range) on the whole LR
-    seconds: float  # of fitting, interruptions left out
-    stopped: bool  # by the caller, before its last step or its target
-    state: FitState | None = None  # what to go on from, if it was stopped
 
 
 def fit(
@@ -84,7 +56,7 @@ def fit(
         made = _Fit(samples, siren_config, config, device, stop or Event(), resume)
         return (yield from made.run())
 
-    with errors_in_words(config, device):
+    with errors_in_words(device, f" at batch {config.batch:,}; choose a smaller batch or the CPU"):
         return (yield from threads.apart(steps()) if device.type == "cpu" else steps())
 
 
@@ -116,7 +88,7 @@ class _Fit:
             self._load(resume)
         self.monitor = _monitor_index(samples, config.seed, device)
         monitored = len(samples) if self.monitor is None else len(self.monitor)
-        self.follow_every = _follow_every(monitored, config)
+        self.follow_every = follow_every(monitored, config)
         self.engine = self._make_engine()
         # A resumed fit may have been about to end.
         self.enough = bool(self.curve) and self.curve[-1][0] == self.step and self._is_enough()
@@ -270,10 +242,11 @@ class _Fit:
         coded = Rounding(network, steps).siren
         psnr = measure_psnr(coded, samples)
         if not math.isfinite(psnr):
-            raise FitError("the fit diverged: its best weights give no numbers; begin anew")
+            raise FitError("the fit diverged: its best weights give no numbers; start over")
         return FitResult(
             field=coded.cpu(),
             payload=payload,
+            coding=QUANTISED,
             steps=self.best.step,
             psnr=psnr,
             seconds=self.seconds,
@@ -317,14 +290,6 @@ def is_flat(curve: list[tuple[int, float]], config: FitConfig) -> bool:
     return max(psnr for _, psnr in curve) - max(before) < config.least_gain
 
 
-def _follow_every(monitored: int, config: FitConfig) -> int:
-    """Return how many steps lie between two looks at the PSNR: at least twenty times the look's own time.
-
-    A voxel costs three times as much in a step as in a look: forward, and back to features and weights.
-    """
-    return max(1, config.all_steps // MONITORINGS, 20 * monitored // (3 * config.batch))
-
-
 def _monitor_index(samples: LrSamples, seed: int, device: torch.device) -> Tensor | None:
     """Voxels on which the PSNR is followed: all of a small LR, an even choice of a large one."""
     count = len(samples) if samples.counted is None else len(samples.counted)
@@ -354,16 +319,3 @@ class _Best:
 
     def restore(self, siren: Siren) -> None:
         siren.load_state_dict(self.tensors)
-
-
-@contextmanager
-def errors_in_words(config: FitConfig, device: torch.device) -> Iterator[None]:
-    """Turn torch's RuntimeErrors into a FitError, which no worker swallows."""
-    try:
-        yield
-    except RuntimeError as error:
-        if out_of_memory(error):
-            raise FitError(
-                f"{device} ran out of memory at batch {config.batch:,}; choose a smaller batch or the CPU"
-            ) from error
-        raise FitError(f"the fit failed on {device}: {str(error).splitlines()[0]}") from error

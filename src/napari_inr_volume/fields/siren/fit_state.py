@@ -1,19 +1,16 @@
-"""Where a fit stood: all that it needs to go on as if it had never ended, in memory or in a file.
+"""Where a fit of a SIREN stood: all that it needs to go on as if it had never ended, in memory or as bytes.
 
-The file is a line that names the format, the SHA-256 of what follows, and that: tensors as safetensors, with
-everything else as JSON in their metadata. It holds fit data and nothing of its source. Who can write the file
-can put the checksum right, so nothing in it is believed: tensors must be those that the settings ask for.
+They hold fit data and nothing of its source. Who can write them can put a checksum right, so nothing in them
+is believed: tensors must be those that the settings ask for.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, get_args
 
 import torch
@@ -21,17 +18,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from ...coding.quantise import STEP_CODES, row_shape
-from ...core.atomic import atomic_write
+from ...coding.quantise import STEP_CODES
 from ...core.checks import check_number, check_whole
 from ...core.choices import Device
 from ...core.errors import FitError
-from ...core.memory import check_memory
 from .config import FitConfig, SirenConfig
 from .optimisers import optimiser_shapes
 
-FORMAT = b"inr-volume fit 3\n"  # the number rises when an older file can no longer be read
-DIGEST = hashlib.sha256().digest_size
 MAX_HEADER = 2**20  # bytes of names, shapes and all else that is no tensor
 MAX_RANDOM = 10_000  # bytes of a generator's state: 5,056 on a CPU
 GROUPS = ("weights", "best_weights", "optimisers", "rounding")  # of tensors with names
@@ -48,7 +41,7 @@ class FitState:
     samples: str  # `LrSamples.digest` of what is fitted
     step: int  # steps done
     seconds: float  # spent on them
-    weights: dict[str, Tensor]  # of the network, as `SirenConfig.shapes` names them
+    weights: dict[str, Tensor]  # of the network, as `SirenConfig.layouts` names them
     optimisers: dict[str, Tensor]  # what they remember, see `fields.siren.optimisers`
     tuning_from: int | None  # step after which weights were rounded; None: not yet
     rounding: dict[str, Tensor] | None  # to what steps, see `fields.siren.tuning`
@@ -66,17 +59,17 @@ class FitState:
         if other:
             raise FitError(
                 f"the fit to resume was begun with other settings: {'; '.join(other)};"
-                " give the same settings, or begin anew"
+                " give the same settings, or start over"
             )
         if self.samples != samples:
             raise FitError(
                 "the fit to resume is of another volume, or of another factor;"
-                " give those that it was begun with, or begin anew"
+                " give those that it was begun with, or start over"
             )
 
 
-def save_state(state: FitState, path: Path) -> None:
-    """Write the state to a file, whole or not at all. Raises InrError if it cannot be saved."""
+def to_bytes(state: FitState) -> bytes:
+    """Return the state as safetensors, with everything that is no tensor as JSON in their metadata."""
     plain = {name: getattr(state, name) for name in PLAIN}
     plain |= {"field": asdict(state.field), "fit": asdict(state.fit)}
     plain["best_psnr"] = state.best_psnr if state.best_step else None  # JSON has no infinity
@@ -84,48 +77,22 @@ def save_state(state: FitState, path: Path) -> None:
     for group in GROUPS:
         named = getattr(state, group) or {}
         tensors |= {f"{group}/{name}": tensor.cpu().contiguous() for name, tensor in named.items()}
-    body = save(tensors, metadata={"fit": json.dumps(plain, sort_keys=True)})
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(FORMAT + hashlib.sha256(body).digest() + body)
+    return save(tensors, metadata={"fit": json.dumps(plain, sort_keys=True)})
 
 
-def load_state(path: Path) -> FitState:
-    """Read a state, with its tensors on the CPU. Raises FitError if there is none or it is damaged."""
-    content = _read(path)
-    start = len(FORMAT) + DIGEST
-    body = content[start:]
-    if content[:start] != FORMAT + hashlib.sha256(body).digest():
-        raise FitError(
-            f"{path} is damaged, or no state of a fit that this version can read; delete it to begin anew"
-        )
+def from_bytes(body: bytes) -> FitState:
+    """Return the state that `to_bytes` gave, its tensors on the CPU, all of it checked.
+
+    Raises FitError on what no fit leaves behind.
+    """
     try:
         return _parsed(body)
-    except FitError as error:
-        raise FitError(f"{path} is damaged: {error}; delete it to begin anew") from error
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise FitError(f"{path} is damaged: it holds no state of a fit; delete it to begin anew") from error
-
-
-def _read(path: Path) -> bytes:
-    try:
-        check_memory(
-            2 * path.stat().st_size,  # the file and its tensors
-            f"the fit to resume, {path},",
-            "close other programs, or delete it to begin anew",
-            FitError,
-        )
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise FitError(f"there is no fit to resume, no file {path}; begin anew") from None
-    except OSError as error:
-        raise FitError(f"{path} cannot be read: {error.strerror}; make it readable, or begin anew") from error
+        raise FitError("it holds no state of a fit") from error
 
 
 def _parsed(body: bytes) -> FitState:
-    """Return the state that a file's body holds, all of it checked.
-
-    Raises FitError on what no fit leaves behind, and what json, safetensors and look-ups raise on nonsense.
-    """
+    """Return the state; raises FitError, and what json, safetensors and look-ups raise on nonsense."""
     length = int.from_bytes(body[:8], "little")
     if length > MAX_HEADER:
         raise FitError(f"it declares {length:,} bytes of settings, at most {MAX_HEADER:,} are allowed")
@@ -194,12 +161,14 @@ Kinds = dict[str, tuple[torch.dtype, tuple[int, ...]]]  # of tensors, by name
 
 def _tensors_of(siren: SirenConfig, fit: FitConfig, step: int, *, tuned: bool) -> Kinds:
     """Return the tensors that the state of such a fit has, the generator's aside."""
-    shapes = {f"{group}/{name}": shape for group in GROUPS[:2] for name, shape in siren.shapes.items()}
+    shapes = {
+        f"{group}/{name}": layout.shape for group in GROUPS[:2] for name, layout in siren.layouts.items()
+    }
     shapes |= {f"optimisers/{name}": shape for name, shape in optimiser_shapes(siren, fit, step).items()}
     kinds: Kinds = {name: (torch.float32, shape) for name, shape in shapes.items()}
     if tuned:
-        for name, shape in siren.shapes.items():
-            kinds[f"rounding/{name}"] = (torch.int32, row_shape(name, shape)[:1])
+        for name, layout in siren.layouts.items():
+            kinds[f"rounding/{name}"] = (torch.int32, layout.row_shape[:1])
     return kinds
 
 

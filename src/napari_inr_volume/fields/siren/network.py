@@ -25,7 +25,7 @@ from .kernels import Folded
 class Siren(nn.Module):
     """Sine layers and a linear one: (..., 3) coordinates in [-1, 1] -> (...) intensities in [-1, 1].
 
-    Parameters are named as in `SirenConfig.shapes`. A fresh network draws its weights from `seed`.
+    Parameters are named as in `SirenConfig.layouts`. A fresh network draws its weights from `seed`.
     """
 
     def __init__(self, config: SirenConfig, seed: int = 0) -> None:
@@ -46,6 +46,11 @@ class Siren(nn.Module):
             nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
             bias_bound = 1 / math.sqrt(layer.in_features)  # torch's own default, as Sitzmann's code keeps it
             nn.init.uniform_(layer.bias, -bias_bound, bias_bound, generator=generator)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.linear.weight.device
 
     @property
     def sines(self) -> list[nn.Linear]:
@@ -106,9 +111,9 @@ class Siren(nn.Module):
         return intensity
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
-        """Return a copy of every tensor as float32, in the order of `SirenConfig.shapes`."""
+        """Return a copy of every tensor as float32, in the order of `SirenConfig.layouts`."""
         tensors = self.state_dict()
-        return {name: tensors[name].float().cpu().numpy().copy() for name in self.config.shapes}
+        return {name: tensors[name].float().cpu().numpy().copy() for name in self.config.layouts}
 
     @classmethod
     def from_weights(cls, config: SirenConfig, weights: Mapping[str, NDArray[np.float32]]) -> Siren:

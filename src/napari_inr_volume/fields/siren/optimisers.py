@@ -50,7 +50,7 @@ def optimiser_shapes(siren: SirenConfig, config: FitConfig, step: int) -> dict[s
 
     That is Muon's momentum, and of each of Adam's tensors the steps done and two means.
     """
-    shapes = dict(siren.shapes)
+    shapes = {name: layout.shape for name, layout in siren.layouts.items()}
     found: dict[str, tuple[int, ...]] = {}
     if config.optimiser == "muon":
         hidden = [shapes.pop(f"sine.{layer}.weight") for layer in range(1, siren.layers)]

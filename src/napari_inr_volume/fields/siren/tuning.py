@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from ...coding.quantise import Quantised, as_rows, choose_steps, from_rows, quantise, row_shape, step_sizes
+from ...coding.quantise import Layout, Quantised, choose_steps, quantise, step_sizes
 from ...coding.range_coding import encode
 from ...core.errors import FitError
 from .network import Siren
@@ -29,8 +29,9 @@ class Rounding:
     def __init__(self, siren: Siren, steps: Steps) -> None:
         self.steps = steps
         self.siren = Siren(siren.config).to(siren.linear.weight.device)
+        layouts = siren.config.layouts
         self._weights = [
-            (exact.detach(), rounded.detach(), _sizes(name, exact, steps[name]))
+            (exact.detach(), rounded.detach(), _sizes(layouts[name], steps[name]).to(exact.device))
             for (name, exact), rounded in zip(siren.named_parameters(), self.siren.parameters(), strict=True)
         ]
         self.refresh()
@@ -43,22 +44,23 @@ class Rounding:
             rounded.round_().mul_(sizes)
 
 
-def _sizes(name: str, tensor: Tensor, codes: NDArray[np.int32]) -> Tensor:
-    """Return the step of each weight of a tensor, in its shape and on its device."""
-    shape = tuple(tensor.shape)
-    rows = np.broadcast_to(step_sizes(codes)[:, np.newaxis], row_shape(name, shape)).astype(np.float32)
-    return torch.from_numpy(from_rows(name, rows, shape)).to(tensor.device)
+def _sizes(layout: Layout, codes: NDArray[np.int32]) -> Tensor:
+    """Return the step of each weight of a tensor, in its shape."""
+    rows = np.broadcast_to(step_sizes(codes)[:, np.newaxis], layout.row_shape).astype(np.float32)
+    return torch.from_numpy(layout.tensor(rows))
 
 
 def quantised(siren: Siren, steps: Steps) -> list[Quantised]:
     """Return the SIREN's tensors, rounded to these steps."""
-    return [quantise(as_rows(name, values), steps[name]) for name, values in siren.weights().items()]
+    layouts = siren.config.layouts
+    return [quantise(layouts[name].rows(values), steps[name]) for name, values in siren.weights().items()]
 
 
 def choose_all_steps(siren: Siren, found: Sensitivities, noise: float) -> Steps:
     """Return the steps of every tensor at this noise."""
+    layouts = siren.config.layouts
     return {
-        name: choose_steps(as_rows(name, values), found[name], noise)
+        name: choose_steps(layouts[name].rows(values), found[name], noise)
         for name, values in siren.weights().items()
     }
 
@@ -81,7 +83,7 @@ def steps_within(siren: Siren, found: Sensitivities, most_bytes: int) -> Steps:
 
 @torch.no_grad()
 def sensitivities(siren: Siren, coordinates: Tensor) -> Sensitivities:
-    """Return for each row of each tensor (`coding.quantise.as_rows`) what its rounding costs.
+    """Return for each row of each tensor (`coding.quantise.Layout`) what its rounding costs.
 
     That is the mean square of the output's derivative by a weight of the row, over these coordinates
     (n, 3) and the row's weights. Derivative and feature are taken as independent. Raises FitError if weights

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 from ..settings import Settings
+from .config import siren_of
 
 
 def with_width(settings: Settings, hidden_features: int) -> Settings:
@@ -14,7 +15,8 @@ def with_width(settings: Settings, hidden_features: int) -> Settings:
     At one rate wide networks fall apart with Muon (5 x 192 at 0.001 in 7,000 steps), so beyond the width
     that the rate is for it goes down with the root of the width; narrow ones keep it.
     """
-    wide, rate = replace(settings.field, hidden_features=hidden_features), settings.fit.learning_rate
-    if settings.fit.optimiser == "muon":
-        rate *= min(1.0, math.sqrt(settings.field.hidden_features / hidden_features))
-    return replace(settings, field=wide, fit=replace(settings.fit, learning_rate=round(rate, 6)))
+    siren, fit = siren_of(settings)
+    wide, rate = replace(siren, hidden_features=hidden_features), fit.learning_rate
+    if fit.optimiser == "muon":
+        rate *= min(1.0, math.sqrt(siren.hidden_features / hidden_features))
+    return replace(settings, field=wide, fit=replace(fit, learning_rate=round(rate, 6)))

@@ -1,0 +1,270 @@
+"""What a field is, and a kind of fields: the contracts that everything outside a kind's own room relies on.
+
+A field is a function from coordinates (z, y, x) in [-1, 1] to an intensity in [-1, 1], fitted to one volume.
+A kind is what can be fitted, coded and asked again: `fields.siren` is one. To add another, write these and
+name it in `fields.registry`.
+
+    samples, settings -> FieldKind.fit -> Fitted (payload) -> .inr -> FieldKind.load -> Field.on_grid
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Event
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
+
+from ..core.choices import Device
+from ..core.json_fields import Fields
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from .samples import LrSamples
+    from .settings import Settings
+
+Detail = tuple[str, str, str]  # a name, a value and what it means, in words
+
+
+class FieldConfig(Protocol):
+    """What a field is, as a frozen dataclass: all that META says of it. Raises FitError on what is none."""
+
+    kind: ClassVar[str]  # the name of its kind
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are fitted."""
+
+    @property
+    def in_words(self) -> str:
+        """Its size in a few words, as `5 layers of 110`."""
+
+
+class FitConfig(Protocol):
+    """How a field is fitted and coded, as a frozen dataclass. Raises FitError on a value that cannot work."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def all_steps(self) -> int:
+        """Steps in all."""
+
+    @property
+    def seed(self) -> int:
+        """Where the random numbers start."""
+
+    @property
+    def weight_bits(self) -> float:
+        """Bits per weight that the payload may take, all in all."""
+
+    @property
+    def target_psnr(self) -> float | None:
+        """PSNR of the LR in dB (range) with which the fit ends."""
+
+    def with_all_steps(self, steps: int) -> Self:
+        """Return the same for so many steps in all."""
+
+
+class Field(Protocol):
+    """A fitted function, on a device."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes, and where coordinates must be."""
+
+    def at(self, coordinates: Tensor) -> Tensor:
+        """Evaluate at coordinates (n, 3), in the order z, y, x: (n), float32."""
+
+    def on_grid(self, z: Tensor, y: Tensor, x: Tensor) -> Tensor:
+        """Evaluate on the grid of three axes' coordinates: (nz), (ny), (nx) -> (nz, ny, nx), float32."""
+
+
+class FitState(Protocol):
+    """A fit between two steps, as a frozen dataclass: all that it needs to be resumed."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def field(self) -> FieldConfig:
+        """What is fitted."""
+
+    @property
+    def fit(self) -> FitConfig:
+        """How it is fitted."""
+
+    @property
+    def device(self) -> str:
+        """The type of the device that it ran on: random numbers differ between them."""
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+
+    @property
+    def seconds(self) -> float:
+        """Spent on them."""
+
+    @property
+    def best_psnr(self) -> float:
+        """PSNR of the LR in dB (range) when it was best; -inf before the first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitProgress:
+    """Where a fit stands."""
+
+    step: int
+    steps: int  # in all
+    loss: float  # mean squared error of the last step, intensities scaled to [-1, 1]
+    psnr: float  # dB (range) of the LR when last followed, on a part of it; 0 before the first
+    seconds: float  # of fitting, interruptions left out
+    seconds_left: float  # if all steps are done
+    field: Field  # as it is now; look at it (a preview) before asking for the next record
+    state: Callable[[], FitState]  # what to resume from; ask for it before asking for the next record
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """The best field that a fit found, as it is coded."""
+
+    field: Field  # on the CPU
+    payload: bytes  # what the `.inr` holds of it
+    coding: str  # how it is coded: a name that the kind knows
+    steps: int  # steps done when it was best
+    psnr: float  # dB (range) on the whole LR
+    seconds: float  # of fitting, interruptions left out
+    stopped: bool  # by the caller, before its last step or its target
+    state: FitState | None = None  # what to resume from, if it was stopped
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """A number or a choice of a kind's settings that a person may change, for forms and command lines."""
+
+    name: str  # of the attribute
+    place: Literal["field", "fit"]  # of `Settings`
+    title: str
+    help: str
+    value: type[int] | type[float] | type[str]
+    low: float = 0.0
+    high: float = 0.0
+    step: float = 1.0
+    decimals: int = 0
+    unit: str = ""
+    choices: tuple[str, ...] = ()  # of a text
+    optional: bool = False  # it may be None: not asked for
+
+    def of(self, settings: Settings) -> Any:
+        """Return the value that settings have."""
+        return getattr(getattr(settings, self.place), self.name)
+
+
+class Ladder(Protocol):
+    """Settings of all sizes, and what to expect of them: what `planning` chooses from for a target."""
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """Names of the options that a target chooses, so that nobody else does."""
+
+    @property
+    def bits(self) -> tuple[float, float]:
+        """Per weight: the fewest that are worth it, and what a quality is planned with."""
+
+    @property
+    def least_bits(self) -> float:
+        """Per weight, where even the smallest field needs fewer than that."""
+
+    @property
+    def most_bits(self) -> float:
+        """Per weight, beyond which it has nothing more to say."""
+
+    def probes(self, base: Settings) -> Sequence[Settings]:
+        """Return settings of short fits that tell what longer ones come to."""
+
+    def rungs(self, base: Settings) -> Sequence[Settings]:
+        """Return the settings to choose from, by size, with any `weight_bits`."""
+
+    def lr_psnr(self, settings: Settings, probed: Sequence[float]) -> float:
+        """Return the LR PSNR in dB (range) to expect, given that of the probes."""
+
+
+class FieldKind(Protocol):
+    """A kind of fields. One object for each in `fields.registry`; importing it does not load torch."""
+
+    @property
+    def name(self) -> str:
+        """META's `kind`, and the name of its object in META."""
+
+    @property
+    def title(self) -> str:
+        """The name as a person reads it."""
+
+    @property
+    def config(self) -> type[Any]:
+        """The class of its FieldConfig."""
+
+    @property
+    def fit_config(self) -> type[Any]:
+        """The class of its FitConfig."""
+
+    @property
+    def presets(self) -> Mapping[str, Settings]:
+        """Settings that have a name."""
+
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """What a person may change of its settings."""
+
+    @property
+    def ladder(self) -> Ladder | None:
+        """What a target chooses from; None if it cannot be planned for."""
+
+    def with_option(self, settings: Settings, name: str, value: Any) -> Settings:
+        """Return settings with another value of an option, and with what follows from it."""
+
+    def to_meta(self, config: Any) -> dict[str, Any]:
+        """Return META's object of this kind, as JSON knows its types."""
+
+    def from_meta(self, parent: Fields) -> FieldConfig:
+        """Parse META's object of this kind, a field of `parent`. Raises InrFileError or FitError."""
+
+    def details(self, config: Any) -> list[Detail]:
+        """Return what there is to say of a field."""
+
+    def check(self, config: Any, payload: bytes, coding: str) -> None:
+        """Raise InrFileError on a payload that is none of such a field; allocates no more than it holds."""
+
+    def load(self, config: Any, payload: bytes, coding: str, device: torch.device) -> Field:
+        """Return the field that a payload holds. Raises InrFileError as `check` does, or without memory."""
+
+    def fit(
+        self,
+        samples: LrSamples,
+        settings: Settings,
+        device: torch.device,
+        stop: Event | None = None,
+        resume: Any = None,
+    ) -> Generator[FitProgress, None, FitResult]:
+        """Fit a field to samples; yields a record about ten times a second, returns the best.
+
+        `stop`, set from another thread, ends it with what it has; `resume` is a state of the same fit. It
+        ends by returning or with an InrError: FitError if it diverges, memory does not suffice, the device
+        fails or `resume` is of another fit.
+        """
+
+    def state_to_bytes(self, state: Any) -> bytes:
+        """Return a fit's state as `fields.state_file` keeps it."""
+
+    def state_from_bytes(self, body: bytes) -> FitState:
+        """Return the state that `state_to_bytes` gave. Raises FitError on bytes that no fit leaves."""
+
+    def bytes_of_fit(self, settings: Settings) -> int:
+        """Return how many bytes a fit takes, beside its samples."""
+
+    def work(self, settings: Settings, samples: int) -> float:
+        """Return how long a fit of so many samples takes, in steps' time."""
+
+    def pace(self, settings: Settings, device: Device) -> tuple[object, ...]:
+        """Return what the time of a step depends on: settings of one pace take equally long a step."""
