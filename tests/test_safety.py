@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_inr_volume import codec, compress
+from napari_inr_volume import compress, session
 from napari_inr_volume.core.errors import InrError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.fields.settings import Settings
@@ -37,11 +37,11 @@ OLD_STEPS = 3  # of the fit in the file that is replaced
 # In the children: a checkpoint after every step; and Ctrl-C, which a shell switches off in its background.
 EAGER = """
 import signal, sys
-from napari_inr_volume import cli, codec, compress
+from napari_inr_volume import cli, compress, session
 from napari_inr_volume.fields.siren import fit
 from napari_inr_volume.io import inr_file
 signal.signal(signal.SIGINT, signal.default_int_handler)
-fit.SECONDS_PER_RECORD = cli.SECONDS_PER_CHECKPOINT = 0.0
+fit.SECONDS_PER_RECORD = session.SECONDS_PER_CHECKPOINT = 0.0
 """
 FORKING = (
     EAGER
@@ -77,7 +77,7 @@ from threading import Event
 def measure(*arguments, **options):
     print("measuring", flush=True)
     Event().wait()
-codec.measure = measure
+session.measure = measure
 """
 ENDING = """
 to_bytes = inr_file.to_bytes
@@ -181,7 +181,7 @@ def test_a_fit_that_is_told_to_end_keeps_what_it_reached(
     assert load_state(state).step >= read_inr(output).fit.steps
     line = err.splitlines()[-1]
     assert f"{output} holds the network, without figures of its quality" in line
-    assert f"{state} keeps the fit; --resume goes on with it" in line
+    assert f"{state} holds the state of the fit; add --resume" in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.inr", "x.inr.fit"]
 
 
@@ -251,7 +251,7 @@ def test_out_of_memory_is_one_line_and_a_finished_fit_is_kept(
     def measure(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(codec, "measure", measure)
+    monkeypatch.setattr(session, "measure", measure)
     code, out, err = run("compress", source, tmp_path / "x.inr", *QUICK)
     assert (code, out) == (2, "")
     line = err.splitlines()[-1]
@@ -267,7 +267,7 @@ def test_an_error_of_ours_while_measuring_keeps_the_fit_too(
     def measure(*_: object, **__: object) -> None:
         raise InrError("the reconstruction needs 1 TB of memory")
 
-    monkeypatch.setattr(codec, "measure", measure)
+    monkeypatch.setattr(session, "measure", measure)
     code, _, err = run("compress", source, tmp_path / "x.inr", *QUICK)
     assert code == 2
     assert "needs 1 TB of memory; " in err
@@ -306,9 +306,9 @@ def test_no_room_for_a_checkpoint_does_not_end_the_fit(runs: Runs, source: Path,
     runs.start("compress", source, small_disk / "x.inr", *QUICK, "--json")
     code, out, err = runs.end()
     assert code == 0, err
-    told = [line for line in err.splitlines() if "the fit goes on" in line]
+    told = [line for line in err.splitlines() if "the fit continues" in line]
     assert len(told) == 1
-    assert "cannot be kept to be resumed: cannot save" in told[0]
+    assert "cannot be resumed later: cannot save" in told[0]
     assert "No space left on device" in told[0]
     assert read_inr(small_disk / "x.inr").fit.steps == json.loads(out)["steps"]
     assert sorted(path.name for path in small_disk.iterdir()) == ["filler", "x.inr"]
@@ -360,7 +360,7 @@ def test_a_second_run_to_one_output_is_told_of_the_first(
     assert f"is being written by another run (process {runs.pid}); wait until that ends" in err
     runs.send("SIGKILL")
     assert runs.end()[0] == -signal.SIGKILL
-    assert "keeps a fit that was interrupted" in run("compress", source, output, *QUICK)[2]
+    assert "holds the state of an interrupted fit" in run("compress", source, output, *QUICK)[2]
 
 
 # What is replaced

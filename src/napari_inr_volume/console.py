@@ -53,6 +53,7 @@ class Stop(Event):
     """An event that the first signal sets."""
 
     signal: int = signal.SIGINT  # its number
+    at_once: bool = False  # whether a signal interrupts instead, as there is nothing to be ended well
 
 
 class _StandardError(TextIOBase):
@@ -147,15 +148,16 @@ def ended_by_signals() -> Iterator[None]:
 
 
 @contextmanager
-def interruptible() -> Iterator[Stop]:
-    """Yield an event that the first signal sets; a second Ctrl-C interrupts as usual.
+def interruptible(stop: Stop | None = None) -> Iterator[Stop]:
+    """Yield an event, the given one or a new one, that the first signal sets; a second Ctrl-C interrupts.
 
     An error of ours on the way out of work that was stopped so is an interruption.
     """
-    stop = Stop()
+    stop = stop or Stop()
 
     def on_signal(number: int, _: object) -> None:
-        if stop.is_set() and number == signal.SIGINT:  # a terminal that closes sends SIGHUP twice
+        again = stop.is_set() and number == signal.SIGINT  # a terminal that closes sends SIGHUP twice
+        if stop.at_once or again:
             raise Interrupted(number)
         stop.signal = number
         stop.set()

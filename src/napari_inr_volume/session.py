@@ -23,6 +23,7 @@ from .compute.device import find_device, out_of_memory
 from .core.choices import Device
 from .core.errors import FitError, InrError
 from .core.generators import drain, translated
+from .core.memory import OUT_OF_MEMORY
 from .core.volume import Volume
 from .core.windows import Window
 from .fields.base import FitProgress, FitResult, FitState
@@ -34,7 +35,6 @@ from .superres.upscale import Upscaler, find_upscaler
 from .target import PRESET, Target, one_target
 
 SECONDS_PER_CHECKPOINT = 60.0  # what a fit that is killed loses at most
-OUT_OF_MEMORY = "out of memory; free some, or give a smaller volume or batch"
 
 Keep = Callable[[FitState], object]  # told where the fit stands, to save it; raises InrError if it cannot
 
@@ -177,11 +177,7 @@ def run(
             chosen = plan(volume, list(models), request.target, request.settings, embed=request.embed)
             yield Planned(plan=chosen, reached=None)
         while True:
-            settings = request.settings if chosen is None else chosen.settings
-            if (
-                chosen is not None and resume is not None and not isinstance(resume, InrVolume)
-            ):  # which may be of a larger try
-                settings = replace(settings, field=resume.field, fit=resume.fit)
+            settings = request.settings if chosen is None else _settings(chosen, resume)
             fitted = yield from _fit(volume, settings, request, stop, drop, resume, keep)
             yield fitted
             compressed = _measure(volume, fitted, request, chosen, drop, on_slices)
@@ -285,6 +281,13 @@ def _look(
         volume, request.settings, upscaler=request.upscaler, device=request.device, stop=stop, drop=drop
     )
     return tuple((yield from translated(probing, lambda steps: [Looking(*steps)])))
+
+
+def _settings(chosen: Plan, resume: FitState | InrVolume | None) -> Settings:
+    """Return the settings of a plan; with those of a fit that is resumed, which may be of a larger try."""
+    if resume is None or isinstance(resume, InrVolume):
+        return chosen.settings
+    return replace(chosen.settings, field=resume.field, fit=resume.fit)
 
 
 def _fit(

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from napari_inr_volume.core.errors import InrFileError
-from napari_inr_volume.core.memory import available, check_memory, in_words
+from napari_inr_volume.core.memory import available, check_memory
 
 
 def test_what_is_too_large_is_refused_with_what_it_needs_and_what_to_do() -> None:
@@ -26,7 +26,3 @@ def test_limit_of_the_process_counts() -> None:
         assert 0 < available() < 2**40
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
-
-
-def test_sizes_in_words() -> None:
-    assert [in_words(n) for n in (12, 1500, 2**40)] == ["12 bytes", "1.5 kB", "1.1 TB"]

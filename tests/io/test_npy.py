@@ -51,7 +51,7 @@ def test_voxels_that_break_off_are_refused(tmp_path: Path, missing: int) -> None
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        pytest.param(header((10**6, 10**6, 10**6)), r"2000\.0 PB, but its file has", id="exabytes"),
+        pytest.param(header((10**6, 10**6, 10**6)), "2000 PB, but its file has", id="exabytes"),
         pytest.param(header((-3, 4, 5)) + bytes(120), "claims a size of -3 x 4 x 5", id="negative"),
         pytest.param(header((3, 4, 5), "|O") + bytes(500), "never loaded", id="objects"),
         pytest.param(header((3, 4, 5), "<U4") + bytes(9000), "never loaded", id="text"),

@@ -7,8 +7,9 @@ import sys
 import psutil
 
 from .errors import InrError
+from .words import in_bytes
 
-UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
+OUT_OF_MEMORY = "out of memory; free some, or give a smaller volume or batch"
 
 
 def check_memory(needed: int, what: str, advice: str, error: type[InrError] = InrError) -> None:
@@ -18,7 +19,7 @@ def check_memory(needed: int, what: str, advice: str, error: type[InrError] = In
     """
     free = available()
     if needed > free:
-        raise error(f"{what} needs {in_words(needed)} of memory, and {in_words(free)} are free; {advice}")
+        raise error(f"{what} needs {in_bytes(needed)} of memory, and {in_bytes(free)} are free; {advice}")
 
 
 def available() -> int:
@@ -31,11 +32,3 @@ def available() -> int:
         if limit != resource.RLIM_INFINITY:
             free = min(free, max(limit - psutil.Process().memory_info().vms, 0))
     return free
-
-
-def in_words(count: int) -> str:
-    """Return a number of bytes in words."""
-    size, unit = float(count), 0
-    while size >= 1000 and unit < len(UNITS) - 1:
-        size, unit = size / 1000, unit + 1
-    return f"{size:.0f} {UNITS[unit]}" if unit == 0 else f"{size:.1f} {UNITS[unit]}"

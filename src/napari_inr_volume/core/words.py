@@ -10,11 +10,11 @@ DASH = "–"  # for a number that is being computed, or that there is not
 
 def in_bytes(count: float) -> str:
     """Return a size in words, decimal units."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+    for unit, size in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:
             value = count / size
             return f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"
-    return f"{count:.0f} B"
+    return f"{count:.0f} bytes"
 
 
 def in_ratio(ratio: float) -> str:
@@ -45,6 +45,14 @@ def in_decibels(psnr: float, decimals: int = 1) -> str:
 def with_decibels(psnr: float, decimals: int = 2) -> str:
     """Return a PSNR with its unit."""
     return f"{in_decibels(psnr, decimals)} dB" if math.isfinite(psnr) else in_decibels(psnr)
+
+
+def in_figures(value: float) -> str:
+    """Return a value with four significant digits, whole numbers in full, and never with an exponent."""
+    if not math.isfinite(value):
+        return DASH
+    decimals = 0 if value == round(value) else max(0, 3 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{decimals}f}"
 
 
 def in_ssim(ssim: float) -> str:

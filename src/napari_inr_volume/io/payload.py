@@ -14,7 +14,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..core.errors import SourceError
-from ..core.memory import check_memory, in_words
+from ..core.memory import check_memory
+from ..core.words import in_bytes
 from .values import Voxels
 
 # Bytes that one stored byte can become: of deflate never more. bzip2, LZW, JPEG XL and the like could be
@@ -35,10 +36,10 @@ def check_claim(
     needed = math.prod(shape) * itemsize
     most = stored * EXPANSION if packed else stored
     if needed + skipped > most:
-        held = f"{in_words(stored)}, which hold {in_words(most)} at most" if packed else in_words(stored)
+        held = f"{in_bytes(stored)}, which hold {in_bytes(most)} at most" if packed else in_bytes(stored)
         raise SourceError(
             f"'{path.name}' breaks off or is damaged: it claims {_times(shape)} voxels,"
-            f" {in_words(needed)}, but its file has {held}; copy it again"
+            f" {in_bytes(needed)}, but its file has {held}; copy it again"
         )
     check_memory(
         needed,
@@ -70,7 +71,7 @@ def read_voxels(stream: BinaryIO, shape: Sequence[int], dtype: Any, path: Path) 
             done = 0  # all is there but the checksum: what was read cannot be trusted
     if done < len(target):
         raise SourceError(
-            f"'{path.name}' breaks off: {in_words(len(target))} of voxels are claimed, and not all are there;"
+            f"'{path.name}' breaks off: {in_bytes(len(target))} of voxels are claimed, and not all are there;"
             " copy it again"
         )
     return voxels

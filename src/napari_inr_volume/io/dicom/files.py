@@ -17,8 +17,8 @@ from pydicom import dcmread
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from ...core.errors import SourceError
-from ...core.memory import in_words
 from ...core.text import printable
+from ...core.words import in_bytes
 from .codestream import INFLATED, INFLATED_A_BYTE, refuse_deflate_bomb
 from .header import looks_like_dicom, reason
 
@@ -142,14 +142,14 @@ def _refuse_bomb(path: Path, members: Sequence[zipfile.ZipInfo], folder: Path) -
     needed = sum(member.file_size for member in members)
     if len(members) > MEMBERS or needed > max(INFLATED, INFLATED_A_BYTE * size):
         raise SourceError(
-            f"the zip '{path}' declares {len(members):,} files of {in_words(needed)}, which its own"
-            f" {in_words(size)} cannot hold; it is damaged, or not to be trusted"
+            f"the zip '{path}' declares {len(members):,} files of {in_bytes(needed)}, which its own"
+            f" {in_bytes(size)} cannot hold; it is damaged, or not to be trusted"
         )
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise SourceError(
-            f"unpacking the zip '{path}' takes {in_words(needed)} of the temporary folder, where"
-            f" {in_words(free)} are free; unpack it elsewhere and give the folder"
+            f"unpacking the zip '{path}' takes {in_bytes(needed)} of the temporary folder, where"
+            f" {in_bytes(free)} are free; unpack it elsewhere and give the folder"
         )
 
 

@@ -1,0 +1,157 @@
+"""`inr-volume compress`: fit a network to a volume."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..console import print_json, say, tell
+from ..core.advice import advice
+from ..core.errors import FitError
+from ..core.words import in_bytes
+from ..target import PRESET, one_target
+from .figures import peak_in_words, ratios, ratios_in_words
+from .files import inr_output, read
+from .options import FitOptions, RunOptions, SeriesOptions, Source, TargetOptions, UpscalerOption
+
+if TYPE_CHECKING:
+    from ..session import Compressed
+
+
+def compress(
+    src: Source,
+    output: Annotated[Path, typer.Argument(metavar="OUT.inr", help="The .inr file to write.")],
+    *,
+    source: SeriesOptions,
+    fit: FitOptions,
+    target: TargetOptions,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Resume the fit that OUT.inr.fit holds; give SRC and all settings as before."
+        ),
+    ] = False,
+    upscaler: UpscalerOption = "auto",
+    embed_model: Annotated[
+        bool,
+        typer.Option(
+            "--embed-model", help="Put the upscaler's weights into the .inr, so that nobody needs their file."
+        ),
+    ] = False,
+    run: RunOptions,
+) -> None:
+    """Fit a network to a volume and save it as an .inr file.
+
+    Ctrl-C ends the fit and saves the best result so far; so do SIGTERM and closing the terminal. While
+    fitting, OUT.inr.fit holds the state of the fit, saved once a minute. After an interruption, a crash or a
+    power cut, --resume continues from there, to the same file as if nothing had happened. OUT.inr.fit is
+    removed when the fit has finished.
+    """
+    from ..compute.device import find_device
+    from ..core.atomic import claimed
+    from ..fields.state_file import load_state
+    from ..session import Request
+    from .fitting import Fitting
+
+    started = time.perf_counter()
+    request = Request(
+        settings=fit.settings(),
+        target=one_target(max_bytes=target.max_bytes, ratio=target.ratio, target_psnr=target.target_psnr),
+        upscaler=upscaler,
+        device=run.device,
+        embed=embed_model,
+    )
+    if request.target != PRESET and not fit.left_to_target:
+        raise FitError("a target chooses --factor, --hidden and --bits; leave those out, or the target")
+    to = inr_output(output, src, run.force)
+    to.check()
+    checkpoint = output.with_name(f"{output.name}.fit")
+    _check_resume(output, checkpoint, resume)
+    before = load_state(checkpoint) if resume else None
+    request.check()
+    volume = read(src, source)
+    with to.claimed(), claimed(checkpoint):
+        fitting = Fitting(to, checkpoint, embed=embed_model)
+        compressed = fitting.run(volume, request, before)
+        if not compressed.fitted.stopped:
+            fitting.forget()
+    first = {
+        "output": str(output),
+        "preset": request.settings.preset,
+        "device": find_device(run.device).type,
+        "seconds": time.perf_counter() - started,
+    }
+    _print(first | _report(compressed, output, embed_model), compressed, run.as_json)
+    if compressed.fitted.stopped:
+        raise typer.Exit(128 + fitting.stop.signal)
+
+
+def _check_resume(output: Path, checkpoint: Path, resume: bool) -> None:
+    """Raise FitError if there is a fit to resume and it is not to be, or the other way round."""
+    if checkpoint.exists() and not resume:
+        raise FitError(
+            f"{checkpoint} holds the state of an interrupted fit; add --resume to continue it,"
+            " or delete the file to start over"
+        )
+    if resume and not checkpoint.exists() and output.exists():
+        raise FitError(
+            f"there is no fit to resume: {output} is finished, and there is no file {checkpoint.name} beside"
+            " it; leave out --resume to fit it again"
+        )
+
+
+def _report(compressed: Compressed, output: Path, embedded: bool) -> dict[str, Any]:
+    """Return the figures of what was saved, and what was expected of it if a target was set."""
+    inr, fitted, plan = compressed.inr, compressed.fitted, compressed.plan
+    assert inr.quality is not None
+    assert fitted.result is not None
+    file_bytes = output.stat().st_size
+    both = ratios(inr, file_bytes, 0 if embedded else fitted.model_bytes)
+    report: dict[str, Any] = {
+        "fit_seconds": fitted.result.seconds,
+        "steps": fitted.result.steps,
+        "interrupted": fitted.stopped,
+        "parameters": inr.field.parameters,
+        "lr_psnr": inr.quality.lr_psnr,
+        "hr_psnr": inr.quality.hr_psnr,
+        "lanczos_psnr": inr.quality.lanczos_psnr,
+        "rmse": inr.quality.rmse,
+        "p99": inr.quality.p99,
+        "max_error": inr.quality.max_error,
+        "units": inr.units,
+        "upscaler": inr.upscaler.name,
+        "upscaler_sha256": inr.upscaler.sha256,
+        "file_bytes": file_bytes,
+        "source_bytes": inr.source_bytes,
+        **both,
+        "advice": advice(both["ratio"]),
+    }
+    if plan is not None:
+        target, met = compressed.target, compressed.missed is None
+        report["target"] = {"kind": target.kind, "value": target.value, "met": met}
+        report["expected"] = {
+            "file_bytes": plan.file_bytes,
+            "lr_psnr": plan.lr_psnr,
+            "hr_psnr": plan.hr_psnr,
+        }
+    return report
+
+
+def _print(report: dict[str, Any], compressed: Compressed, as_json: bool) -> None:
+    if compressed.missed:
+        say(compressed.missed)
+    if as_json:
+        print_json(report)
+        return
+    low, high = compressed.inr.intensity_range
+    tell(
+        f"{report['output']}: {in_bytes(report['file_bytes'])}, {ratios_in_words(report)},"
+        f" LR {report['lr_psnr']:.2f} dB, reconstruction ({report['upscaler']}) {report['hr_psnr']:.2f} dB"
+        f" ({peak_in_words(high - low, compressed.inr.units)}), {report['steps']:,} steps in"
+        f" {report['fit_seconds']:.0f} s on {report['device']}"
+    )
+    if report["advice"]:
+        say(report["advice"])

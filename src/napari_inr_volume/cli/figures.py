@@ -1,0 +1,132 @@
+"""Figures of a file: ratios, and how it compares with its original."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..console import print_json, print_rows, slices_bar
+from ..core.choices import Device
+from ..core.errors import InrError
+from ..core.windows import WindowName, find_window
+from ..core.words import in_bytes, in_figures, in_ratio, with_decibels
+from .upscalers import chosen_upscaler
+
+if TYPE_CHECKING:
+    from ..codec import Measured
+    from ..core.volume import Units, Volume
+    from ..inr_volume import InrVolume
+    from ..outputs import Output
+
+
+def ratios(inr: InrVolume, file_bytes: int, model_bytes: int) -> dict[str, float]:
+    """Return stored pixels over bytes of the file; and with the model that it needs and does not embed."""
+    return {
+        "ratio": inr.source_bytes / file_bytes,
+        "ratio_with_model": inr.source_bytes / (file_bytes + model_bytes),
+    }
+
+
+def ratios_in_words(report: dict[str, Any]) -> str:
+    """Return the ratio of a report; and that with the model, if there is one."""
+    words = in_ratio(report["ratio"])
+    if report["ratio_with_model"] != report["ratio"]:
+        words += f" ({in_ratio(report['ratio_with_model'])} with the SR model's bytes)"
+    return words
+
+
+def peak_in_words(peak: float, units: Units) -> str:
+    """Return which PSNR it is: the one whose peak is the intensity range."""
+    return f"range, peak {with_units(peak, units)}"
+
+
+def with_units(value: float, units: Units) -> str:
+    """Return a value with its unit, if it has one."""
+    return in_figures(value) if units == "raw" else f"{in_figures(value)} {units}"
+
+
+def compare_and_draw(
+    volume: Volume,
+    inr: InrVolume,
+    inr_path: Path,
+    picture: Output,
+    *,
+    window: WindowName,
+    z: int | None = None,
+    upscaler: str | None = None,
+    device: Device,
+) -> dict[str, Any]:
+    """Measure an .inr against its original, write the picture, and return the figures."""
+    from ..codec import measure
+    from ..figure import draw_comparison
+    from ..io.inr_file import read_model
+
+    started = time.perf_counter()
+    z = volume.shape[0] // 2 if z is None else z
+    if not 0 <= z < volume.shape[0]:
+        raise InrError(f"--slice must be from 0 to {volume.shape[0] - 1}, got {z}")
+    embedded = read_model(inr_path)
+    restore = chosen_upscaler(inr, embedded, upscaler, device)
+    shown = find_window(window, volume)
+    with slices_bar("decoding and comparing") as on_slices:
+        measured = measure(volume, inr, restore, device=device, window=shown, on_slices=on_slices)
+    picture.check()
+    draw_comparison(picture.path, volume, inr, restore, measured, z=z, window=shown, device=device)
+    more = 0 if restore.weights == embedded else len(restore.weights)
+    file_bytes = inr_path.stat().st_size
+    return {
+        "file_bytes": file_bytes,
+        "source_bytes": inr.source_bytes,
+        **ratios(inr, file_bytes, more),
+        **_qualities(measured),
+        "upscaler": measured.upscaler,
+        "upscaler_sha256": restore.sha256,
+        "window": str(measured.reconstruction.window),
+        "units": inr.units,
+        "peak": inr.intensity_range[1] - inr.intensity_range[0],
+        "figure": str(picture.path),
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def _qualities(measured: Measured) -> dict[str, float]:
+    """Return PSNR in dB, SSIM, and errors in the volume's units; `hu_...` are earlier names of these."""
+    hr, lanczos = measured.reconstruction, measured.lanczos
+    return {
+        "lr_psnr": measured.lr_psnr,
+        "hr_psnr": hr.psnr,
+        "lanczos_psnr": lanczos.psnr,
+        "hr_psnr_8bit": hr.psnr_8bit,
+        "lanczos_psnr_8bit": lanczos.psnr_8bit,
+        "ssim": hr.ssim,
+        "lanczos_ssim": lanczos.ssim,
+        "rmse": hr.rmse,
+        "p99": hr.p99,
+        "max_error": hr.max_error,
+        "hu_rmse": hr.rmse,
+        "hu_p99": hr.p99,
+        "hu_max": hr.max_error,
+    }
+
+
+def print_comparison(report: dict[str, Any], as_json: bool) -> None:
+    """Print the figures of a comparison, in words or as JSON."""
+    if as_json:
+        print_json(report)
+        return
+    units: Units = report["units"]
+    peak = peak_in_words(report["peak"], units)
+    rmse, p99 = in_figures(report["rmse"]), in_figures(report["p99"])
+    rows = [
+        ("file", f"{in_bytes(report['file_bytes'])} for {in_bytes(report['source_bytes'])} of stored pixels"),
+        ("ratio", ratios_in_words(report)),
+        ("LR fit", f"PSNR {with_decibels(report['lr_psnr'])} ({peak})"),
+        ("Lanczos alone", f"PSNR {with_decibels(report['lanczos_psnr'])} ({peak})"),
+        ("reconstruction", f"PSNR {with_decibels(report['hr_psnr'])} ({peak}), by {report['upscaler']}"),
+        ("", f"PSNR {with_decibels(report['hr_psnr_8bit'])} (8 bit, window {report['window']})"),
+        ("", f"SSIM {report['ssim']:.4f}"),
+        ("error", f"RMSE {rmse}, 99 % below {p99}, at most {with_units(report['max_error'], units)}"),
+        ("picture", report["figure"]),
+    ]
+    print_rows(rows)

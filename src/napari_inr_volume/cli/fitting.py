@@ -1,0 +1,186 @@
+"""Shows what a session yields on a terminal, and saves what comes of it. Imports torch."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import typer
+from rich.progress import Progress, TaskID
+
+from ..console import Interrupted, Stop, interruptible, progress_bar, say
+from ..core.errors import InrError
+from ..core.generators import drain
+from ..core.text import printable
+from ..core.volume import Volume
+from ..core.words import in_bytes
+from ..fields.base import FitProgress, FitState
+from ..fields.state_file import save_state
+from ..inr_volume import InrVolume
+from ..io.inr_file import write_inr
+from ..outputs import Output
+from ..session import Compressed, Fitted, Looking, NotKept, Planned, Record, Request, run
+from .files import warn
+
+
+class Fitting:
+    """One run: to an .inr, and with a checkpoint that keeps where the fit stands."""
+
+    def __init__(self, to: Output, checkpoint: Path | None = None, *, embed: bool = False) -> None:
+        self.to = to
+        self.checkpoint = checkpoint  # None: the fit cannot be resumed, and half of it is not wanted
+        self.embed = embed  # the upscaler's weights into the .inr
+        self.stop = Stop()
+        self.resumed = False
+        self._kept = False  # the checkpoint was written by this run
+        self._unmeasured = False  # the network is in the file, without figures of its quality
+        self._bars = ExitStack()
+        self._bar: tuple[Progress, TaskID] | None = None
+
+    def run(self, volume: Volume, request: Request, before: FitState | None = None) -> Compressed:
+        """Compress the volume and save it. Raises typer.Exit if nothing is to be kept of a stopped fit."""
+        self.resumed = before is not None
+        keep = None if self.checkpoint is None else self._keep
+        with self._bars:
+            self._show("looking for settings" if request.planned else "fitting")
+            try:
+                with interruptible(self.stop):
+                    steps = run(
+                        volume,
+                        request,
+                        stop=self.stop,
+                        resume=before,
+                        keep=keep,
+                        on_slices=self._measuring,
+                    )
+                    return drain(steps, self._on_record)
+            except (InrError, MemoryError, Interrupted) as error:
+                self._note_what_is_kept(error)
+                raise
+
+    def forget(self) -> None:
+        """Remove the checkpoint."""
+        if self.checkpoint is not None:
+            self.checkpoint.unlink(missing_ok=True)
+
+    def _on_record(self, record: Record) -> None:
+        match record:
+            case Looking():
+                self._update(record.done, record.total)
+            case Planned():
+                self._hide()
+                _tell_plan(record)
+                self.stop.at_once = False
+                self._show("fitting")
+            case FitProgress():
+                words = f"LR {record.psnr:.2f} dB (range)" if record.psnr else ""
+                self._update(record.step, record.steps, words)
+            case NotKept():
+                warn(
+                    "the fit continues, but its state cannot be saved, so it cannot be resumed later:"
+                    f" {record.reason}"
+                )
+            case Fitted():
+                self._hide()
+                self._on_fitted(record)
+            case Compressed():
+                self._hide()
+                self._save(record.inr, record.fitted)
+                self._unmeasured = False
+
+    def _on_fitted(self, fitted: Fitted) -> None:
+        """Save the network before anything else can go wrong; a signal interrupts what comes then."""
+        hard = self.stop.is_set() and self.stop.signal != signal.SIGINT
+        self.stop.clear()
+        self.stop.at_once = True
+        if fitted.stopped and self.checkpoint is None:
+            raise Interrupted(self.stop.signal)
+        if fitted.stopped and not self._wanted(fitted):
+            if not self.resumed:
+                self.forget()
+            raise typer.Exit(128 + self.stop.signal)
+        self._save(fitted.inr, fitted)
+        self._unmeasured = True
+        if hard:
+            raise Interrupted(self.stop.signal)
+        self._show("measuring")
+
+    def _wanted(self, fitted: Fitted) -> bool:
+        """Ask whether to save what an interrupted fit reached; without anyone to answer it is saved."""
+        assert fitted.result is not None
+        assert self.checkpoint is not None
+        there = self.checkpoint.exists()
+        reached = f"the fit was interrupted at step {fitted.result.steps:,} (LR {fitted.result.psnr:.2f} dB)"
+        later = "; --resume can continue it later" if there else ""
+        if self.stop.signal != signal.SIGINT or not sys.stdin.isatty():
+            say(f"{reached}; saving the best result so far to {self.to.path}{later}")
+            return True
+        question = f"{reached}{later}; save the best result so far to {self.to.path}?"
+        try:
+            return typer.confirm(printable(question), default=True, err=True)
+        except (Interrupted, typer.Abort):
+            if there:
+                raise
+            return True
+
+    def _save(self, inr: InrVolume, fitted: Fitted) -> None:
+        """Save an .inr, whatever signal comes meanwhile; that one ends the run then."""
+        model = fitted.upscaler.weights if self.embed and fitted.upscaler.weights else None
+        with interruptible() as late:
+            self.to.keep(lambda path: write_inr(inr, path, model=model))
+        if late.is_set():
+            interrupted = Interrupted(late.signal)
+            interrupted.add_note(
+                _without_figures(self.to.path) if inr.quality is None else f"{self.to.path} is complete"
+            )
+            raise interrupted
+
+    def _keep(self, state: FitState) -> None:
+        assert self.checkpoint is not None
+        save_state(state, self.checkpoint)
+        self._kept = True
+
+    def _note_what_is_kept(self, error: BaseException) -> None:
+        """Put on an error what is in files by now."""
+        if self._unmeasured:
+            error.add_note(_without_figures(self.to.path))
+        kept = self._kept or isinstance(error, Interrupted)
+        if kept and self.checkpoint is not None and self.checkpoint.exists():
+            error.add_note(f"{self.checkpoint} holds the state of the fit; add --resume to continue it")
+
+    def _show(self, words: str) -> None:
+        """Show a bar, one at a time."""
+        self._hide()
+        progress = self._bars.enter_context(progress_bar("more"))
+        self._bar = progress, progress.add_task(words, total=None, more="")
+
+    def _hide(self) -> None:
+        self._bars.close()
+        self._bar = None
+
+    def _update(self, done: int, total: int, more: str = "") -> None:
+        if self._bar is not None:
+            progress, task = self._bar
+            progress.update(task, completed=done, total=total, more=more)
+
+    def _measuring(self, done: int, total: int) -> None:
+        self._update(done, total)
+
+
+def _tell_plan(planned: Planned) -> None:
+    if planned.reached is not None:
+        say(f"{planned.reached:.2f} dB reached, less than the target; a larger network is fitted next")
+    plan = planned.plan
+    factor = " x ".join(f"{value:g}" for value in plan.settings.factor)
+    say(
+        f"factor {factor}, {plan.settings.field.in_words},"
+        f" {plan.settings.fit.weight_bits:.1f} bits per weight; expected: at most"
+        f" {in_bytes(plan.file_bytes)}, LR about {plan.lr_psnr:.1f} dB,"
+        f" reconstruction about {plan.hr_psnr:.1f} dB (range)"
+    )
+
+
+def _without_figures(output: Path) -> str:
+    return f"{output} holds the network, without figures of its quality"

@@ -1,0 +1,222 @@
+"""Arguments and options that commands share, and groups of options that a command takes as one parameter."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from ..core.choices import Device
+from ..core.errors import FitError
+from ..fields.registry import PRESETS, find_kind, find_preset
+
+if TYPE_CHECKING:
+    from ..core.volume import Triple
+    from ..fields.settings import Settings
+
+Source = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SRC",
+        help="The volume to read: a DICOM folder, file, DICOMDIR or zip; a NIfTI, NRRD, MetaImage, TIFF, .npy"
+        " or .npz file; or a folder of PNG or TIFF slices.",
+    ),
+]
+InrPath = Annotated[Path, typer.Argument(metavar="IN.inr", help="The .inr file to read.")]
+PresetOption = Annotated[
+    str,
+    typer.Option(help=f"Preset that gives every setting not given by an option: {', '.join(PRESETS)}."),
+]
+SkipBrokenOption = Annotated[
+    bool,
+    typer.Option(
+        "--skip-broken", help="Leave out and report broken files of a DICOM series, instead of stopping."
+    ),
+]
+UpscalerOption = Annotated[
+    str,
+    typer.Option(
+        help="What restores the in-plane resolution: auto, lanczos, srdensenet, span, or the path of your own"
+        " weights file (.safetensors)."
+    ),
+]
+OtherUpscalerOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Use this upscaler instead of the one that the .inr names: auto, lanczos, srdensenet, span, or"
+        " the path of a weights file (.safetensors)."
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the result as one JSON object on standard output.")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesOptions:
+    """What to read of a source that is DICOM."""
+
+    series: Annotated[
+        str | None,
+        typer.Option(
+            help="The DICOM series to read, if there are several: its number or key as `inr-volume series`"
+            " lists them."
+        ),
+    ] = None
+    skip_broken: SkipBrokenOption = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Where a command computes, what it may write over, and how it reports."""
+
+    device: Annotated[
+        Device, typer.Option(help="Device to compute on; auto takes a GPU if there is one.")
+    ] = "auto"
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Overwrite an existing output file of any kind, but never the source."),
+    ] = False
+    as_json: JsonOption = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """A preset, and settings that replace its own."""
+
+    preset: PresetOption = "default"
+    factor: Annotated[
+        str | None,
+        typer.Option(
+            help="Downsampling factor of the fitted (LR) grid: one number for all axes, or three for z,y,x"
+            " such as 1,4,4."
+        ),
+    ] = None
+    layers: Annotated[int | None, typer.Option(help="Number of sine layers of the network.")] = None
+    hidden: Annotated[
+        int | None, typer.Option(help="Hidden features of the network: the width of each layer.")
+    ] = None
+    omega: Annotated[
+        float | None, typer.Option(help="omega_0, the frequency of the network's first layer.")
+    ] = None
+    learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the fit.")] = None
+    batch: Annotated[int | None, typer.Option(help="Voxels of the LR grid in each step of the fit.")] = None
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Steps of the fit in all; its tuning and learning rate are spread over them."),
+    ] = None
+    bits: Annotated[
+        float | None, typer.Option(help="Bits per weight in the file, which set the file's size.")
+    ] = None
+    lr_psnr: Annotated[
+        float | None,
+        typer.Option(help="End the fit once the LR grid reaches this PSNR in dB (peak: intensity range)."),
+    ] = None
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the random numbers; the same seed gives the same file.")
+    ] = None
+
+    @property
+    def left_to_target(self) -> bool:
+        """Whether what a target chooses is left to it."""
+        return (self.factor, self.hidden, self.bits) == (None, None, None)
+
+    def settings(self) -> Settings:
+        """Return the preset with the given options in its place. Raises FitError on bad values."""
+        settings = find_preset(self.preset)
+        kind = find_kind(settings.field.kind)
+        options = {
+            "all_steps": self.steps,
+            "hidden_features": self.hidden,
+            "layers": self.layers,
+            "omega_0": self.omega,
+            "learning_rate": self.learning_rate,
+            "batch": self.batch,
+            "weight_bits": self.bits,
+            "target_psnr": self.lr_psnr,
+            "seed": self.seed,
+        }
+        for name, value in options.items():
+            if value is not None:
+                settings = kind.with_option(settings, name, value)
+        return settings if self.factor is None else replace(settings, factor=_parse_factor(self.factor))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetOptions:
+    """What is asked of the file; at most one of them."""
+
+    max_bytes: Annotated[
+        int | None,
+        typer.Option(
+            help="Choose factor, hidden features and bits per weight for the best file of at most so many"
+            " bytes."
+        ),
+    ] = None
+    ratio: Annotated[
+        float | None,
+        typer.Option(
+            help="Choose factor, hidden features and bits per weight for the best file of this ratio: bytes"
+            " of the source's pixels / bytes of the file."
+        ),
+    ] = None
+    target_psnr: Annotated[
+        float | None,
+        typer.Option(
+            help="Choose factor, hidden features and bits per weight for the smallest file whose"
+            " reconstruction reaches this PSNR in dB (peak: intensity range)."
+        ),
+    ] = None
+
+
+def expanded(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command as typer is to see it: each group of options replaced by the options themselves.
+
+    A group is a parameter whose type is a dataclass; its fields become parameters, in its place.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups = {name: kind for name, kind in hints.items() if is_dataclass(kind) and isinstance(kind, type)}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name in groups:
+            parameters += _options_of(groups[name])
+        else:
+            only = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(parameter.replace(kind=only, annotation=hints[name]))
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+        command(**given)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def _options_of(group: type) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(group)
+    ]
+
+
+def _parse_factor(text: str) -> Triple:
+    try:
+        numbers = [float(part) for part in text.replace("x", ",").split(",")]
+        z, y, x = numbers * 3 if len(numbers) == 1 else numbers
+    except ValueError:
+        raise FitError(f"--factor is one number, or three for z,y,x such as 1,4,4; got {text!r}") from None
+    return z, y, x

@@ -1,0 +1,124 @@
+"""`inr-volume decompress`: what is written, and what restores it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import decompressed, voxels_by
+from numpy.typing import NDArray
+
+from napari_inr_volume import compress, load
+from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
+from napari_inr_volume.io.inr_file import read_inr, write_inr
+from napari_inr_volume.superres.upscale import LanczosUpscaler, find_upscaler
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".tif", ".npy"])
+def test_decompress_writes_what_decodes(run: Any, compressed: Path, tmp_path: Path, suffix: str) -> None:
+    from napari_inr_volume import decompress
+
+    output = tmp_path / f"again{suffix}"
+    assert run("decompress", compressed, output, "--device", "cpu")[0] == 0
+    np.testing.assert_array_equal(load(output).voxels, decompress(read_inr(compressed), device="cpu").voxels)
+
+
+@pytest.fixture
+def voxels_by_own(own: Path, by_own: Path) -> NDArray[Any]:
+    return voxels_by(find_upscaler(own, (4, 4), device="cpu"), by_own)
+
+
+@pytest.fixture
+def voxels_by_lanczos(by_own: Path) -> NDArray[Any]:
+    return voxels_by(LanczosUpscaler((4, 4)), by_own)
+
+
+def test_own_weights_given_again_restore_what_was_saved(
+    run: Any, own: Path, by_own: Path, voxels_by_own: NDArray[Any], tmp_path: Path
+) -> None:
+    report, err, voxels = decompressed(run, by_own, "--upscaler", own, to=tmp_path / "x.npy")
+    assert (report["upscaler"], report["upscaler_sha256"]) == ("span", read_inr(by_own).upscaler.sha256)
+    assert err == ""
+    np.testing.assert_array_equal(voxels, voxels_by_own)
+
+
+@pytest.mark.parametrize("given", ["nothing", "other weights"])
+def test_missing_or_other_weights_are_told_and_lanczos_takes_their_place(
+    run: Any, other: Path, by_own: Path, voxels_by_lanczos: NDArray[Any], tmp_path: Path, given: str
+) -> None:
+    options = ["--upscaler", other] if given == "other weights" else []
+    report, err, voxels = decompressed(run, by_own, *options, to=tmp_path / "x.npy")
+    assert (report["upscaler"], report["upscaler_sha256"]) == ("lanczos", None)
+    assert "restored by Lanczos, not by SPAN as the file asks for" in err
+    assert read_inr(by_own).upscaler.sha256[:12] in err
+    assert ("other.safetensors: SHA-256" in err) == bool(options)
+    assert len(err.splitlines()) == 1
+    np.testing.assert_array_equal(voxels, voxels_by_lanczos)
+
+
+def test_decompress_says_in_words_what_restored(run: Any, own: Path, by_own: Path, tmp_path: Path) -> None:
+    _, out, _ = run("decompress", by_own, tmp_path / "x.npy", "--upscaler", own, "--device", "cpu")
+    assert "restored by span" in out
+    code, out, err = run("decompress", by_own, tmp_path / "y.npy", "--device", "cpu")
+    assert code == 0
+    assert "restored by lanczos" in out
+    assert "give the weights file" in err
+
+
+def test_another_upscaler_by_name_needs_no_weights_of_the_file(
+    run: Any, by_own: Path, voxels_by_lanczos: NDArray[Any], tmp_path: Path
+) -> None:
+    _, err, voxels = decompressed(run, by_own, "--upscaler", "lanczos", to=tmp_path / "x.npy")
+    assert err == ""
+    np.testing.assert_array_equal(voxels, voxels_by_lanczos)
+
+
+def test_weights_of_ones_own_restore_an_inr_that_names_none(
+    run: Any, compressed: Path, own: Path, tmp_path: Path
+) -> None:
+    report, err, voxels = decompressed(run, compressed, "--upscaler", own, to=tmp_path / "x.npy")
+    assert (report["upscaler"], err) == ("span", "")
+    np.testing.assert_array_equal(voxels, voxels_by(find_upscaler(own, (4, 4), device="cpu"), compressed))
+
+
+UNEVEN = replace(
+    head_phantom((8, 48, 48)).geometry, slice_positions=tuple(np.cumsum([0, 24, 24, 24, 24, 24, 24, 30.0]))
+)
+
+
+@pytest.fixture(scope="session")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An .inr of a volume whose last slice lies further away."""
+    path = tmp_path_factory.mktemp("uneven") / "uneven.inr"
+    volume = replace(head_phantom((8, 48, 48)), geometry=UNEVEN)
+    settings = Settings(field=SirenConfig(layers=2, hidden_features=16), fit=FitConfig(steps=3, batch=512))
+    write_inr(compress(volume, settings, device="cpu", upscaler="lanczos"), path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd"])
+def test_an_uneven_volume_is_exported_with_a_warning_unless_it_is_made_even(
+    run: Any, uneven: Path, tmp_path: Path, suffix: str
+) -> None:
+    code, _, err = run("decompress", uneven, tmp_path / f"as it is{suffix}", "--device", "cpu")
+    assert code == 0
+    (line,) = err.splitlines()
+    assert "slice distances are uneven, 24 to 30 mm; --even exports an evenly spaced, orthogonal" in line
+    code, _, err = run("decompress", uneven, tmp_path / f"even{suffix}", "--even", "--device", "cpu")
+    assert (code, err) == (0, "")
+    assert load(tmp_path / f"even{suffix}").geometry.caveats == ()
+
+
+def test_a_tiff_says_uneven_distances_itself(run: Any, uneven: Path, tmp_path: Path) -> None:
+    assert run("decompress", uneven, tmp_path / "x.tif", "--device", "cpu")[2] == ""
+
+
+def test_an_even_volume_is_the_same_with_even(run: Any, compressed: Path, tmp_path: Path) -> None:
+    run("decompress", compressed, tmp_path / "a.npy", "--device", "cpu")
+    run("decompress", compressed, tmp_path / "b.npy", "--even", "--device", "cpu")
+    assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
