@@ -112,7 +112,7 @@ def test_opened_file_is_described(opened: InrFileWidget, inr: InrVolume, path: P
     size = path.stat().st_size
     assert inr.quality is not None
     assert found["File / Name"] == "head.inr"
-    assert found["File / Size"] == f"{size} B"
+    assert found["File / Size"] == f"{size} bytes"
     assert found["File / Ratio"] == f"{inr.source_bytes / size:.0f}:1"
     assert found["Original / Voxels (z, y, x)"] == "16 × 64 × 64"
     assert found["Original / Spacing (z, y, x)"] == "12.00 × 3.91 × 3.91 mm"
