@@ -218,6 +218,30 @@ def test_only_the_last_state_is_kept_within_a_minute(volume: Volume) -> None:
     assert [state.step for state in kept] == [48]
 
 
+@pytest.mark.parametrize("tuning_steps", [0, 8])
+def test_a_fit_that_ends_early_keeps_its_last_state_before_it_is_coded(
+    volume: Volume, tuning_steps: int
+) -> None:
+    fit = FitConfig(steps=1_000, tuning_steps=tuning_steps, batch=256, target_psnr=12.0)
+    kept: list[tuple[int, bool]] = []
+    fitted: list[Record] = []
+
+    def on_each(record: Record) -> None:
+        if isinstance(record, Fitted):
+            fitted.append(record)
+
+    steps = run(
+        volume,
+        replace(REQUEST, settings=replace(SETTINGS, fit=fit)),
+        keep=lambda state: kept.append((state.step, bool(fitted))),
+    )
+    compressed = drain(steps, on_each)
+    assert not compressed.fitted.stopped
+    ((step, coded),) = kept
+    assert compressed.inr.fit.steps <= step < 1_000
+    assert not coded
+
+
 def test_a_stopped_fit_keeps_its_state_and_is_resumed_to_the_same_bytes(volume: Volume) -> None:
     stop, kept = Event(), list[FitState]()
 

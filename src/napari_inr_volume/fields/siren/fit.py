@@ -101,10 +101,10 @@ class _Fit:
 
     @property
     def end(self) -> int:
-        """The step after which it ends, if not before."""
-        if self.tuning_from is None:
-            return self.config.all_steps
-        return self.tuning_from + self.config.tuning_steps
+        """The step after which it ends, as far as is known: the last record is of this step."""
+        if self.tuning_from is not None:
+            return self.step if self.enough else self.tuning_from + self.config.tuning_steps
+        return (self.step if self.enough else self.config.steps) + self.config.tuning_steps
 
     @property
     def seconds(self) -> float:
@@ -114,10 +114,8 @@ class _Fit:
     def run(self) -> Generator[FitProgress, None, FitResult]:
         """Do all steps, tuning included; yields records and returns the result."""
         config, told = self.config, 0.0
-        while self.step < self.end and not (self.enough and self.rounding is not None):
+        while self.step < self.end:
             if self.rounding is None and (self.enough or self.step >= config.steps):
-                if config.tuning_steps == 0:
-                    break
                 self._begin_tuning()
             if not self._advance():
                 self.stopped = True
