@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from napari_inr_volume import compress
-from napari_inr_volume.codec import measure
 from napari_inr_volume.core.errors import InrError
 from napari_inr_volume.core.resample import resample_plane
 from napari_inr_volume.core.volume import Volume
@@ -21,6 +20,8 @@ from napari_inr_volume.core.windows import WINDOWS
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.figure import comparison_figure, draw_comparison
+from napari_inr_volume.measuring import measure
+from napari_inr_volume.reader import Reader
 from napari_inr_volume.superres.span import Span
 from napari_inr_volume.superres.upscale import LanczosUpscaler, NetworkUpscaler, Upscaler
 
@@ -148,8 +149,9 @@ def test_a_compressed_volume_is_drawn_to_a_png(name: str, tmp_path: Path) -> Non
     upscaler: Upscaler = LanczosUpscaler(FACTOR)
     if name == "span":
         upscaler = NetworkUpscaler(Span(), torch.device("cpu"))
-    measured = measure(volume, inr, upscaler, device="cpu")
-    draw_comparison(path, volume, inr, upscaler, measured, z=1, window=WINDOWS["bone"], device="cpu")
+    reader = Reader(inr, upscaler, device="cpu")
+    measured = measure(volume, reader)
+    draw_comparison(path, volume, reader, measured, z=1, window=WINDOWS["bone"])
     picture = imread(path)
     assert picture.shape[1] > 3 * 500  # a slice of 512 columns loses little
     assert picture[..., :3].std() > 0.1
@@ -160,7 +162,8 @@ def test_a_picture_that_cannot_be_saved_is_an_error_of_ours(tmp_path: Path) -> N
     volume = ball()
     inr = compress(volume, tiny_settings(), device="cpu", upscaler="lanczos")
     upscaler = LanczosUpscaler(FACTOR)
-    measured = measure(volume, inr, upscaler, device="cpu")
+    reader = Reader(inr, upscaler, device="cpu")
+    measured = measure(volume, reader)
     path = tmp_path / "none" / "compare.png"
     with pytest.raises(InrError, match="cannot save"):
-        draw_comparison(path, volume, inr, upscaler, measured, z=1, window=WINDOWS["bone"], device="cpu")
+        draw_comparison(path, volume, reader, measured, z=1, window=WINDOWS["bone"])

@@ -8,17 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .codec import Measured, restore_slices
 from .core.atomic import atomic_write
-from .core.choices import Device
 from .core.extras import extra
+from .core.lowres import filled
 from .core.metrics import psnr
 from .core.resample import resample_plane
 from .core.volume import Volume
 from .core.windows import Window, find_window
-from .decode import LrDecoder
-from .inr_volume import InrVolume
-from .superres.upscale import LanczosUpscaler, Upscaler
+from .measuring import Measured
+from .reader import Reader
+from .superres.upscale import LanczosUpscaler
 
 with extra("figures", "the picture of a comparison"):
     from matplotlib import colormaps
@@ -40,34 +39,28 @@ ERROR_PERCENTILE = 99.5  # of the absolute error: where the colours of the error
 def draw_comparison(
     path: Path,
     volume: Volume,
-    inr: InrVolume,
-    upscaler: Upscaler,
+    reader: Reader,
     measured: Measured,
     *,
     z: int,
     window: Window,
-    device: Device = "auto",
 ) -> None:
-    """Decode slice z of an `InrVolume` and write the picture of it beside the original, a PNG.
+    """Decode slice z of an `.inr` and write the picture of it beside the original, a PNG.
 
     The LR shown is that of slice z itself, reduced in the plane, beside what the network gives at its z.
     Raises InrError if the file cannot be saved.
     """
-    low, _ = volume.intensity_range
-    plane, kept = volume.voxels[z].astype(np.float32), volume.measured(z)
-    filled = plane if kept is None else np.where(kept, plane, np.float32(low))
-    decoded = LrDecoder(inr, device).slices([z])
-    factor = inr.factor[1:]
-    has_sr = upscaler.name != "lanczos"
+    factor = reader.inr.factor[1:]
+    has_sr = reader.upscaler.name != "lanczos"
     whole = [("LR", measured.lr_psnr), ("Lanczos HR", measured.lanczos.psnr)]
     whole += [("SR HR", measured.reconstruction.psnr)] if has_sr else []
     figure = comparison_figure(
         volume,
         z,
-        lr=resample_plane(filled, inr.lr_shape[1:], factor),
-        lr_reconstructed=decoded[0],
-        lanczos_hr=restore_slices(decoded, LanczosUpscaler(factor), inr)[0],
-        sr_hr=restore_slices(decoded, upscaler, inr)[0] if has_sr else None,
+        lr=resample_plane(filled(volume, z), reader.inr.lr_shape[1:], factor),
+        lr_reconstructed=reader.lr_plane(z),
+        lanczos_hr=reader.by(LanczosUpscaler(factor)).plane(z),
+        sr_hr=reader.plane(z) if has_sr else None,
         factor=factor,
         window=window,
         title="whole volume, PSNR (range): " + ", ".join(f"{name} {_decibels(db)}" for name, db in whole),
@@ -106,7 +99,7 @@ def comparison_figure(
     range, padding excluded.
     """
     window = find_window("full", original) if window is None else window
-    true, kept = original.voxels[z], original.measured(z)
+    true, kept = original.plane(z), original.measured(z)
     # An LR voxel counts if most of it was measured, as in the fit.
     lr_kept = None if kept is None else resample_plane(kept.astype(np.float32), lr.shape, factor) >= 0.5
     lr_error, lanczos_error = _error(lr_reconstructed, lr, lr_kept), _error(lanczos_hr, true, kept)

@@ -20,10 +20,11 @@ from threading import Event
 
 import numpy as np
 
-from .codec import fit_volume, lanczos_lr
+from .codec import fit_volume
 from .core.choices import Device
 from .core.errors import FitError
 from .core.generators import translated
+from .core.lowres import low_res
 from .core.volume import Triple, Volume
 from .fields.base import FitProgress
 from .fields.registry import ladder_of
@@ -90,9 +91,9 @@ def probe(
     done, steps = 0, len(FACTORS) * sum(settings.fit.all_steps for settings in probes)
     for factor in FACTORS:
         restore = find_upscaler(upscaler, factor[1:], device=device, or_lanczos=True)
-        probed = []
+        probed, lr = [], low_res(volume, factor)
         for settings in (replace(one, factor=factor) for one in probes):
-            fitting = fit_volume(volume, settings, device=device, stop=stop, drop=drop)
+            fitting = fit_volume(volume, settings, device=device, stop=stop, drop=drop, lr=lr)
             result = yield from translated(fitting, partial(_steps_done, done, steps))
             if result.stopped:
                 raise FitError("stopped while looking for settings; nothing was fitted")
@@ -208,10 +209,12 @@ def _steps_done(before: int, total: int, record: FitProgress) -> list[tuple[int,
 
 def _clean_mse(volume: Volume, factor: Triple, restore: Upscaler) -> float:
     """Return the mean squared error, as a share of the squared range, of restoring slices from a clean LR."""
-    chosen = np.unique(np.linspace(0, len(volume.voxels) - 1, SLICES + 2)[1:-1].astype(int))
-    some = Volume.from_array(volume.voxels[chosen], units=volume.units, padding=volume.padding)
+    chosen = np.unique(np.linspace(0, volume.shape[0] - 1, SLICES + 2)[1:-1].astype(int))
+    some = Volume.from_array(
+        np.stack([volume.plane(z) for z in chosen]), units=volume.units, padding=volume.padding
+    )
     low, high = volume.intensity_range
-    lr = (lanczos_lr(some, factor) - low) / (high - low)
+    lr = (low_res(some, factor).voxels - low) / (high - low)
     hr = np.clip(restore(lr, volume.shape[1:]), 0, 1)
     squares = np.square(hr - (some.voxels.astype(np.float32) - low) / (high - low))
     measured = some.measured()

@@ -18,19 +18,22 @@ from dataclasses import dataclass, field, replace
 from os import PathLike
 from threading import Event
 
-from .codec import Measured, OnSlices, encode, fit_volume, measure
+from .codec import check_fit_memory, encode, fit_volume
 from .compute.device import find_device, out_of_memory
 from .core.choices import Device
 from .core.errors import FitError, InrError
 from .core.generators import drain, translated
+from .core.lowres import LowRes, low_res
 from .core.memory import OUT_OF_MEMORY
-from .core.volume import Volume
+from .core.volume import Triple, Volume
 from .core.windows import Window
 from .fields.base import FitProgress, FitResult, FitState
 from .fields.registry import PRESETS, find_kind, find_preset, ladder_of
 from .fields.settings import Settings
 from .inr_volume import InrVolume, UpscalerRef
+from .measuring import Measured, OnSlices, measure
 from .planning import FactorModel, Plan, next_plan, plan, probe
+from .reader import Reader
 from .superres.upscale import Upscaler, find_upscaler
 from .target import PRESET, Target, one_target
 
@@ -176,11 +179,12 @@ def run(
                 models = yield from _look(volume, request, stop, drop)
             chosen = plan(volume, list(models), request.target, request.settings, embed=request.embed)
             yield Planned(plan=chosen, reached=None)
+        lrs = _LowRes(volume)
         while True:
             settings = request.settings if chosen is None else _settings(chosen, resume)
-            fitted = yield from _fit(volume, settings, request, stop, drop, resume, keep)
+            fitted = yield from _fit(volume, settings, request, stop, drop, resume, keep, lrs)
             yield fitted
-            compressed = _measure(volume, fitted, request, chosen, drop, on_slices)
+            compressed = _measure(volume, fitted, request, chosen, drop, on_slices, lrs)
             yield compressed
             resume = None
             if chosen is None or models is None or fitted.stopped or (stop is not None and stop.is_set()):
@@ -298,6 +302,7 @@ def _fit(
     drop: Event,
     resume: FitState | InrVolume | None,
     keep: Keep | None,
+    lrs: _LowRes,
 ) -> Generator[FitProgress | NotKept, None, Fitted]:
     """Fit, or take the network that is there; its upscaler is the one that is asked for."""
     if isinstance(resume, InrVolume):
@@ -307,7 +312,9 @@ def _fit(
         inr = replace(resume, geometry=volume.geometry, units=volume.units, upscaler=ref, quality=None)
         return Fitted(inr=inr, upscaler=upscaler, result=None)
     upscaler = request.find_upscaler(settings)
-    steps = fit_volume(volume, settings, device=request.device, stop=stop, drop=drop, resume=resume)
+    check_fit_memory(volume, settings)  # before the LR takes any
+    lr = lrs.by(settings.factor)
+    steps = fit_volume(volume, settings, device=request.device, stop=stop, drop=drop, resume=resume, lr=lr)
     if keep is None:
         result = yield from steps
     else:
@@ -316,6 +323,20 @@ def _fit(
         if result.state is not None and result.steps > 0:
             yield from keeper.keep(result.state)
     return Fitted(inr=encode(volume, settings, result, upscaler), upscaler=upscaler, result=result)
+
+
+class _LowRes:
+    """The volume's LR, computed once for fit and measuring; that of the latest factor is kept."""
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+        self._kept: tuple[Triple, LowRes] | None = None
+
+    def by(self, factor: Triple) -> LowRes:
+        if self._kept is None or self._kept[0] != factor:
+            self._kept = None  # goes before the next comes
+            self._kept = factor, low_res(self._volume, factor)
+        return self._kept[1]
 
 
 class _Keeper:
@@ -350,6 +371,7 @@ def _measure(
     chosen: Plan | None,
     drop: Event,
     on_slices: OnSlices | None,
+    lrs: _LowRes,
 ) -> Compressed:
     """Decode the network, and compare what comes out with the volume."""
 
@@ -359,14 +381,9 @@ def _measure(
         if drop.is_set():
             raise FitError("the measuring was dropped; the network is there, without its figures")
 
-    measured = measure(
-        volume,
-        fitted.inr,
-        fitted.upscaler,
-        device=request.device,
-        window=request.window,
-        on_slices=on_each,
-    )
+    reader = Reader(fitted.inr, fitted.upscaler, device=request.device)
+    lr = lrs.by(fitted.inr.factor)
+    measured = measure(volume, reader, window=request.window, lr=lr, on_slices=on_each)
     inr = replace(fitted.inr, quality=measured.quality)
     return Compressed(inr=inr, measured=measured, fitted=fitted, target=request.target, plan=chosen)
 

@@ -19,17 +19,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .codec import encode, fit_volume, lanczos_lr
+from .codec import encode, fit_volume
 from .core.atomic import atomic_write
 from .core.choices import Device
 from .core.errors import TrainingError
 from .core.generators import drain
+from .core.lowres import low_res
 from .core.resample import downsample
 from .core.volume import Triple, Volume
-from .decode import LrDecoder
 from .fields.base import FitResult
 from .fields.registry import PRESETS
 from .fields.settings import Settings
+from .reader import Reader
 from .superres.pairs import Pair
 from .superres.train import Validation
 from .superres.upscale import LanczosUpscaler
@@ -83,7 +84,7 @@ def training_pairs(
     tell(f"{name}: resampling")
     hr = _filled(volume)
     in_plane = (1.0, float(factor), float(factor))
-    clean = lanczos_lr(volume, in_plane)
+    clean = low_res(volume, in_plane).voxels
     pairs = [Pair(volume=name, kind="clean", hr=hr, lr=clean, window=volume.intensity_range)]
     random = np.random.default_rng([seed, *name.encode()])
     for _ in range(WINDOWS):
@@ -114,7 +115,7 @@ def validation_pairs(
     hr = _filled(volume)
     in_plane = (1.0, float(factor), float(factor))
     chosen = np.unique(np.linspace(0, len(hr) - 1, VALIDATION_SLICES + 2)[1:-1].astype(int))
-    lr = lanczos_lr(volume, in_plane)
+    lr = low_res(volume, in_plane).voxels
     clean = Pair(volume=name, kind="clean", hr=hr[chosen], lr=lr[chosen], window=volume.intensity_range)
     (decoded,) = _decoded(name, volume, hr, in_plane, folder, seed, (GOOD,), device, stop, tell)
     some = slice(None, None, -(-len(decoded.lr) // VALIDATION_SLICES))
@@ -189,7 +190,7 @@ def _decoded(
             result = _fitted(middle, settings, device, stop)
             inr = encode(middle, settings, result, LanczosUpscaler(settings.factor[1:]))
             with atomic_write(kept) as temporary:
-                np.save(temporary, LrDecoder(inr, device).fitted())
+                np.save(temporary, Reader(inr, device=device).read(level="lr"))
         lr = np.load(kept)
         pairs.append(Pair(volume=name, kind="decoded", hr=hr[part], lr=lr, window=middle.intensity_range))
     return pairs
@@ -205,10 +206,10 @@ def _fitted(volume: Volume, settings: Settings, device: Device, stop: Event | No
 def _filled(volume: Volume) -> NDArray[Any]:
     """Return the voxels with the padding at the lowest intensity, in the dtype they have."""
     measured = volume.measured()
+    voxels = volume.read()
     if measured is None:
-        return volume.voxels
-    lowest = volume.voxels.dtype.type(volume.intensity_range[0])
-    return np.where(measured, volume.voxels, lowest)
+        return voxels
+    return np.where(measured, voxels, volume.dtype.type(volume.intensity_range[0]))
 
 
 def _random_window(intensity_range: tuple[float, float], random: np.random.Generator) -> tuple[float, float]:
@@ -229,5 +230,5 @@ def _digest(volume: Volume, settings: Settings) -> str:
     """Return a name for what a fit gives: another volume or setting has another."""
     words = json.dumps([asdict(settings), volume.shape], sort_keys=True)
     content = hashlib.sha256(words.encode())
-    content.update(np.ascontiguousarray(volume.voxels).data)
+    content.update(np.ascontiguousarray(volume.read()).data)
     return content.hexdigest()[:16]

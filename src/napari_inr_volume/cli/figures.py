@@ -14,9 +14,9 @@ from ..core.words import in_bytes, in_figures, in_ratio, with_decibels
 from .upscalers import chosen_upscaler
 
 if TYPE_CHECKING:
-    from ..codec import Measured
     from ..core.volume import Units, Volume
     from ..inr_volume import InrVolume
+    from ..measuring import Measured
     from ..outputs import Output
 
 
@@ -58,9 +58,10 @@ def compare_and_draw(
     device: Device,
 ) -> dict[str, Any]:
     """Measure an .inr against its original, write the picture, and return the figures."""
-    from ..codec import measure
     from ..figure import draw_comparison
     from ..io.inr_file import read_model
+    from ..measuring import measure
+    from ..reader import Reader
 
     started = time.perf_counter()
     z = volume.shape[0] // 2 if z is None else z
@@ -70,9 +71,10 @@ def compare_and_draw(
     restore = chosen_upscaler(inr, embedded, upscaler, device)
     shown = find_window(window, volume)
     with slices_bar("decoding and comparing") as on_slices:
-        measured = measure(volume, inr, restore, device=device, window=shown, on_slices=on_slices)
+        reader = Reader(inr, restore, device=device)
+        measured = measure(volume, reader, window=shown, on_slices=on_slices)
     picture.check()
-    draw_comparison(picture.path, volume, inr, restore, measured, z=z, window=shown, device=device)
+    draw_comparison(picture.path, volume, reader, measured, z=z, window=shown)
     more = 0 if restore.weights == embedded else len(restore.weights)
     file_bytes = inr_path.stat().st_size
     return {

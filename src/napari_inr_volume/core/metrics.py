@@ -76,62 +76,107 @@ def compare_volumes(
     """
     if decoded.shape != original.shape:
         raise VolumeError(f"only equal shapes can be compared, got {original.shape} and {decoded.shape}")
-    window = find_window("full", original) if window is None else window
-    low, high = original.intensity_range
-    rows = []
+    meter = Meter(original, window)
     for z in range(len(decoded)):
-        rows.append(_measure_slice(original, decoded, z, window))
+        meter.add(z, decoded[z])
         if progress is not None:
             progress(z + 1, len(decoded))
-    voxels, squares, squares_8bit, ssim_voxels, ssim_sum, p99, max_error = np.array(rows).T
-    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN of a slice that is all padding
-        mse, mse_8bit, ssim = squares / voxels, squares_8bit / voxels, ssim_sum / ssim_voxels
-    whole_mse = squares.sum() / voxels.sum()
-    return Comparison(
-        psnr=psnr(whole_mse, high - low),
-        psnr_8bit=psnr(squares_8bit.sum() / voxels.sum(), 255),
-        ssim=float(ssim_sum.sum() / ssim_voxels.sum()) if ssim_voxels.any() else math.nan,
-        rmse=math.sqrt(whole_mse),
-        p99=_p99(original, decoded),
-        max_error=float(np.nanmax(max_error)),
-        window=window,
-        slices=SliceErrors(
-            psnr=np.array([psnr(value, high - low) for value in mse]),
-            psnr_8bit=np.array([psnr(value, 255) for value in mse_8bit]),
-            ssim=ssim,
-            rmse=np.sqrt(mse),
-            p99=p99,
-            max_error=max_error,
-        ),
-    )
+    return meter.result()
 
 
-def _measure_slice(original: Volume, decoded: NDArray[Any], z: int, window: Window) -> tuple[float, ...]:
-    """Return voxels, squared error, the same of grey levels, voxels of SSIM, their sum, P99 and maximum."""
-    measured = original.measured(z)
-    kept = np.ones(decoded.shape[1:], dtype=np.bool_) if measured is None else measured
-    if not kept.any():
-        return 0, 0, 0, 0, 0, math.nan, math.nan
-    true = original.voxels[z][kept].astype(np.float64)
-    found = decoded[z][kept].astype(np.float64)
-    error = np.abs(found - true)
-    if not np.isfinite(error).all():
-        raise VolumeError(f"slice {z} of the decoded volume holds NaN or infinity; it cannot be compared")
-    grey_error = window.to_8bit(found).astype(np.float64) - window.to_8bit(true)
-    low, high = original.intensity_range
-    planes = np.zeros((2, *kept.shape), dtype=np.float32)  # padding: the lowest intensity in both
-    peak = (high - low) or 1.0
-    planes[:, kept] = (true - low) / peak, (found - low) / peak
-    similarity = _ssim_map(planes[0], planes[1])[_within_ssim_reach(kept)]
-    return (
-        error.size,
-        float(np.sum(error**2)),
-        float(np.sum(grey_error**2)),
-        similarity.size,
-        float(np.sum(similarity, dtype=np.float64)),
-        float(np.percentile(error, 99)),
-        float(error.max()),
-    )
+class Meter:
+    """Compares a decoded volume with its original a slice at a time, so that neither need be in memory."""
+
+    def __init__(self, original: Volume, window: Window | None = None) -> None:
+        self.original = original
+        self.window = find_window("full", original) if window is None else window
+        self._rows = np.zeros((original.shape[0], 7))
+        self._largest = _Largest(math.prod(original.shape))
+
+    def add(self, z: int, decoded: NDArray[Any]) -> None:
+        """Take slice z (y, x) as it decodes; each slice once, in any order. Raises VolumeError on NaN."""
+        measured, true = self.original.measured(z), self.original.plane(z)
+        kept = np.ones(decoded.shape, dtype=np.bool_) if measured is None else measured
+        if not kept.any():
+            self._rows[z] = 0, 0, 0, 0, 0, math.nan, math.nan
+            return
+        true, found = true[kept].astype(np.float64), decoded[kept].astype(np.float64)
+        error = np.abs(found - true)
+        if not np.isfinite(error).all():
+            raise VolumeError(f"slice {z} of the decoded volume holds NaN or infinity; it cannot be compared")
+        self._largest.add(error.astype(np.float32))
+        grey_error = self.window.to_8bit(found).astype(np.float64) - self.window.to_8bit(true)
+        similarity = self._similarity(true, found, kept)
+        self._rows[z] = (
+            error.size,
+            float(np.sum(error**2)),
+            float(np.sum(grey_error**2)),
+            similarity.size,
+            float(np.sum(similarity, dtype=np.float64)),
+            float(np.percentile(error, 99)),
+            float(error.max()),
+        )
+
+    def _similarity(
+        self, true: NDArray[np.float64], found: NDArray[np.float64], kept: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        """Return the SSIM at the voxels of a slice for which it counts; the lowest intensity is padding's."""
+        low, high = self.original.intensity_range
+        planes = np.zeros((2, *kept.shape), dtype=np.float32)
+        peak = (high - low) or 1.0
+        planes[:, kept] = (true - low) / peak, (found - low) / peak
+        return _ssim_map(planes[0], planes[1])[_within_ssim_reach(kept)]
+
+    def result(self) -> Comparison:
+        """Return the figures of all slices that were added."""
+        low, high = self.original.intensity_range
+        voxels, squares, squares_8bit, ssim_voxels, ssim_sum, p99, max_error = self._rows.T
+        with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN of a slice that is all padding
+            mse, mse_8bit, ssim = squares / voxels, squares_8bit / voxels, ssim_sum / ssim_voxels
+        whole_mse = squares.sum() / voxels.sum()
+        return Comparison(
+            psnr=psnr(whole_mse, high - low),
+            psnr_8bit=psnr(squares_8bit.sum() / voxels.sum(), 255),
+            ssim=float(ssim_sum.sum() / ssim_voxels.sum()) if ssim_voxels.any() else math.nan,
+            rmse=math.sqrt(whole_mse),
+            p99=self._largest.percentile_99(),
+            max_error=float(np.nanmax(max_error)),
+            window=self.window,
+            slices=SliceErrors(
+                psnr=np.array([psnr(value, high - low) for value in mse]),
+                psnr_8bit=np.array([psnr(value, 255) for value in mse_8bit]),
+                ssim=ssim,
+                rmse=np.sqrt(mse),
+                p99=p99,
+                max_error=max_error,
+            ),
+        )
+
+
+class _Largest:
+    """The 99th percentile of numbers that come in parts: no more than two in a hundred are kept."""
+
+    def __init__(self, most: int) -> None:
+        self._count = 0
+        self._needed = most - math.floor(0.99 * (most - 1))  # the largest, of which it lies among
+        self._kept = np.empty(0, dtype=np.float32)
+        self._least = -math.inf  # of those that are needed, once they are too many
+
+    def add(self, values: NDArray[np.float32]) -> None:
+        """Take some more of the numbers, a flat array."""
+        self._count += values.size
+        self._kept = np.concatenate([self._kept, values[values >= self._least]])
+        if self._kept.size > 2 * self._needed:
+            self._kept = np.partition(self._kept, -self._needed)[-self._needed :]
+            self._least = float(self._kept.min())
+
+    def percentile_99(self) -> float:
+        """Return it, between two of the numbers as `numpy.percentile` does."""
+        position = 0.99 * (self._count - 1)  # among all of them, sorted
+        from_top = self._count - math.floor(position)
+        largest = np.sort(self._kept)[-from_top:].astype(np.float64)
+        below, above = largest[0], largest[min(1, from_top - 1)]
+        return float(below + (above - below) * (position - math.floor(position)))
 
 
 def _ssim_map(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -164,33 +209,3 @@ def _within_ssim_reach(kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
             lines = np.moveaxis(inner, axis, 0)
             lines[:SSIM_REACH] = lines[-SSIM_REACH:] = False
     return inner
-
-
-def _p99(original: Volume, decoded: NDArray[Any]) -> float:
-    """Return the 99th percentile of the absolute error over all measured voxels, exactly.
-
-    Integers of up to 16 bits, which CT has, need a histogram only; others all errors at once (float32).
-    """
-    slices = range(len(decoded))
-    small_integers = all(
-        array.dtype.kind in "iu" and array.dtype.itemsize <= 2 for array in (original.voxels, decoded)
-    )
-    if not small_integers:
-        every = [_absolute_error(original, decoded, z, np.float64).astype(np.float32) for z in slices]
-        return float(np.percentile(np.concatenate(every), 99))
-    histogram = np.zeros(2**17, dtype=np.int64)  # int16 against uint16 differ by less than 98,304
-    for z in slices:
-        histogram += np.bincount(_absolute_error(original, decoded, z, np.int32), minlength=len(histogram))
-    up_to = np.cumsum(histogram)
-    position = 0.99 * (up_to[-1] - 1)  # in the sorted errors; between two of them, as numpy.percentile
-    rank = math.floor(position)
-    below, above = np.searchsorted(up_to, [rank, rank + 1], side="right")
-    return float(below + (above - below) * (position - rank))
-
-
-def _absolute_error(original: Volume, decoded: NDArray[Any], z: int, dtype: Any) -> NDArray[Any]:
-    """Return |decoded - original| of slice z's measured voxels, as a flat array."""
-    error = np.abs(decoded[z].astype(dtype) - original.voxels[z].astype(dtype))
-    measured = original.measured(z)
-    flat: NDArray[Any] = error.ravel() if measured is None else error[measured]
-    return flat

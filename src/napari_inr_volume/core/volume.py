@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import VolumeError
+from .region import WHOLE, Region, within
 
 Units = Literal["HU", "raw"]
 Triple = tuple[float, float, float]
@@ -102,43 +105,71 @@ class Geometry:
 class Volume:
     """Voxels (z, y, x) with their geometry and the meaning of their values.
 
-    Raises VolumeError for what makes no volume: not three axes, empty, not numeric, NaN or infinity. One of
-    a single value everywhere is a volume, which a network can be asked for but not be fitted to.
+    Raises VolumeError for what makes no volume: not three axes, empty, not numeric, NaN or infinity; of what
+    is not in memory the last two are found when its values are first asked for. One of a single value
+    everywhere is a volume, which a network can be asked for but not be fitted to.
     """
 
-    voxels: NDArray[Any]  # (z, y, x), in `units`
+    voxels: Any  # (z, y, x), in `units`: a NumPy array, or one read on demand, as those of Dask and Zarr are
     geometry: Geometry
     units: Units = "HU"
     padding: float | None = None  # the value of voxels that were never measured (outside the scan circle)
     source_bytes: int = 0  # bytes of the stored pixels this came from; 0 means those of `voxels`
     found: tuple[str, ...] = ()  # where it was read from, in phrases: "GE", "98 files of 101"
     notes: tuple[str, ...] = ()  # what was assumed, left out or ignored in reading it, in phrases
-    intensity_range: tuple[float, float] = field(init=False)  # smallest and largest value, padding excluded
 
     def __post_init__(self) -> None:
         voxels = self.voxels
-        if not isinstance(voxels, np.ndarray) or voxels.dtype.kind not in "iuf":
-            kind = getattr(voxels, "dtype", type(voxels).__name__)
+        dtype = getattr(voxels, "dtype", None)
+        if not isinstance(dtype, np.dtype) or dtype.kind not in "iuf" or not hasattr(voxels, "__getitem__"):
+            kind = type(voxels).__name__ if dtype is None else dtype
             raise VolumeError(f"voxels must be an array of integers or floats, got {kind}")
-        if voxels.ndim != 3:
+        if len(voxels.shape) != 3:
             raise VolumeError(
-                f"a volume has three axes (z, y, x), got {voxels.ndim} with shape {voxels.shape};"
+                f"a volume has three axes (z, y, x), got {len(voxels.shape)} with shape"
+                f" {tuple(voxels.shape)};"
                 " give a stack of slices, or one channel or time point of it"
             )
-        if voxels.size == 0:
-            raise VolumeError(f"the volume is empty: shape {voxels.shape}")
-        if voxels.shape != self.geometry.shape:
+        if math.prod(voxels.shape) == 0:
+            raise VolumeError(f"the volume is empty: shape {tuple(voxels.shape)}")
+        if tuple(voxels.shape) != self.geometry.shape:
             raise VolumeError(f"the voxels are {voxels.shape}, the geometry is for {self.geometry.shape}")
         if self.units not in get_args(Units):
             raise VolumeError(f"units must be one of {get_args(Units)}, got {self.units!r}")
-        object.__setattr__(self, "intensity_range", _intensity_range(voxels, self.padding))
         if not self.source_bytes:
-            object.__setattr__(self, "source_bytes", int(voxels.nbytes))
+            object.__setattr__(self, "source_bytes", math.prod(voxels.shape) * dtype.itemsize)
+        if isinstance(voxels, np.ndarray):
+            self.intensity_range  # noqa: B018, what is in memory is looked at now, so that errors come early
+
+    @cached_property
+    def intensity_range(self) -> tuple[float, float]:
+        """Smallest and largest value, padding excluded: both the padding where there is nothing else.
+
+        Looks at every voxel, a slice at a time, when it is first asked for. Raises VolumeError for voxels
+        that make no volume.
+        """
+        low, high = np.inf, -np.inf
+        for z in range(self.shape[0]):
+            plane = self.plane(z)
+            if plane.dtype.kind == "f" and not np.isfinite(plane).all():
+                raise VolumeError(f"slice {z} holds NaN or infinity; give every voxel a finite value first")
+            measured = plane if self.padding is None else plane[plane != self.padding]
+            if measured.size:
+                low, high = min(low, float(measured.min())), max(high, float(measured.max()))
+        if low > high:  # nothing was measured
+            low = high = float(self.plane(0).flat[0])
+        largest = max(abs(low), abs(high))
+        if largest > LARGEST:
+            raise VolumeError(
+                f"the volume holds values up to {largest:.3g}; at most {LARGEST:.0g} can be kept, so scale"
+                " them"
+            )
+        return low, high
 
     @classmethod
     def from_array(
         cls,
-        voxels: NDArray[Any],
+        voxels: Any,
         spacing: Triple = (1.0, 1.0, 1.0),
         *,
         origin: Triple = (0.0, 0.0, 0.0),
@@ -147,8 +178,9 @@ class Volume:
         padding: float | None = None,
     ) -> Volume:
         """Make a volume of an array (z, y, x) and its spacing in mm (z, y, x)."""
-        voxels = np.asarray(voxels)
-        if voxels.ndim != 3 or voxels.size == 0:  # before the geometry speaks of shapes
+        if not hasattr(voxels, "dtype"):
+            voxels = np.asarray(voxels)
+        if len(voxels.shape) != 3 or math.prod(voxels.shape) == 0:  # before the geometry speaks of shapes
             return cls(voxels=voxels, geometry=Geometry(shape=(1, 1, 1)), units=units)
         z, y, x = voxels.shape
         rows = np.asarray(direction, dtype=np.float64)
@@ -164,6 +196,24 @@ class Volume:
     def shape(self) -> tuple[int, int, int]:
         """Voxels along z, y, x."""
         return self.geometry.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the voxels."""
+        found: np.dtype[Any] = self.voxels.dtype
+        return found
+
+    def read(self, region: Region = WHOLE) -> NDArray[Any]:
+        """Return a region's voxels (z, y, x); those of a volume that is not in memory are read now.
+
+        What is in memory comes as a view of it. Raises VolumeError for what is no region.
+        """
+        z, y, x = (slice(part.start, part.stop) for part in within(region, self.shape))
+        return np.asarray(self.voxels[z, y, x])
+
+    def plane(self, z: int) -> NDArray[Any]:
+        """Return slice z, its voxels (y, x)."""
+        return np.asarray(self.voxels[z])
 
     @property
     def summary(self) -> str:
@@ -190,29 +240,10 @@ class Volume:
 
     def measured(self, z: int | slice = slice(None)) -> NDArray[np.bool_] | None:
         """Return which voxels of slice(s) `z` were measured, or None if all of the volume was."""
-        return None if self.padding is None else self.voxels[z] != self.padding
-
-
-def _intensity_range(voxels: NDArray[Any], padding: float | None) -> tuple[float, float]:
-    """Smallest and largest measured value, slice by slice so that no copy of the volume is made.
-
-    Both are the padding where there is nothing else.
-    """
-    low, high = np.inf, -np.inf
-    for z, plane in enumerate(voxels):
-        if plane.dtype.kind == "f" and not np.isfinite(plane).all():
-            raise VolumeError(f"slice {z} holds NaN or infinity; give every voxel a finite value first")
-        measured = plane if padding is None else plane[plane != padding]
-        if measured.size:
-            low, high = min(low, float(measured.min())), max(high, float(measured.max()))
-    if low > high:  # nothing was measured
-        low = high = float(voxels.flat[0])
-    largest = max(abs(low), abs(high))
-    if largest > LARGEST:
-        raise VolumeError(
-            f"the volume holds values up to {largest:.3g}; at most {LARGEST:.0g} can be kept, so scale them"
-        )
-    return low, high
+        if self.padding is None:
+            return None
+        kept: NDArray[np.bool_] = np.asarray(self.voxels[z]) != self.padding
+        return kept
 
 
 def _degrees_off(axis: NDArray[np.float64], normal: NDArray[np.float64]) -> float:
