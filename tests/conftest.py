@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -34,6 +35,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz", type=int, default=12, help="how many changed files of each kind are read")
     parser.addoption("--fuzz-seed", type=int, default=0, help="what the changes are drawn from")
     parser.addoption("--fuzz-seconds", type=float, default=20.0, help="of CPU that a changed file may take")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what takes seconds whatever it does: to make and close a window of napari's."""
+    for item in items:
+        if "make_napari_viewer" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collections of tests the objects of torch, napari and of the tests themselves."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
