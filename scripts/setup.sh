@@ -30,7 +30,15 @@ debian_packages() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# torch goes first and by our constraints, so that no other package chooses its build.
+# Install packages for a Python: torch first and by our constraints, so that no other package chooses its build.
+# Uncompiled, since of torch and napari only a part is ever imported.
+install_with() {
+    local python="$1" pip=(-m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt)
+    shift
+    "$python" "${pip[@]}" torch
+    "$python" "${pip[@]}" "$@"
+}
+
 set_up() {
     local python stamp
     python=$(find_python)
@@ -43,8 +51,7 @@ set_up() {
     stamp=".venv/.set-up-$1-$(cat pyproject.toml constraints.txt | cksum | tr -d ' ')"
     if [ ! -e "$stamp" ]; then
         echo "Installing napari-inr-volume ($1) into .venv ..."
-        python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-        python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$1]"
+        install_with python --editable ".[$1]"
         touch "$stamp"
     fi
 }

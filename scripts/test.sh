@@ -1,9 +1,33 @@
 #!/usr/bin/env bash
 # All checks: style, types, tests (under Xvfb on Linux), and the built wheel in a clean environment.
+#   bash scripts/test.sh [-m "not slow"] [anything else that pytest takes]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/setup.sh
 set_up dev
+
+# What users install: the wheel alone, with nothing but its own dependencies.
+check_wheel() {
+    local python="$clean/env/bin/python" inr_volume="$clean/env/bin/inr-volume"
+    python -m build --outdir "$clean/dist" .
+    python -m venv "$clean/env"
+    install_with "$python" "$clean"/dist/*.whl
+    cd "$clean"
+    "$inr_volume" --help >/dev/null
+    "$python" -c "
+import numpy
+from napari_inr_volume.core.phantom import head_phantom
+numpy.save('head.npy', head_phantom((8, 32, 32)).voxels)
+"
+    "$inr_volume" compress head.npy head.inr --layers 2 --hidden 16 --steps 20 --batch 256
+    "$inr_volume" decompress head.inr again.nii.gz
+}
+
+# Beside the checks of style and types, which leave a core free.
+clean=$(mktemp -d)
+(set -e; check_wheel) >"$clean.log" 2>&1 &
+wheel=$!
+trap 'kill "$wheel" 2>/dev/null; wait; rm -rf "$clean" "$clean.log"' EXIT
 
 ruff check .
 ruff format --check .
@@ -23,23 +47,7 @@ if [ "$(uname)" = Linux ]; then
     fi
 fi
 export NAPARI_CONFIG= NAPARI_ENSURE_PLUGIN_MAIN_THREAD=1 NAPARI_STRICT_QT=1
-${run[@]+"${run[@]}"} python -m pytest "$@"
+${run[@]+"${run[@]}"} python -m pytest --numprocesses auto --dist worksteal "$@"
 
-# What users install: the wheel alone, with nothing but its own dependencies.
-clean=$(mktemp -d)
-trap 'rm -rf "$clean"' EXIT
-python -m build --outdir "$clean/dist" . >"$clean/build.log" 2>&1 || { cat "$clean/build.log" >&2; exit 1; }
-python -m venv "$clean/env"
-"$clean/env/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-"$clean/env/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-    "$clean"/dist/*.whl
-cd "$clean"
-env/bin/inr-volume --help >/dev/null
-env/bin/python -c "
-import numpy
-from napari_inr_volume.core.phantom import head_phantom
-numpy.save('head.npy', head_phantom((8, 32, 32)).voxels)
-"
-env/bin/inr-volume compress head.npy head.inr --layers 2 --hidden 16 --steps 20 --batch 256
-env/bin/inr-volume decompress head.inr again.nii.gz
+wait "$wheel" || { cat "$clean.log" >&2; echo "The wheel does not build or work." >&2; exit 1; }
 echo "The wheel $(basename "$clean"/dist/*.whl) and $(basename "$clean"/dist/*.tar.gz) build; the wheel compresses."
