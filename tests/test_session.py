@@ -166,7 +166,7 @@ def test_a_volume_is_looked_at_once(volume: Volume) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_bytes": 9_000, "ratio": 20}, "exclude one another"),
+        ({"max_bytes": 9_000, "ratio": 20}, "give only one of them"),
         ({"ratio": 0.1}, "a ratio must be from 1"),
         ({"max_bytes": 100}, "no .inr of this volume can be as small as 100 bytes"),
     ],

@@ -13,7 +13,7 @@ from napari_inr_volume.target import Target
 @pytest.mark.parametrize(
     ("kind", "value", "message"),
     [
-        ("bytes", 0, "a file's bytes must be from 1 to 1e\\+09, got 0"),
+        ("bytes", 0, "a file size in bytes must be from 1 to 1,000,000,000, got 0"),
         ("ratio", 0.5, "a ratio must be from 1"),
         ("psnr", 400, "a PSNR in dB must be from 5 to 150, got 400"),
         ("psnr", math.nan, "got nan"),

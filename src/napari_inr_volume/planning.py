@@ -137,8 +137,8 @@ def plan(
         return min(enough, key=lambda found: found.file_bytes)
     best = max(plans, key=lambda found: found.hr_psnr)
     words = (
-        f"{target.value:g} dB is beyond what this software reaches on this volume with preset"
-        f" {base.preset}: about {best.hr_psnr:.1f} dB are to be expected"
+        f"{target.value:g} dB cannot be reached on this volume with the preset {base.preset}; about"
+        f" {best.hr_psnr:.1f} dB can be expected"
     )
     return replace(best, missed=words)
 

@@ -136,7 +136,7 @@ class Compressed:
         reached = self.measured.reconstruction.psnr
         if self.target.kind != "psnr" or reached >= self.target.value:
             return None
-        reason = (self.plan and self.plan.missed) or "no larger network is tried"
+        reason = (self.plan and self.plan.missed) or "no larger network promises more"
         return f"the target of {self.target.value:g} dB was not met: {reached:.2f} dB (range); {reason}"
 
 

@@ -27,7 +27,7 @@ class Target:
             raise FitError(f"a target must be one of {', '.join(get_args(TargetKind))}, got {self.kind!r}")
         low, high, words = _ALLOWED[self.kind]
         if not low <= self.value <= high or math.isnan(self.value):
-            raise FitError(f"a target of {words} must be from {low:g} to {high:g}, got {self.value:g}")
+            raise FitError(f"{words} must be from {low:,.0f} to {high:,.0f}, got {self.value:g}")
 
     def most_bytes(self, source_bytes: int) -> int | None:
         """Return how many bytes the file may have; None if the target does not say."""
@@ -43,13 +43,13 @@ def one_target(
     values: dict[TargetKind, float | None] = {"bytes": max_bytes, "ratio": ratio, "psnr": target_psnr}
     given = [Target(kind=kind, value=value) for kind, value in values.items() if value is not None]
     if len(given) > 1:
-        raise FitError("a file size, a ratio and a PSNR exclude one another as targets; give one of them")
+        raise FitError("a file size, a ratio and a PSNR cannot be asked for together; give only one of them")
     return given[0] if given else PRESET
 
 
 _ALLOWED: dict[TargetKind, tuple[float, float, str]] = {
     "preset": (0.0, 0.0, "a preset"),
-    "bytes": (1.0, 1e9, "a file's bytes"),
+    "bytes": (1.0, 1e9, "a file size in bytes"),
     "ratio": (1.0, 1e6, "a ratio"),
     "psnr": (5.0, 150.0, "a PSNR in dB"),
 }

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from napari_inr_volume.core.words import (
+    counted,
     in_bytes,
     in_decibels,
     in_figures,
@@ -17,6 +18,11 @@ from napari_inr_volume.core.words import (
     in_time,
     with_decibels,
 )
+
+
+def test_one_is_not_a_plural() -> None:
+    counts = [counted(count, "picture") for count in (0, 1, 2, 1_200)]
+    assert counts == ["0 pictures", "1 picture", "2 pictures", "1,200 pictures"]
 
 
 @pytest.mark.parametrize(

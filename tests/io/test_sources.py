@@ -113,7 +113,7 @@ def picture_folder(head: Volume, folder: Path) -> Path:
 
 
 def test_a_folder_of_pictures_with_a_dicom_file_says_what_it_holds(head: Volume, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"holds 8 pictures and 1 DICOM files.*give the DICOM file itself"):
+    with pytest.raises(SourceError, match=r"holds 8 pictures and 1 DICOM file,.*give the DICOM file itself"):
         read_source(picture_folder(head, tmp_path))
 
 

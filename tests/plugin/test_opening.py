@@ -214,7 +214,7 @@ def test_pictures_with_a_stray_dicom_file_are_refused_in_words(open_ct, tmp_path
     for number in range(3):
         Picture.fromarray(np.full((8, 8), number, np.uint8)).save(folder / f"{number}.png")
     assert open_ct(folder) == []
-    assert "holds 3 pictures and 1 DICOM files" in notification_manager.records[-1].message
+    assert "holds 3 pictures and 1 DICOM file," in notification_manager.records[-1].message
 
 
 def test_zip_of_dicom_opens_when_it_is_dropped(viewer: ViewerModel, phases: Path, qtbot, monkeypatch) -> None:

@@ -12,7 +12,6 @@ from ..console import print_json, say, tell
 from ..core.advice import advice
 from ..core.errors import FitError
 from ..core.words import in_bytes
-from ..target import PRESET, one_target
 from .figures import peak_in_words, ratios, ratios_in_words
 from .files import inr_output, read
 from .options import FitOptions, RunOptions, SeriesOptions, Source, TargetOptions, UpscalerOption
@@ -59,13 +58,11 @@ def compress(
     started = time.perf_counter()
     request = Request(
         settings=fit.settings(),
-        target=one_target(max_bytes=target.max_bytes, ratio=target.ratio, target_psnr=target.target_psnr),
+        target=target.beside(fit),
         upscaler=upscaler,
         device=run.device,
         embed=embed_model,
     )
-    if request.target != PRESET and not fit.left_to_target:
-        raise FitError("a target chooses --factor, --hidden and --bits; leave those out, or the target")
     to = inr_output(output, src, run.force)
     to.check()
     checkpoint = output.with_name(f"{output.name}.fit")

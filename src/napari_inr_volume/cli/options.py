@@ -14,6 +14,7 @@ import typer
 from ..core.choices import Device
 from ..core.errors import FitError
 from ..fields.registry import PRESETS, find_kind, find_preset
+from ..target import PRESET, Target, one_target
 
 if TYPE_CHECKING:
     from ..core.volume import Triple
@@ -121,11 +122,6 @@ class FitOptions:
         int | None, typer.Option(help="Seed of the random numbers; the same seed gives the same file.")
     ] = None
 
-    @property
-    def left_to_target(self) -> bool:
-        """Whether what a target chooses is left to it."""
-        return (self.factor, self.hidden, self.bits) == (None, None, None)
-
     def settings(self) -> Settings:
         """Return the preset with the given options in its place. Raises FitError on bad values."""
         settings = find_preset(self.preset)
@@ -172,6 +168,13 @@ class TargetOptions:
             " reconstruction reaches this PSNR in dB (peak: intensity range)."
         ),
     ] = None
+
+    def beside(self, fit: FitOptions) -> Target:
+        """Return the target, beside these settings. Raises FitError if it or they are one too many."""
+        target = one_target(max_bytes=self.max_bytes, ratio=self.ratio, target_psnr=self.target_psnr)
+        if target != PRESET and (fit.factor, fit.hidden, fit.bits) != (None, None, None):
+            raise FitError("a target chooses --factor, --hidden and --bits; leave those out, or the target")
+        return target
 
 
 def expanded(command: Callable[..., None]) -> Callable[..., None]:

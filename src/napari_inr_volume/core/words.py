@@ -8,6 +8,11 @@ from collections.abc import Iterable
 DASH = "–"  # for a number that is being computed, or that there is not
 
 
+def counted(count: int, noun: str) -> str:
+    """Return how many there are of something, such as `1 picture` and `1,200 pictures`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def in_bytes(count: float) -> str:
     """Return a size in words, decimal units."""
     for unit, size in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

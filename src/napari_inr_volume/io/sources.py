@@ -8,6 +8,7 @@ from pathlib import Path
 from ..core.errors import SourceError
 from ..core.text import printable
 from ..core.volume import Volume
+from ..core.words import counted
 from .dicom import is_dicom_source, looks_like_dicom, read_dicom
 from .slices import find_pictures
 from .volumes import READERS, find_suffix, read_volume
@@ -61,6 +62,7 @@ def _check_pictures(path: Path) -> None:
     dicom = [file for file in path.rglob("*") if looks_like_dicom(file)] if pictures else []
     if len(pictures) > len(dicom):
         raise SourceError(
-            f"the folder '{path}' holds {len(pictures)} pictures and {len(dicom)} DICOM files, such as"
+            f"the folder '{path}' holds {counted(len(pictures), 'picture')} and"
+            f" {counted(len(dicom), 'DICOM file')}, such as"
             f" '{printable(dicom[0].name)}'; give the DICOM file itself, or move it out to read the pictures"
         )

@@ -240,7 +240,7 @@ def find_restorer(
                 return NetworkUpscaler(network, where, info)
             reasons = [f"these weights restore {info.factor} x {info.factor}, not {fit} x {fit}"]
     title = NETWORKS[wanted.name].title if wanted.name in NETWORKS else wanted.name
-    words = ". ".join(reasons)
+    words = "; ".join(reasons)
     warn(f"The reconstruction is restored by Lanczos, not by {title} as the file asks for: {words}.")
     return LanczosUpscaler(factor)
 
