@@ -26,6 +26,7 @@ from ..core.volume import AXIAL, Geometry, Triple, Units, Volume
 from ..core.windows import WINDOWS
 from ..inr_volume import InrVolume
 from ..io.values import guess_meaning, triple
+from ..superres.catalogue import TITLES
 from .notices import plain
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ LayerData = tuple[Any, dict[str, Any], str]  # data, arguments of the layer, "im
 Kind = Literal["original", "lr", "hr"]
 
 # As a person reads their names; those of the networks are their titles, without importing torch for them.
-UPSCALERS = {"lanczos": "Lanczos", "srdensenet": "SRDenseNet", "span": "SPAN"}
+UPSCALERS = TITLES
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

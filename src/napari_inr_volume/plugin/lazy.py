@@ -24,6 +24,7 @@ from .. import codec
 from ..compute.device import out_of_memory
 from ..core.errors import InrError
 from ..decode import LrDecoder
+from ..superres.catalogue import is_slow
 from ..superres.upscale import Upscaler
 from .layers import UPSCALERS, LayerData, hr_layer, layer_name, lr_layer
 
@@ -132,13 +133,8 @@ def inr_layers(
 
 
 def stutters(decoder: LrDecoder, upscaler: Upscaler) -> bool:
-    """Whether scrolling would wait for each slice (docs/models.md, "Cost").
-
-    On a CPU SRDenseNet needs half a second or more and SPAN, from x2, some tenths; from x4 it needs less than
-    one tenth, as Lanczos does.
-    """
-    is_slow = upscaler.name == "srdensenet" or (upscaler.name == "span" and decoder.inr.factor[1] < 4)
-    return is_slow and decoder.device.type == "cpu"
+    """Whether scrolling would wait for each slice."""
+    return decoder.device.type == "cpu" and is_slow(upscaler.name, decoder.inr.factor[1])
 
 
 @contextmanager

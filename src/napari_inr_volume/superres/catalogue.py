@@ -1,0 +1,15 @@
+"""The upscalers that there are, for menus and help: names, titles and what they cost. No torch here."""
+
+from __future__ import annotations
+
+TITLES = {"lanczos": "Lanczos", "srdensenet": "SRDenseNet", "span": "SPAN"}  # by name, as a person reads them
+CHOICES = ("auto", *TITLES)  # beside which there are weights files of one's own
+
+
+def is_slow(name: str, factor: float) -> bool:
+    """Whether a slice takes so long on a CPU that scrolling would wait for it (docs/models.md, "Cost").
+
+    SRDenseNet needs half a second or more, and SPAN some tenths for a factor of 2; for 4 it needs less than
+    one tenth, as Lanczos does.
+    """
+    return name == "srdensenet" or (name == "span" and factor < 4)
