@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import highdicom
 import numpy as np
@@ -23,6 +24,10 @@ from napari_inr_volume.io.dicom_export import write_dicom_series
 
 def ramp(low: int, high: int, shape: tuple[int, int, int] = (3, 5, 7)) -> NDArray[np.int32]:
     return np.linspace(low, high, np.prod(shape)).reshape(shape).astype(np.int32)
+
+
+def hu(voxels: NDArray[Any], **place: Any) -> Volume:
+    return Volume.from_array(voxels, units="HU", **place)
 
 
 def tilted(angle: float) -> NDArray[np.float64]:
@@ -97,7 +102,7 @@ def test_irregular_slices_keep_their_places(tmp_path: Path) -> None:
 def test_values_are_stored_in_as_few_bits_as_scanners_do(
     tmp_path: Path, low: int, high: int, bits: int, signed: int
 ) -> None:
-    volume = Volume.from_array(ramp(low, high), units="HU")
+    volume = hu(ramp(low, high))
     image = pydicom.dcmread(write_dicom_series(volume, tmp_path)[0])
     assert (image.BitsStored, image.PixelRepresentation) == (bits, signed)
     assert (image.RescaleSlope, image.RescaleIntercept) == (1, -1024)
@@ -137,15 +142,9 @@ def test_whole_numbers_in_floats_are_stored(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("volume", "message"),
     [
-        pytest.param(
-            Volume.from_array(ramp(0, 9) + 0.5, units="HU"), "slice 0 has fractions", id="fractions"
-        ),
-        pytest.param(
-            Volume.from_array(ramp(0, 40_000), units="HU"), "this volume 0 to 40000; clip", id="too bright"
-        ),
-        pytest.param(
-            Volume.from_array(ramp(-40_000, 0), units="HU"), "this volume -40000 to 0; clip", id="too dark"
-        ),
+        pytest.param(hu(ramp(0, 9) + 0.5), "slice 0 has fractions", id="fractions"),
+        pytest.param(hu(ramp(0, 40_000)), "this volume 0 to 40000; clip", id="too bright"),
+        pytest.param(hu(ramp(-40_000, 0)), "this volume -40000 to 0; clip", id="too dark"),
         pytest.param(Volume.from_array(ramp(0, 9), units="raw"), "holds HU", id="raw units"),
         pytest.param(
             Volume.from_array(
@@ -204,7 +203,5 @@ def test_a_file_in_place_of_the_folder_is_an_error_of_ours(head: Volume, tmp_pat
 
 
 def test_padding_that_16_bits_cannot_hold_is_not_declared(head: Volume, tmp_path: Path) -> None:
-    image = pydicom.dcmread(
-        write_dicom_series(replace(Volume.from_array(ramp(0, 9), units="HU"), padding=-1e6), tmp_path)[0]
-    )
+    image = pydicom.dcmread(write_dicom_series(replace(hu(ramp(0, 9)), padding=-1e6), tmp_path)[0])
     assert "PixelPaddingValue" not in image
