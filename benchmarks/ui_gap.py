@@ -3,12 +3,15 @@
     xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/ui_gap.py [--seconds 20] [--json OUT]
 
 A timer of the UI thread should tick every 10 ms; the gaps between its ticks are what a person would feel.
+Below them, what a tick of the scroll wheel and an edit of a setting cost on the UI thread, against writing the
+file (`to_bytes`, which checks what it wrote), as both did once to tell its size.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import napari
@@ -17,8 +20,11 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtTest import QTest
 
 from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.io.inr_file import to_bytes
+from napari_inr_volume.io.inr_size import predicted_bytes
 from napari_inr_volume.plugin.layers import add_layer, original_layer
 from napari_inr_volume.widgets.compress import CompressWidget
+from napari_inr_volume.widgets.controllers.compare import size_words
 
 from report import machine, table, write_json, write_section
 
@@ -43,9 +49,10 @@ def main() -> None:
     QTest.mouseClick(panel.fit.fit, Qt.MouseButton.LeftButton)
     QTest.qWait(2_000)  # until the LR layer is there and the network is being fitted
     figures["fitting"] = gaps(arguments.seconds)
-    panel.fitting.drop()
-    while panel.fitting.running:
+    panel.state.fitting.stop()
+    while panel.state.fitting.running:
         QTest.qWait(10)
+    costs = costs_of(panel)
     viewer.close()
     rows = [
         [name, *(f"{value:.0f} ms" for value in (gap["median"], gap["p99"], gap["largest"]))]
@@ -55,10 +62,38 @@ def main() -> None:
         f"Head phantom {' x '.join(map(str, SHAPE))}, preset `default`, {arguments.seconds:.0f} s; a timer of"
         f" {TICK} ms under Xvfb. {machine()}."
     )
-    text = f"{caption}\n\n{table(['window', 'median', '99 % below', 'largest gap'], rows)}"
+    writing = costs["writing the file"]
+    cost_rows = [[name, f"{value:.2f} ms", f"1/{writing / value:.0f}"] for name, value in costs.items()]
+    text = (
+        f"{caption}\n\n{table(['window', 'median', '99 % below', 'largest gap'], rows)}\n\n"
+        f"{table(['on the UI thread', 'time', 'of writing the file'], cost_rows)}"
+    )
     print(text)
     write_section("ui", text)
-    write_json(arguments.json, {"machine": machine(), "milliseconds": figures})
+    write_json(arguments.json, {"machine": machine(), "milliseconds": figures, "costs": costs})
+
+
+def costs_of(panel: CompressWidget) -> dict[str, float]:
+    """Return in ms what ticks and edits cost, what of it is the size of the file, and writing that."""
+    fitted, settings = panel.state.fitted, panel.settings.settings
+    assert fitted is not None
+    assert fitted.inr is not None
+
+    def milliseconds(work: Callable[[], object]) -> float:
+        times = []
+        for _ in range(20):
+            started = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - started)
+        return 1000 * float(np.median(times))
+
+    return {
+        "writing the file": milliseconds(lambda: to_bytes(fitted.inr)),
+        "size in a tick of the wheel": milliseconds(lambda: size_words(fitted)),
+        "size in an edit": milliseconds(lambda: predicted_bytes(fitted.volume, settings, "auto")),
+        "whole tick of the wheel": milliseconds(panel.compare_controller.show_figures),
+        "whole edit": milliseconds(panel.settings_controller.predict),
+    }
 
 
 def gaps(seconds: float) -> dict[str, float]:

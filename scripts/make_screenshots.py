@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 from qtpy.QtWidgets import QApplication, QScrollArea, QWidget
 
-from napari_inr_volume.plugin.jobs import Job
+from napari_inr_volume.plugin.job import Job
 from napari_inr_volume.plugin.samples import SAMPLE
 
 PLUGIN = "napari-inr-volume"
@@ -46,7 +46,7 @@ def draw_compress(viewer: napari.Viewer, out: Path) -> None:
     """Draw the panel Compress (INR) during a fit, then the comparison and the difference."""
     viewer.open_sample(PLUGIN, "head_phantom")
     _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Compress (INR)")
-    _wait(lambda: panel.volume is not None)
+    _wait(lambda: panel.state.volume is not None)
     panel.settings.preset.setCurrentText("fast")
     panel.settings.preset.textActivated.emit("fast")
     _wait(lambda: "about" in panel.settings.prediction.text())  # the speed is known
@@ -110,7 +110,7 @@ def _viewer(width: int, height: int, theme: str) -> napari.Viewer:
 
 def _wait_for(panel: QWidget) -> None:
     """Wait until nothing is under way in a panel."""
-    jobs = [value for value in vars(panel).values() if isinstance(value, Job)]
+    jobs = panel.findChildren(Job)
     _pump(0.2)
     _wait(lambda: not any(job.running for job in jobs))
 

@@ -31,10 +31,10 @@ from napari_inr_volume.inr_volume import UpscalerRef
 from napari_inr_volume.io.dicom_export import write_dicom_series
 from napari_inr_volume.io.inr_file import read_inr, write_inr
 from napari_inr_volume.io.volumes import WRITERS, read_volume
-from napari_inr_volume.plugin import commands, dialogs, lazy
+from napari_inr_volume.plugin import commands, dialogs
 from napari_inr_volume.plugin.layers import volume_of
-from napari_inr_volume.plugin.lazy import SliceCache
 from napari_inr_volume.plugin.settings import OWN_WEIGHTS, remember
+from napari_inr_volume.reader import Reader
 
 pytestmark = pytest.mark.gui
 
@@ -84,7 +84,7 @@ def said() -> list[str]:
 def test_ct_folder_is_loaded_in_the_background(viewer, choose, finished, tmp_path, monkeypatch) -> None:
     volume = head_phantom((8, 32, 40))
     write_dicom_series(volume, tmp_path / "head CT")
-    monkeypatch.setattr(dialogs, "ask_folder", lambda title: tmp_path / "head CT")
+    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path / "head CT")
     choose("Open CT folder...")
     assert len(viewer.layers) == 0  # the menu returned before the folder was read
     finished()
@@ -97,7 +97,7 @@ def test_ct_folder_is_loaded_in_the_background(viewer, choose, finished, tmp_pat
 def test_one_of_several_series_is_chosen(viewer, choose, finished, tmp_path, monkeypatch) -> None:
     for slices, name in ((8, "soft"), (9, "bone")):
         write_dicom_series(head_phantom((slices, 32, 40)), tmp_path / "study" / name, description=name)
-    monkeypatch.setattr(dialogs, "ask_folder", lambda title: tmp_path / "study")
+    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path / "study")
     bone = []
 
     def choose_bone(series, where):
@@ -111,14 +111,14 @@ def test_one_of_several_series_is_chosen(viewer, choose, finished, tmp_path, mon
 
 
 def test_nothing_happens_when_the_person_cancels(viewer, choose, finished, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(dialogs, "ask_folder", lambda title: None)
+    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: None)
     choose("Open CT folder...")
     assert not commands._running
     assert (len(viewer.layers), said()) == (0, [])
 
 
 def test_folder_without_ct_is_told_in_words(viewer, choose, finished, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(dialogs, "ask_folder", lambda title: tmp_path)
+    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path)
     choose("Open CT folder...")
     finished()
     assert len(viewer.layers) == 0
@@ -127,7 +127,7 @@ def test_folder_without_ct_is_told_in_words(viewer, choose, finished, tmp_path, 
 
 def test_loading_leaves_the_ui_responsive(viewer, choose, finished, tmp_path, monkeypatch) -> None:
     write_dicom_series(head_phantom((64, 32, 40)), tmp_path / "head CT")
-    monkeypatch.setattr(dialogs, "ask_folder", lambda title: tmp_path / "head CT")
+    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path / "head CT")
     ticks: list[float] = []
     timer = QTimer()
     timer.timeout.connect(lambda: ticks.append(time.perf_counter()))
@@ -293,7 +293,7 @@ def test_viewer_closed_while_loading_leaves_nothing_running(
     viewer, choose, finished, tmp_path, monkeypatch
 ) -> None:
     write_dicom_series(head_phantom((64, 32, 40)), tmp_path / "head CT")
-    monkeypatch.setattr(dialogs, "ask_folder", lambda title: tmp_path / "head CT")
+    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path / "head CT")
     choose("Open CT folder...")
     viewer.close()
     finished()
@@ -343,37 +343,29 @@ def test_file_menu_saves_two_selected_layers_and_appends_the_suffix(
 def test_window_shows_an_opened_file_without_decoding_more_than_is_seen(
     viewer, make_inr, tmp_path, qtbot, monkeypatch
 ) -> None:
-    caches: list[SliceCache] = []
-
-    class Watched(SliceCache):
-        def __init__(self, *args):
-            super().__init__(*args)
-            caches.append(self)
-
-    monkeypatch.setattr(lazy, "SliceCache", Watched)
+    seen: dict[str, set[int]] = {"lr": set(), "hr": set()}
+    plane = Reader.plane
+    monkeypatch.setattr(
+        Reader, "plane", lambda self, z, level="hr": seen[level].add(z) or plane(self, z, level)
+    )
     write_inr(make_inr(shape=(40, 60, 60)), tmp_path / "x.inr")
     _, hr = viewer.open(str(tmp_path / "x.inr"), plugin=PLUGIN)
     viewer.screenshot(canvas_only=False, flash=False)
-    opened = [cache.decoded for cache in caches]
+    opened = [len(slices) for slices in seen.values()]
     assert opened == [2, 1]  # LR: napari looks at the first slice, then at the middle
     viewer.dims.set_current_step(0, 11)
     viewer.layers.selection.active = hr  # its controls, with their histogram
     hr.contrast_limits = (0, 80)
     viewer.screenshot(canvas_only=False, flash=False)
-    assert [cache.decoded for cache in caches] == [count + 1 for count in opened]
+    assert [len(slices) for slices in seen.values()] == [count + 1 for count in opened]
 
 
 def test_asynchronous_rendering_decodes_off_the_ui_thread(
     viewer, make_inr, tmp_path, qtbot, monkeypatch
 ) -> None:
     threads: set[str] = set()
-
-    class Watched(SliceCache):
-        def __call__(self, z):
-            threads.add(current_thread().name)
-            return super().__call__(z)
-
-    monkeypatch.setattr(lazy, "SliceCache", Watched)
+    plane = Reader.plane
+    monkeypatch.setattr(Reader, "plane", lambda *asked: threads.add(current_thread().name) or plane(*asked))
     write_inr(make_inr(shape=(40, 60, 60)), tmp_path / "x.inr")
     get_settings().experimental.async_ = True
     _, hr = viewer.open(str(tmp_path / "x.inr"), plugin=PLUGIN)

@@ -14,12 +14,12 @@ from napari_inr_volume.core.metrics import compare_volumes
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.core.windows import find_window
-from napari_inr_volume.decode import LrDecoder
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.inr_volume import InrVolume
 from napari_inr_volume.plugin import compare
-from napari_inr_volume.plugin.jobs import Control
+from napari_inr_volume.plugin.job import Control
+from napari_inr_volume.plugin.work import measure
 from napari_inr_volume.superres.upscale import LanczosUpscaler
 
 
@@ -34,23 +34,7 @@ def inr(volume: Volume) -> InrVolume:
     return compress(volume, settings, device="cpu", upscaler="lanczos")
 
 
-@pytest.fixture(scope="module")
-def lr(inr: InrVolume) -> np.ndarray:
-    return LrDecoder(inr, "cpu").fitted()
-
-
 # Figures
-
-
-def test_lr_s_psnr_is_the_one_that_the_file_records(volume: Volume, inr: InrVolume, lr: np.ndarray) -> None:
-    comparison = compare.compare_lr(volume, inr, lr, find_window("full", volume))
-    assert comparison.psnr == pytest.approx(inr.quality.lr_psnr, abs=1e-3)
-
-
-def test_lr_that_is_the_target_has_no_error(volume: Volume, inr: InrVolume) -> None:
-    target = codec.lanczos_lr(volume, inr.factor)
-    figures = compare.of_volume(compare.compare_lr(volume, inr, target, find_window("brain", volume)))
-    assert figures == compare.Figures(psnr=np.inf, psnr_8bit=np.inf, ssim=pytest.approx(1.0), rmse=0.0)
 
 
 def test_figures_of_a_slice_are_those_of_that_slice(volume: Volume) -> None:
@@ -62,15 +46,13 @@ def test_figures_of_a_slice_are_those_of_that_slice(volume: Volume) -> None:
     assert compare.of_slice(comparison, 99) == compare.of_slice(comparison, 11)
 
 
-def test_measuring_gives_what_was_measured_after_the_fit(
-    volume: Volume, inr: InrVolume, lr: np.ndarray
-) -> None:
+def test_measuring_gives_what_was_measured_after_the_fit(volume: Volume, inr: InrVolume) -> None:
     told: list[object] = []
     control = Control()
     control.report = told.append
     restored = codec.decompress(inr, device="cpu").voxels
-    of_lr, of_lanczos, of_restored = compare.measure(
-        control, volume, inr, lr, restored, device="cpu", window=find_window("bone", volume)
+    of_lr, of_lanczos, of_restored = measure.measure(
+        control, volume, inr, restored, device="cpu", window=find_window("bone", volume)
     )
     assert of_lr.psnr == pytest.approx(inr.quality.lr_psnr, abs=1e-3)
     assert of_lanczos.psnr == pytest.approx(inr.quality.lanczos_psnr)
@@ -84,7 +66,7 @@ def test_another_upscaler_changes_the_name_and_the_quality_in_the_file(
     volume: Volume, inr: InrVolume
 ) -> None:
     comparison = compare_volumes(volume, volume.voxels)
-    changed = compare.with_upscaler(inr, LanczosUpscaler((4, 4)), comparison)
+    changed = measure.with_upscaler(inr, LanczosUpscaler((4, 4)), comparison)
     assert changed.upscaler.name == "lanczos"
     assert changed.quality.hr_psnr == np.inf
     assert changed.quality.lr_psnr == inr.quality.lr_psnr
@@ -96,7 +78,7 @@ def test_another_upscaler_changes_the_name_and_the_quality_in_the_file(
 
 def test_difference_is_reconstruction_minus_original_and_0_in_the_padding(volume: Volume) -> None:
     decoded = np.where(volume.voxels == volume.padding, 500, volume.voxels + 7).astype(np.int16)
-    error = compare.difference(Control(), volume, decoded)
+    error = measure.difference(Control(), volume, decoded)
     np.testing.assert_array_equal(error, np.where(volume.voxels == volume.padding, 0, 7))
 
 
@@ -104,7 +86,7 @@ def test_difference_of_the_widest_values_does_not_overflow() -> None:
     voxels = np.full((1, 2, 2), 32767, dtype=np.int16)
     voxels[0, 0, 0] = -32768
     volume = Volume.from_array(voxels)
-    error = compare.difference(Control(), volume, voxels[:, ::-1, ::-1])
+    error = measure.difference(Control(), volume, voxels[:, ::-1, ::-1])
     assert (error.min(), error.max()) == (-65535, 65535)
 
 
@@ -188,4 +170,4 @@ def test_linked_layers_take_contrast_and_colormap_of_the_original_and_follow_it(
 def test_quality_that_was_not_measured_stays_so(volume: Volume, inr: InrVolume) -> None:
     comparison = compare_volumes(volume, volume.voxels)
     bare = replace(inr, quality=None)
-    assert compare.with_upscaler(bare, LanczosUpscaler((4, 4)), comparison).quality is None
+    assert measure.with_upscaler(bare, LanczosUpscaler((4, 4)), comparison).quality is None

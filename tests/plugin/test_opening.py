@@ -20,7 +20,7 @@ from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.io.dicom_export import write_dicom_series
 from napari_inr_volume.plugin import commands, dialogs, kept_fits
-from napari_inr_volume.plugin.jobs import Job
+from napari_inr_volume.plugin.job import Job
 from napari_inr_volume.plugin.layers import carried
 from napari_inr_volume.plugin.notices import sentence
 from napari_inr_volume.widgets.compress import CompressWidget
@@ -58,7 +58,7 @@ def open_ct(qtbot, viewer: ViewerModel, panel: CompressWidget, way: str, monkeyp
     notification_manager.records.clear()
 
     def open_it(path: Path) -> list[Image]:
-        monkeypatch.setattr(dialogs, "ask_folder", lambda title: path)
+        monkeypatch.setattr(dialogs, "ask_folder", lambda *_: path)
         if way == "dropped":
             viewer.open(str(path), plugin=PLUGIN)
         elif way == "menu":
@@ -66,8 +66,8 @@ def open_ct(qtbot, viewer: ViewerModel, panel: CompressWidget, way: str, monkeyp
             qtbot.waitUntil(lambda: not commands._running)
         else:
             panel.source.load.click()
-            qtbot.waitUntil(lambda: not panel.loading.running)
-            qtbot.waitUntil(lambda: not panel.describing.running)
+            qtbot.waitUntil(lambda: not panel.source_controller.loading.running)
+            qtbot.waitUntil(lambda: not panel.source_controller.describing.running)
         return list(viewer.layers)
 
     return open_it
@@ -148,7 +148,7 @@ def test_broken_files_are_named_and_left_out_if_the_person_wants_it(
 ) -> None:
     asked = answer(monkeypatch, "ask_to_skip", lambda *_: True)
     (layer,) = open_ct(broken)
-    ((files, where),) = asked
+    ((files, where, *_),) = asked
     assert [one.path.name for one in files] == ["slice-0003.dcm"]
     assert where == "head CT"
     assert layer.data.shape == (6, 16, 16)
@@ -228,9 +228,9 @@ def test_panel_says_in_its_tooltip_all_that_was_read(
     panel: CompressWidget, phases, qtbot, monkeypatch
 ) -> None:
     answer(monkeypatch, "ask_series", lambda series, where: series[0])
-    monkeypatch.setattr(dialogs, "ask_folder", lambda title: phases)
+    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: phases)
     panel.source.load.click()
-    qtbot.waitUntil(lambda: panel.volume is not None)
-    assert panel.volume.summary in panel.source.info.toolTip()
+    qtbot.waitUntil(lambda: panel.state.volume is not None)
+    assert panel.state.volume.summary in panel.source.info.toolTip()
     assert "8 files of 16" in panel.source.info.text()
     assert not Qt.mightBeRichText(panel.source.info.toolTip())

@@ -16,9 +16,9 @@ from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.inr_volume import InrVolume
 from napari_inr_volume.io.inr_file import to_bytes
-from napari_inr_volume.plugin.jobs import Cancelled, Control, Done
+from napari_inr_volume.plugin.job import Cancelled, Control, Done
 from napari_inr_volume.plugin.layers import original_layer
-from napari_inr_volume.plugin.rivals import OURS, Rival, compare, verdict
+from napari_inr_volume.plugin.work.rivals import OURS, Rival, compare, verdict
 
 VOLUME = head_phantom((8, 64, 64))
 

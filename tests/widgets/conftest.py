@@ -16,7 +16,7 @@ import napari_inr_volume
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.plugin import kept_fits
-from napari_inr_volume.plugin.jobs import Job
+from napari_inr_volume.plugin.job import Job
 from napari_inr_volume.plugin.layers import add_layer, original_layer
 from napari_inr_volume.widgets.compress import CompressWidget
 
@@ -35,9 +35,8 @@ def settings(npe2pm, plugin_settings) -> None:
     notification_manager.records.clear()
 
 
-def drop_jobs(qtbot, panel: CompressWidget) -> None:
+def drop_jobs(qtbot, jobs: list[Job]) -> None:
     """End what is running; a job whose window is closed already hears no more of its worker."""
-    jobs = [value for value in vars(panel).values() if isinstance(value, Job)]
     workers = [job._worker for job in jobs if job.running]
     for job in jobs:
         job.drop()
@@ -61,15 +60,16 @@ def panel(qtbot, settings) -> Iterator[CompressWidget]:
     qtbot.addWidget(panel)
     panel.resize(360, 900)
     panel.show()
+    jobs = panel.findChildren(Job)
     yield panel
-    drop_jobs(qtbot, panel)
+    drop_jobs(qtbot, jobs)
 
 
 @pytest.fixture
 def head(qtbot, panel: CompressWidget, volume: Volume) -> Image:
     """The phantom's layer, chosen in the panel."""
     layer = add_layer(panel.viewer, original_layer(volume, "head"))
-    qtbot.waitUntil(lambda: panel.volume is not None)
+    qtbot.waitUntil(lambda: panel.state.volume is not None)
     return layer
 
 
@@ -84,6 +84,7 @@ def docked(qtbot, window: Viewer, volume: Volume) -> Iterator[CompressWidget]:
     """The panel in a window, as the Plugins menu opens it, with the phantom chosen."""
     _, panel = window.window.add_plugin_dock_widget("napari-inr-volume", "Compress (INR)")
     add_layer(window, original_layer(volume, "head"))
-    qtbot.waitUntil(lambda: panel.volume is not None)
+    qtbot.waitUntil(lambda: panel.state.volume is not None)
+    jobs = panel.findChildren(Job)
     yield panel
-    drop_jobs(qtbot, panel)
+    drop_jobs(qtbot, jobs)

@@ -23,8 +23,9 @@ from napari_inr_volume.fields.siren.network import Siren
 from napari_inr_volume.io.dicom_export import write_dicom_series
 from napari_inr_volume.io.inr_file import read_inr, to_bytes
 from napari_inr_volume.plugin import dialogs
-from napari_inr_volume.plugin.layers import UPSCALERS, add_layer, carried, original_layer
+from napari_inr_volume.plugin.layers import add_layer, carried, original_layer
 from napari_inr_volume.plugin.settings import load_last_used
+from napari_inr_volume.superres.catalogue import title_of
 from napari_inr_volume.widgets.compress import CompressWidget
 
 pytestmark = pytest.mark.gui
@@ -44,28 +45,28 @@ ENDLESS = Settings(
 def start(qtbot, panel: CompressWidget, settings=SMALL) -> None:
     panel.settings.show_settings(settings)
     qtbot.mouseClick(panel.fit.fit, LEFT)
-    assert panel.fitting.running
+    assert panel.state.fitting.running
 
 
 def start_endless(qtbot, panel: CompressWidget) -> None:
     """Fit until there is a preview."""
     start(qtbot, panel, ENDLESS)
-    qtbot.waitUntil(lambda: panel.session.lr is not None, timeout=LONG)
+    qtbot.waitUntil(lambda: panel.state.fitted.lr is not None, timeout=LONG)
 
 
 def stop(qtbot, panel: CompressWidget) -> None:
     qtbot.mouseClick(panel.fit.fit, LEFT)
-    qtbot.waitUntil(lambda: not panel.fitting.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not panel.state.fitting.running, timeout=LONG)
 
 
 def fit_it(qtbot, panel: CompressWidget) -> None:
     start(qtbot, panel)
-    qtbot.waitUntil(lambda: not panel.fitting.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not panel.state.fitting.running, timeout=LONG)
 
 
 def apply_it(qtbot, panel: CompressWidget) -> None:
     qtbot.mouseClick(panel.reconstruct.apply, LEFT)
-    qtbot.waitUntil(lambda: not panel.applying.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not panel.state.applying.running, timeout=LONG)
 
 
 def messages() -> list[str]:
@@ -78,7 +79,7 @@ def messages() -> list[str]:
 def test_empty_panel_says_what_to_do(panel: CompressWidget) -> None:
     assert "Drop a CT folder" in panel.source.info.text()
     assert not panel.fit.fit.isEnabled()
-    panel.start_fit()
+    panel.fit_controller.start()
     assert "Choose a volume first" in messages()[-1]
 
 
@@ -102,48 +103,48 @@ def test_layer_that_is_no_volume_gets_a_clear_word(qtbot, panel, data, options, 
 def test_prediction_follows_the_settings_while_they_are_edited(qtbot, panel, head) -> None:
     qtbot.waitUntil(lambda: "about" in panel.settings.prediction.text(), timeout=LONG)
     before = panel.settings.prediction.text()
-    panel.settings.hidden.setValue(64)
+    panel.settings.form.options["hidden_features"].value = 64
     assert panel.settings.prediction.text() != before
     qtbot.waitUntil(lambda: "about" in panel.settings.prediction.text(), timeout=LONG)
 
 
 def test_window_sets_the_contrast_and_measures_the_fit_anew(qtbot, panel, head) -> None:
     fit_it(qtbot, panel)
-    before = panel.session.comparisons["lanczos"].psnr_8bit
+    before = panel.state.fitted.comparisons["lanczos"].psnr_8bit
     panel.source.windows.setCurrentIndex(panel.source.windows.findData("brain"))
     panel.source.windows.textActivated.emit("brain")
     assert list(head.contrast_limits) == [0, 80]
-    assert list(panel.session.lr.contrast_limits) == [0, 80]
-    qtbot.waitUntil(lambda: "lanczos" in panel.session.comparisons, timeout=LONG)
-    assert panel.session.comparisons["lanczos"].psnr_8bit != before
-    assert panel.session.comparisons["lanczos"].window.name == "brain"
+    assert list(panel.state.fitted.lr.contrast_limits) == [0, 80]
+    qtbot.waitUntil(lambda: "lanczos" in panel.state.fitted.comparisons, timeout=LONG)
+    assert panel.state.fitted.comparisons["lanczos"].psnr_8bit != before
+    assert panel.state.fitted.comparisons["lanczos"].window.name == "brain"
 
 
 def test_folder_of_several_series_asks_which_and_loads_that(qtbot, panel, tmp_path, monkeypatch) -> None:
     for number, shape in enumerate([(8, 16, 16), (10, 24, 24)]):
         (tmp_path / f"{number}").mkdir()
         write_dicom_series(head_phantom(shape), tmp_path / f"{number}", description=f"series {number}")
-    monkeypatch.setattr(dialogs, "ask_folder", lambda title: tmp_path)
+    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path)
     monkeypatch.setattr(
         dialogs, "ask_series", lambda stacks, where: max(stacks, key=lambda series: series.slices)
     )
     qtbot.mouseClick(panel.source.load, LEFT)
-    qtbot.waitUntil(lambda: panel.volume is not None, timeout=LONG)
-    assert panel.volume.shape == (10, 24, 24)
+    qtbot.waitUntil(lambda: panel.state.volume is not None, timeout=LONG)
+    assert panel.state.volume.shape == (10, 24, 24)
     assert "series 1" in panel.source.layer.name
     assert not panel.source.loading.isVisible()
 
 
 def test_loading_can_be_cancelled_and_a_bad_folder_gets_a_word(qtbot, panel, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(dialogs, "ask_folder", lambda title: tmp_path)
+    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path)
     qtbot.mouseClick(panel.source.load, LEFT)
     assert panel.source.loading.isVisible()
     panel.source.cancel.click()
-    qtbot.waitUntil(lambda: not panel.loading.running)
+    qtbot.waitUntil(lambda: not panel.source_controller.loading.running)
     assert not panel.source.loading.isVisible()
     assert messages() == []
     qtbot.mouseClick(panel.source.load, LEFT)
-    qtbot.waitUntil(lambda: not panel.loading.running)
+    qtbot.waitUntil(lambda: not panel.source_controller.loading.running)
     assert "holds neither DICOM files nor" in messages()[-1]
     assert len(panel.viewer.layers) == 0
 
@@ -153,7 +154,7 @@ def test_loading_can_be_cancelled_and_a_bad_folder_gets_a_word(qtbot, panel, tmp
 
 def test_live_layer_lies_over_the_original_and_sharpens(qtbot, panel, head) -> None:
     start_endless(qtbot, panel)
-    layer = panel.session.lr
+    layer = panel.state.fitted.lr
     assert layer.name == "head [LR fit]"
     # Outer faces coincide: the LR's first centre is (factor - 1) / 2 voxels further in.
     np.testing.assert_allclose(layer.data_to_world((0, 0, 0)), head.data_to_world((0, 1.5, 1.5)))
@@ -169,7 +170,7 @@ def test_live_layer_lies_over_the_original_and_sharpens(qtbot, panel, head) -> N
 def test_stopping_keeps_a_usable_model(qtbot, panel, head) -> None:
     start_endless(qtbot, panel)
     stop(qtbot, panel)
-    session = panel.session
+    session = panel.state.fitted
     assert 0 < session.inr.fit.steps < ENDLESS.fit.steps
     assert codec.decompress(session.inr, device="cpu").shape == (16, 64, 64)
     assert f"{session.inr.quality.lr_psnr:.1f} dB" in session.lr.name
@@ -181,19 +182,19 @@ def test_stopping_keeps_a_usable_model(qtbot, panel, head) -> None:
 def test_stopped_fit_is_continued_as_it_was_begun(qtbot, panel, head) -> None:
     start_endless(qtbot, panel)
     stop(qtbot, panel)
-    first = panel.session
+    first = panel.state.fitted
     panel.settings.show_settings(SMALL)
     other = add_layer(panel.viewer, original_layer(head_phantom((8, 32, 32)), "other"))
     panel.source.choose(other)
     qtbot.mouseClick(panel.fit.go_on, LEFT)
-    assert panel.fitting.running
+    assert panel.state.fitting.running
     assert panel.settings.settings.fit == ENDLESS.fit
     seen = len(panel.fit.plot.steps)
     qtbot.waitUntil(lambda: len(panel.fit.plot.steps) > seen + 1, timeout=LONG)
     assert panel.fit.plot.steps == sorted(panel.fit.plot.steps)
     stop(qtbot, panel)
-    assert panel.session.source is head
-    assert panel.session.state.step > first.state.step
+    assert panel.state.fitted.source is head
+    assert panel.state.fitted.state.step > first.state.step
     assert carried(first.lr).inr is first.inr  # what it had by then is still there
     assert panel.fit.go_on.isVisible()
 
@@ -201,31 +202,31 @@ def test_stopped_fit_is_continued_as_it_was_begun(qtbot, panel, head) -> None:
 def test_a_fit_that_was_not_stopped_has_nothing_to_continue(qtbot, panel, head) -> None:
     fit_it(qtbot, panel)
     assert not panel.fit.go_on.isVisible()
-    panel.continue_fit()
-    assert not panel.fitting.running
+    panel.fit_controller.resume()
+    assert not panel.state.fitting.running
 
 
 def test_several_fits_follow_each_other_and_a_second_at_a_time_is_refused(qtbot, panel, head) -> None:
     fit_it(qtbot, panel)
-    first = panel.session
+    first = panel.state.fitted
     start_endless(qtbot, panel)
-    panel.start_fit()
+    panel.fit_controller.start()
     assert "A fit is running" in messages()[-1]
     stop(qtbot, panel)
-    assert panel.session is not first
+    assert panel.state.fitted is not first
     assert [layer.name.split(" [")[0] for layer in panel.viewer.layers] == ["head"] * 3
 
 
 def test_paused_fit_says_so_and_goes_on(qtbot, panel, head) -> None:
     start_endless(qtbot, panel)
     qtbot.mouseClick(panel.fit.pause, LEFT)
-    assert panel.fitting.control.paused.is_set()
+    assert panel.state.fitting.control.paused.is_set()
     assert "Resume" in panel.fit.pause.text().replace("&", "")
     qtbot.mouseClick(panel.fit.pause, LEFT)
-    assert not panel.fitting.control.paused.is_set()
+    assert not panel.state.fitting.control.paused.is_set()
     qtbot.mouseClick(panel.fit.pause, LEFT)
     stop(qtbot, panel)  # a paused fit too
-    assert panel.session.inr is not None
+    assert panel.state.fitted.inr is not None
     assert not panel.fit.pause.isChecked()
 
 
@@ -238,11 +239,11 @@ def test_memory_running_out_is_a_notification_that_says_what_to_do(qtbot, panel,
     assert "ran out of memory at batch 256; choose a smaller batch or the CPU" in messages()[-1]
     assert "ran out of memory" in panel.fit.words.text()
     assert panel.fit.fit.isEnabled()
-    assert panel.session is None
+    assert panel.state.fitted is None
     assert [layer.name for layer in panel.viewer.layers] == ["head"]
     monkeypatch.undo()
     fit_it(qtbot, panel)
-    assert panel.session.inr is not None
+    assert panel.state.fitted.inr is not None
 
 
 def test_result_belongs_to_the_layer_that_was_chosen_at_the_start(qtbot, panel, head, volume) -> None:
@@ -251,10 +252,10 @@ def test_result_belongs_to_the_layer_that_was_chosen_at_the_start(qtbot, panel, 
     panel.source.choose(other)
     head.name = "renamed"
     stop(qtbot, panel)
-    assert panel.session.source is head
-    assert panel.session.inr.geometry.shape == volume.shape
-    assert panel.session.lr.name.startswith("head [LR fit ")
-    qtbot.waitUntil(lambda: panel.volume is not None and panel.volume.shape == (8, 32, 32))
+    assert panel.state.fitted.source is head
+    assert panel.state.fitted.inr.geometry.shape == volume.shape
+    assert panel.state.fitted.lr.name.startswith("head [LR fit ")
+    qtbot.waitUntil(lambda: panel.state.volume is not None and panel.state.volume.shape == (8, 32, 32))
 
 
 def test_source_removed_while_fitting_leaves_a_fit_that_can_be_reconstructed(qtbot, panel, head) -> None:
@@ -263,7 +264,7 @@ def test_source_removed_while_fitting_leaves_a_fit_that_can_be_reconstructed(qtb
     stop(qtbot, panel)
     apply_it(qtbot, panel)
     assert len(panel.viewer.layers) == 2
-    assert panel.session.hr.data.shape == (16, 64, 64)
+    assert panel.state.fitted.hr.data.shape == (16, 64, 64)
     panel.compare.button("side by side").click()
     assert panel.viewer.canvas.grid.enabled
 
@@ -272,17 +273,17 @@ def test_source_with_new_data_leaves_the_fit_of_the_old(qtbot, panel, head, volu
     start_endless(qtbot, panel)
     head.data = np.flip(volume.voxels, axis=0).copy()
     stop(qtbot, panel)
-    qtbot.waitUntil(lambda: panel.volume is not None)
-    assert panel.session.volume.voxels is volume.voxels
-    assert panel.volume.voxels is head.data
+    qtbot.waitUntil(lambda: panel.state.volume is not None)
+    assert panel.state.fitted.volume.voxels is volume.voxels
+    assert panel.state.volume.voxels is head.data
 
 
 def test_live_layer_removed_while_fitting_comes_back_at_the_end(qtbot, panel, head) -> None:
     start_endless(qtbot, panel)
-    panel.viewer.layers.remove(panel.session.lr)
+    panel.viewer.layers.remove(panel.state.fitted.lr)
     stop(qtbot, panel)
-    assert panel.session.lr in panel.viewer.layers
-    assert carried(panel.session.lr).inr is panel.session.inr
+    assert panel.state.fitted.lr in panel.viewer.layers
+    assert carried(panel.state.fitted.lr).inr is panel.state.fitted.inr
 
 
 def test_window_goes_on_answering_while_fitting(qtbot, docked) -> None:
@@ -290,7 +291,7 @@ def test_window_goes_on_answering_while_fitting(qtbot, docked) -> None:
     start_endless(qtbot, docked)
     ticks = []
     timer = QTimer()
-    timer.timeout.connect(lambda: ticks.append(docked.fitting.running))
+    timer.timeout.connect(lambda: ticks.append(docked.state.fitting.running))
     timer.start(10)
     qtbot.waitUntil(lambda: len(ticks) > 60, timeout=LONG)
     timer.stop()
@@ -304,10 +305,10 @@ def test_window_goes_on_answering_while_fitting(qtbot, docked) -> None:
 def test_reconstruction_is_the_one_that_the_file_decodes_to(qtbot, panel, head) -> None:
     fit_it(qtbot, panel)
     apply_it(qtbot, panel)
-    session = panel.session
+    session = panel.state.fitted
     np.testing.assert_array_equal(session.hr.data, codec.decompress(session.inr, device="cpu").voxels)
     np.testing.assert_allclose(session.hr.data_to_world((1, 2, 3)), head.data_to_world((1, 2, 3)))
-    title = UPSCALERS[session.inr.upscaler.name]
+    title = title_of(session.inr.upscaler.name)
     assert session.hr.name == f"head [{title} {session.inr.quality.hr_psnr:.1f} dB]"
     assert carried(session.hr).inr is carried(session.lr).inr
     apply_it(qtbot, panel)
@@ -318,8 +319,8 @@ def test_cancelled_reconstruction_takes_its_layer_away(qtbot, panel, head) -> No
     fit_it(qtbot, panel)
     qtbot.mouseClick(panel.reconstruct.apply, LEFT)
     panel.reconstruct.cancel.click()
-    qtbot.waitUntil(lambda: not panel.applying.running, timeout=LONG)
-    assert panel.session.hr is None
+    qtbot.waitUntil(lambda: not panel.state.applying.running, timeout=LONG)
+    assert panel.state.fitted.hr is None
     assert len(panel.viewer.layers) == 2
     assert panel.reconstruct.apply.isEnabled()
 
@@ -333,7 +334,7 @@ def test_figures_follow_the_slice_in_view(qtbot, panel, head) -> None:
 
     for z in (4, 9):
         panel.viewer.dims.set_current_step(0, z)
-        expected = f"{panel.session.comparisons['LR fit'].slices.psnr[z]:.1f}"
+        expected = f"{panel.state.fitted.comparisons['LR fit'].slices.psnr[z]:.1f}"
         qtbot.waitUntil(lambda z=z: table.item(0, 0).text() == f"Slice {z}")
         assert psnr_of_slice() == expected
 
@@ -341,8 +342,8 @@ def test_figures_follow_the_slice_in_view(qtbot, panel, head) -> None:
 def test_three_ways_to_compare_and_back(qtbot, docked) -> None:
     fit_it(qtbot, docked)
     apply_it(qtbot, docked)
-    head = docked.session.source
-    session, grid = docked.session, docked.viewer.canvas.grid
+    head = docked.state.fitted.source
+    session, grid = docked.state.fitted, docked.viewer.canvas.grid
     docked.compare.button("side by side").click()
     assert grid.enabled
     docked.compare.button("overlay").click()
@@ -363,8 +364,8 @@ def test_saved_file_is_what_the_layers_carry(qtbot, panel, head, tmp_path, monke
     fit_it(qtbot, panel)
     monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: tmp_path / "head.inr")
     qtbot.mouseClick(panel.compare.save, LEFT)
-    assert read_inr(tmp_path / "head.inr") == panel.session.inr
-    assert f"{len(to_bytes(panel.session.inr)) / 1000:.1f} kB" in panel.compare.sizes.text()
+    assert read_inr(tmp_path / "head.inr") == panel.state.fitted.inr
+    assert f"{len(to_bytes(panel.state.fitted.inr)) / 1000:.1f} kB" in panel.compare.sizes.text()
     monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: tmp_path / "nowhere" / "head.inr")
     qtbot.mouseClick(panel.compare.save, LEFT)
     assert notification_manager.records[-1].severity.name == "ERROR"
@@ -374,7 +375,7 @@ def test_saved_file_is_what_the_layers_carry(qtbot, panel, head, tmp_path, monke
 
 
 def test_last_used_settings_are_remembered(qtbot, panel, head) -> None:
-    panel.settings.seed.setValue(77)
+    panel.settings.form.options["seed"].value = 77
     qtbot.waitUntil(lambda: load_last_used().get("settings", {}).get("fit", {}).get("seed") == 77)
     again = CompressWidget(panel.viewer)
     qtbot.addWidget(again)
@@ -393,7 +394,7 @@ def test_nothing_of_a_fit_is_kept_once_its_layers_are_gone(qtbot, panel, monkeyp
     volume: Volume | None = head_phantom((16, 64, 64))
     kept = weakref.ref(volume)
     add_layer(panel.viewer, original_layer(volume, "head"))
-    qtbot.waitUntil(lambda: panel.volume is not None)
+    qtbot.waitUntil(lambda: panel.state.volume is not None)
     start_endless(qtbot, panel)
     stop(qtbot, panel)
     gc.collect()
@@ -402,7 +403,7 @@ def test_nothing_of_a_fit_is_kept_once_its_layers_are_gone(qtbot, panel, monkeyp
     volume = None
     panel.viewer.layers.clear()
     panel.viewer.add_points()  # napari itself holds the layer that was active last
-    assert panel.session is None
+    assert panel.state.fitted is None
 
     def gone() -> bool:
         gc.collect()
@@ -415,7 +416,7 @@ def test_closing_the_viewer_while_fitting_returns_and_leaves_nothing_running(
     qtbot, window: Viewer, docked: CompressWidget
 ) -> None:
     start_endless(qtbot, docked)
-    worker = docked.fitting._worker
+    worker = docked.state.fitting._worker
     window.close()  # the fit has no end of its own: pytest's timeout ends a wait for it
     qtbot.waitUntil(lambda: not worker.is_running, timeout=LONG)
 

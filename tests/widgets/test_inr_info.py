@@ -26,9 +26,9 @@ from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.inr_volume import FitRecord, InrVolume, UpscalerRef
 from napari_inr_volume.io.inr_file import to_bytes, write_inr
 from napari_inr_volume.plugin import dialogs
-from napari_inr_volume.plugin.contents import Contents
-from napari_inr_volume.plugin.contents import Section as FileSection
 from napari_inr_volume.plugin.layers import add_layer, carried, lr_layer, original_layer
+from napari_inr_volume.plugin.work.inr import Contents
+from napari_inr_volume.plugin.work.inr import Section as FileSection
 from napari_inr_volume.widgets.contents_section import groups_of
 from napari_inr_volume.widgets.inr_info import InrFileWidget
 
@@ -253,7 +253,7 @@ def test_chosen_layer_stays_so_under_another_name_and_goes_with_it(qtbot, opened
 
 
 def test_open_button_adds_the_layers_of_a_file(qtbot, widget, path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(dialogs, "ask_file", lambda title, filters: path)
+    monkeypatch.setattr(dialogs, "ask_file", lambda *_: path)
     qtbot.mouseClick(widget.file.open, LEFT)
     assert [carried(layer).kind for layer in widget.viewer.layers] == ["lr", "hr"]
     assert widget.layer is widget.viewer.layers[-1]
@@ -262,7 +262,7 @@ def test_open_button_adds_the_layers_of_a_file(qtbot, widget, path: Path, monkey
 
 def test_damaged_file_is_told_in_words_and_adds_nothing(qtbot, widget, path: Path, monkeypatch) -> None:
     path.write_bytes(path.read_bytes()[:-5])
-    monkeypatch.setattr(dialogs, "ask_file", lambda title, filters: path)
+    monkeypatch.setattr(dialogs, "ask_file", lambda *_: path)
     qtbot.mouseClick(widget.file.open, LEFT)
     assert len(widget.viewer.layers) == 0
     assert "copy or download it again" in notification_manager.records[-1].message

@@ -14,19 +14,20 @@ import torch
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
-from napari_inr_volume import codec
+from napari_inr_volume import codec, session
 from napari_inr_volume.core.errors import FitError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
-from napari_inr_volume.decode import LrDecoder
 from napari_inr_volume.fields.registry import settings_to_dict
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren import fit as fit_module
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.fields.siren.fit_state import FitState
 from napari_inr_volume.io.inr_file import read_inr
-from napari_inr_volume.plugin import dialogs, jobs, kept_fits, unsaved
+from napari_inr_volume.plugin import dialogs, kept_fits, unsaved
 from napari_inr_volume.plugin.layers import add_layer, original_layer
+from napari_inr_volume.plugin.work import source
+from napari_inr_volume.reader import Reader
 from napari_inr_volume.widgets.compress import CompressWidget
 
 pytestmark = pytest.mark.gui
@@ -45,12 +46,14 @@ def open_panel(qtbot, volume: Volume) -> CompressWidget:
     qtbot.addWidget(panel)
     panel.show()
     add_layer(panel.viewer, original_layer(volume, "head"))
-    qtbot.waitUntil(lambda: panel._identity is not None, timeout=LONG)
+    qtbot.waitUntil(
+        lambda: panel.state.volume is not None and not panel.fit_controller.recalling.running, timeout=LONG
+    )
     return panel
 
 
 def wait_for_the_end(qtbot, panel: CompressWidget) -> None:
-    qtbot.waitUntil(lambda: not panel.fitting.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not panel.state.fitting.running, timeout=LONG)
 
 
 def stop_midway(qtbot, panel: CompressWidget) -> None:
@@ -68,7 +71,7 @@ def test_a_fit_goes_on_in_a_new_panel_to_the_weights_of_one_go(
     first = open_panel(qtbot, volume)
     assert not first.fit.go_on.isVisible()
     stop_midway(qtbot, first)
-    step = first.session.state.step
+    step = first.state.fitted.state.step
     assert step < 2_200
 
     second = open_panel(qtbot, volume)
@@ -83,7 +86,7 @@ def test_a_fit_goes_on_in_a_new_panel_to_the_weights_of_one_go(
     third.settings.show_settings(SETTINGS)
     qtbot.mouseClick(third.fit.fit, LEFT)
     wait_for_the_end(qtbot, third)
-    assert second.session.inr.payload == third.session.inr.payload
+    assert second.state.fitted.inr.payload == third.state.fitted.inr.payload
 
 
 def finish(qtbot, panel: CompressWidget) -> None:
@@ -99,7 +102,7 @@ def test_a_finished_fit_that_was_not_saved_is_offered_by_a_new_panel(qtbot, sett
     assert second.fit.words.text() == unsaved.WORDS
     qtbot.mouseClick(second.fit.go_on, LEFT)
     wait_for_the_end(qtbot, second)
-    assert second.session.inr == first.session.inr
+    assert second.state.fitted.inr == first.state.fitted.inr
     assert [layer.name for layer in second.viewer.layers] == [layer.name for layer in first.viewer.layers]
 
 
@@ -107,18 +110,18 @@ def test_a_fit_that_ends_before_earlier_ones_were_looked_for_is_kept(
     qtbot, settings, volume: Volume, monkeypatch
 ) -> None:
     finish(qtbot, open_panel(qtbot, volume))
-    fitted, recall = Event(), jobs.recall
-    monkeypatch.setattr(jobs, "recall", lambda *found: recall(*found) if fitted.wait(LONG) else None)
+    fitted, recall = Event(), source.recall
+    monkeypatch.setattr(source, "recall", lambda *found: recall(*found) if fitted.wait(LONG) else None)
     panel = CompressWidget(ViewerModel())
     qtbot.addWidget(panel)
     panel.show()
     add_layer(panel.viewer, original_layer(volume, "head"))
-    qtbot.waitUntil(lambda: panel.volume is not None)
+    qtbot.waitUntil(lambda: panel.state.volume is not None)
     panel.reconstruct.show_upscaler("lanczos")
     finish(qtbot, panel)
     fitted.set()
-    qtbot.waitUntil(lambda: panel._identity is not None)
-    assert unsaved.find(panel._identity) == replace(panel.session.inr, quality=None)
+    qtbot.waitUntil(lambda: not panel.fit_controller.recalling.running)
+    assert unsaved.find(kept_fits.identity(volume)) == replace(panel.state.fitted.inr, quality=None)
     assert not panel.fit.go_on.isVisible()  # what it would show is shown
 
 
@@ -137,7 +140,7 @@ def test_a_fit_whose_save_failed_stays_kept(qtbot, settings, volume: Volume, tmp
     monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: tmp_path / "nowhere" / "head.inr")
     qtbot.mouseClick(panel.compare.save, LEFT)
     assert len(list(kept_fits.FOLDER.iterdir())) == 1
-    assert panel.session.inr is not None
+    assert panel.state.fitted.inr is not None
 
 
 @pytest.mark.parametrize("where", ["decoding", "measuring"])
@@ -149,9 +152,9 @@ def test_a_finished_fit_can_be_saved_whatever_went_wrong_after_it(
 
     panel = open_panel(qtbot, volume)
     with monkeypatch.context() as patch:
-        patch.setattr(*((LrDecoder, "fitted") if where == "decoding" else (codec, "measure")), fail)
+        patch.setattr(*((Reader, "slices") if where == "decoding" else (session, "measure")), fail)
         finish(qtbot, panel)
-    assert "ran out of memory" in panel.fit.words.text()
+    assert "out of memory" in panel.fit.words.text()
     monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: tmp_path / "head.inr")
     assert panel.compare.save.isEnabled()
     qtbot.mouseClick(panel.compare.save, LEFT)
@@ -160,14 +163,14 @@ def test_a_finished_fit_can_be_saved_whatever_went_wrong_after_it(
 
 def test_closing_napari_while_measuring_keeps_the_fit(qtbot, settings, volume: Volume, monkeypatch) -> None:
     panel = open_panel(qtbot, volume)
-    monkeypatch.setattr(codec, "measure", lambda *_, **__: panel.fitting.control.drop.wait())
+    monkeypatch.setattr(session, "measure", lambda *_, **__: panel.state.fitting.control.drop.wait())
     panel.settings.show_settings(replace(SETTINGS, fit=replace(SETTINGS.fit, steps=30, tuning_steps=0)))
     qtbot.mouseClick(panel.fit.fit, LEFT)
-    qtbot.waitUntil(lambda: panel.session.inr is not None, timeout=LONG)
-    panel.fitting.drop()
+    qtbot.waitUntil(lambda: panel.state.fitted.inr is not None, timeout=LONG)
+    panel.state.fitting.drop()
     wait_for_the_end(qtbot, panel)
     monkeypatch.undo()
-    assert unsaved.find(panel._identity) is not None
+    assert unsaved.find(kept_fits.identity(volume)) is not None
 
 
 def test_a_fit_of_another_volume_is_not_offered(qtbot, settings, volume: Volume) -> None:

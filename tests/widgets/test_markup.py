@@ -78,11 +78,11 @@ def test_panel_shows_a_volume_as_it_is_written(qtbot, viewer: ViewerModel) -> No
     qtbot.addWidget(panel)
     volume = replace(head_phantom((8, 16, 16)), found=(HOSTILE,), notes=(HOSTILE,))
     add_layer(viewer, original_layer(volume, HOSTILE))
-    qtbot.waitUntil(lambda: panel.volume is not None)
+    qtbot.waitUntil(lambda: panel.state.volume is not None)
     panel.reconstruct.show_own(Path(NAME), "tooltip")
     panel.fit.words.setText(HOSTILE)
     check(panel)
-    for job in (panel.recalling, panel.probing):
+    for job in (panel.fit_controller.recalling, panel.settings_controller.probing):
         job.drop()
         qtbot.waitUntil(lambda job=job: not job.running)
 

@@ -51,7 +51,7 @@ def info(make_weights, path: Path) -> ModelInfo:
 
 def choose(qtbot, panel: CompressWidget, path: Path | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Choose "Own weights..." and answer the dialog; wait until the file is checked."""
-    monkeypatch.setattr(dialogs, "ask_file", lambda title, filters: path)
+    monkeypatch.setattr(dialogs, "ask_file", lambda *_: path)
     upscalers = panel.reconstruct.upscalers
     index = upscalers.findText("Own weights...")
     upscalers.setCurrentIndex(index)
@@ -60,15 +60,15 @@ def choose(qtbot, panel: CompressWidget, path: Path | None, monkeypatch: pytest.
 
 
 def settle(qtbot, panel: CompressWidget) -> None:
-    qtbot.waitUntil(lambda: not panel.checking.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not panel.reconstruct_controller.checking.running, timeout=LONG)
 
 
 def fit_and_apply(qtbot, panel: CompressWidget) -> None:
     panel.settings.show_settings(SMALL)
     qtbot.mouseClick(panel.fit.fit, LEFT)
-    qtbot.waitUntil(lambda: not panel.fitting.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not panel.state.fitting.running, timeout=LONG)
     qtbot.mouseClick(panel.reconstruct.apply, LEFT)
-    qtbot.waitUntil(lambda: not panel.applying.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not panel.state.applying.running, timeout=LONG)
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_fit_and_reconstruction_use_own_weights_and_the_file_names_them(
 ) -> None:
     choose(qtbot, panel, path, monkeypatch)
     fit_and_apply(qtbot, panel)
-    session = panel.session
+    session = panel.state.fitted
     assert (session.inr.upscaler.name, session.inr.upscaler.sha256) == ("span", info.sha256)
     again = codec.decompress(session.inr, weights=[path], device="cpu")
     np.testing.assert_allclose(session.hr.data, again.voxels, atol=1)
@@ -145,8 +145,8 @@ def test_another_upscaler_applied_later_counts_its_own_bytes(
     fit_and_apply(qtbot, panel)
     panel.reconstruct.show_upscaler("lanczos")
     qtbot.mouseClick(panel.reconstruct.apply, LEFT)
-    qtbot.waitUntil(lambda: not panel.applying.running, timeout=LONG)
-    assert panel.session.hr.name.startswith("head [Lanczos")
+    qtbot.waitUntil(lambda: not panel.state.applying.running, timeout=LONG)
+    assert panel.state.fitted.hr.name.startswith("head [Lanczos")
     assert "with the model" not in panel.compare.sizes.text()
 
 
@@ -155,9 +155,9 @@ def test_weights_that_went_before_the_fit_end_in_a_word(qtbot, panel, head, path
     path.unlink()
     panel.settings.show_settings(SMALL)
     qtbot.mouseClick(panel.fit.fit, LEFT)
-    qtbot.waitUntil(lambda: not panel.fitting.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not panel.state.fitting.running, timeout=LONG)
     assert "cannot read the weights file" in panel.fit.words.text()
-    assert panel.session is None
+    assert panel.state.fitted is None
 
 
 def test_own_weights_are_remembered(qtbot, panel, path, info, monkeypatch, reopened) -> None:
@@ -210,7 +210,7 @@ def test_opened_in_a_window_the_file_tries_the_weights_chosen_last(
     qtbot, docked: CompressWidget, window: Viewer, path, info, tmp_path, monkeypatch
 ) -> None:
     choose(qtbot, docked, path, monkeypatch)
-    inr = compress(docked.volume, SMALL, device="cpu", upscaler=path)
+    inr = compress(docked.state.volume, SMALL, device="cpu", upscaler=path)
     write_inr(inr, tmp_path / "own.inr")
     _, hr = window.open(str(tmp_path / "own.inr"), plugin=PLUGIN)
     assert hr.name == f"own [SPAN {inr.quality.hr_psnr:.1f} dB]"

@@ -15,9 +15,9 @@ from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.fields.registry import PRESETS, find_preset
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.plugin.compare import Figures
-from napari_inr_volume.plugin.jobs import FitReport
 from napari_inr_volume.plugin.kept_fits import settings_from
-from napari_inr_volume.superres.catalogue import CHOICES
+from napari_inr_volume.plugin.work.fit import FitReport
+from napari_inr_volume.superres import upscale
 from napari_inr_volume.widgets.compare_section import CompareSection
 from napari_inr_volume.widgets.fit_section import FitSection
 from napari_inr_volume.widgets.reconstruct_section import ReconstructSection
@@ -80,7 +80,7 @@ def test_changing_a_number_makes_the_preset_custom_and_says_so_once(qtbot) -> No
     widget = shown(qtbot, SettingsSection)
     heard: list[None] = []
     widget.changed.connect(lambda: heard.append(None))
-    widget.steps.setValue(123)
+    widget.form.options["steps"].value = 123
     assert widget.settings.fit.steps == 123
     assert widget.settings.preset == "custom"
     assert len(heard) == 1
@@ -88,9 +88,10 @@ def test_changing_a_number_makes_the_preset_custom_and_says_so_once(qtbot) -> No
 
 def test_target_counts_only_if_it_is_ticked(qtbot) -> None:
     widget = shown(qtbot, SettingsSection)
-    widget.lr_psnr.setValue(41.5)
+    target = widget.form.options["target_psnr"]
+    target.number.value = 41.5
     assert widget.settings.fit.target_psnr is None
-    widget.has_lr_psnr.setChecked(True)
+    target.ticked.value = True
     assert widget.settings.fit.target_psnr == 41.5
 
 
@@ -98,7 +99,7 @@ def test_locked_settings_cannot_be_changed_and_say_why(qtbot) -> None:
     widget = shown(qtbot, SettingsSection)
     widget.lock(True)
     assert not widget.preset.isEnabled()
-    assert not widget.steps.isEnabled()
+    assert not widget.form.options["steps"].native.isEnabled()
     assert widget.locked.isVisible()
 
 
@@ -112,9 +113,9 @@ def test_remembered_settings_survive_json_and_unsound_ones_are_forgotten() -> No
 
 def test_advanced_is_collapsed_at_first(qtbot) -> None:
     widget = shown(qtbot, SettingsSection)
-    assert not widget.steps.isVisible()
+    assert not widget.form.options["steps"].native.isVisible()
     qtbot.mouseClick(widget.advanced.heading, LEFT, pos=QPoint(5, 5))
-    assert widget.steps.isVisible()
+    assert widget.form.options["steps"].native.isVisible()
 
 
 # Source
@@ -243,7 +244,7 @@ def test_upscalers_are_those_that_can_be_found_and_a_way_to_own_ones(qtbot) -> N
     widget = shown(qtbot, ReconstructSection)
     names = [widget.upscalers.itemData(index) for index in range(widget.upscalers.count())]
     assert offered(widget) == ["auto", "SRDenseNet", "SPAN (small)", "Lanczos", "Own weights..."]
-    assert sorted(names[:-1]) == sorted(CHOICES)
+    assert sorted(names[:-1]) == sorted(upscale.UPSCALERS)
     assert widget.upscaler == "auto"
     assert not widget.words.isVisible()
 

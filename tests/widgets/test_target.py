@@ -43,8 +43,8 @@ def choose(panel: CompressWidget, kind: str, value: float | None = None) -> None
 
 
 def planned(qtbot, panel: CompressWidget) -> Plan:
-    qtbot.waitUntil(lambda: panel._plan is not None, timeout=LONG)
-    return panel._plan
+    qtbot.waitUntil(lambda: panel.settings_controller.plan is not None, timeout=LONG)
+    return panel.settings_controller.plan
 
 
 @pytest.mark.parametrize(
@@ -79,44 +79,52 @@ def test_a_size_is_looked_for_told_and_kept(qtbot, panel: CompressWidget, head) 
     plan = planned(qtbot, panel)
     words = panel.settings.prediction.text()
     assert f"reconstruction about {plan.hr_psnr:.1f} dB" in words
-    qtbot.waitUntil(lambda: not panel.probing.running and not panel.looking.running, timeout=LONG)
+    qtbot.waitUntil(
+        lambda: (
+            not panel.settings_controller.probing.running and not panel.settings_controller.looking.running
+        ),
+        timeout=LONG,
+    )
     qtbot.mouseClick(panel.fit.fit, LEFT)
     assert not panel.settings.target_kind.isEnabled()
-    qtbot.waitUntil(lambda: not panel.fitting.running, timeout=LONG)
-    assert panel.session.inr.field == plan.settings.field
-    assert len(to_bytes(panel.session.inr)) <= 4_000
+    qtbot.waitUntil(lambda: not panel.state.fitting.running, timeout=LONG)
+    assert panel.state.fitted.inr.field == plan.settings.field
+    assert len(to_bytes(panel.state.fitted.inr)) <= 4_000
 
 
 def test_a_size_that_cannot_be_is_said_before_the_fit(qtbot, panel: CompressWidget, head) -> None:
     panel.settings.show_settings(BASE)
     choose(panel, "bytes", 0.1)
     qtbot.waitUntil(lambda: "as small as 100 bytes" in panel.settings.prediction.text(), timeout=LONG)
-    panel.start_fit()
-    assert not panel.fitting.running
+    panel.fit_controller.start()
+    assert not panel.state.fitting.running
 
 
 def test_another_number_needs_no_other_look(qtbot, panel: CompressWidget, head) -> None:
     panel.settings.show_settings(BASE)
     choose(panel, "bytes", 4.0)
     first = planned(qtbot, panel)
-    models = panel._models
     panel.settings.target_value.setValue(9.0)
-    assert panel._models is models
-    assert panel._plan.file_bytes > first.file_bytes
+    assert not panel.settings_controller.looking.running
+    assert panel.settings_controller.plan.file_bytes > first.file_bytes
 
 
 def test_a_quality_that_is_missed_is_tried_again_larger_or_said(qtbot, panel: CompressWidget, head) -> None:
     panel.settings.show_settings(BASE)
     choose(panel, "psnr", 14.0)
     plan = planned(qtbot, panel)
-    panel._plan = replace(plan, hr_psnr=30.0)  # as if more had been promised than was held
+    panel.settings_controller.plan = replace(plan, hr_psnr=30.0)  # as if more had been promised than was held
     qtbot.mouseClick(panel.fit.fit, LEFT)
     qtbot.waitUntil(
-        lambda: not panel.fitting.running and panel.session is not None and panel.session.inr is not None,
+        lambda: (
+            not panel.state.fitting.running
+            and panel.state.fitted is not None
+            and panel.state.fitted.inr is not None
+        ),
         timeout=LONG,
     )
-    reached = panel.session.inr.quality.hr_psnr
-    assert reached >= 14.0 or "dB asked for" in panel.fit.words.text()
+    reached = panel.state.fitted.inr.quality.hr_psnr
+    assert reached >= 14.0 or "was not met" in panel.fit.words.text()
 
 
 def test_the_target_is_remembered(qtbot, panel: CompressWidget, head) -> None:

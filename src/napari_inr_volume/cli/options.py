@@ -14,7 +14,6 @@ import typer
 from ..core.choices import Device
 from ..core.errors import FitError
 from ..fields.registry import PRESETS, find_kind, find_preset
-from ..superres.catalogue import CHOICES
 from ..target import PRESET, Target, one_target
 
 if TYPE_CHECKING:
@@ -43,15 +42,15 @@ SkipBrokenOption = Annotated[
 UpscalerOption = Annotated[
     str,
     typer.Option(
-        help=f"What restores the in-plane resolution: {', '.join(CHOICES)}, or the path of your own weights"
-        " file (.safetensors)."
+        help="What restores the in-plane resolution: auto, lanczos, srdensenet, span, or the path of your own"
+        " weights file (.safetensors)."
     ),
 ]
 OtherUpscalerOption = Annotated[
     str | None,
     typer.Option(
-        help=f"Use this upscaler instead of the one that the .inr names: {', '.join(CHOICES)}, or the path of"
-        " a weights file (.safetensors)."
+        help="Use this upscaler instead of the one that the .inr names: auto, lanczos, srdensenet, span, or"
+        " the path of a weights file (.safetensors)."
     ),
 ]
 JsonOption = Annotated[

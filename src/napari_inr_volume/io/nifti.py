@@ -10,14 +10,13 @@ import io
 import json
 import warnings
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import SourceError
-from ..core.units import Units, is_units
-from ..core.volume import Volume
+from ..core.volume import Units, Volume
 from .nifti_place import RAS_TO_LPS, find_affine
 from .payload import CHUNK, check_claim, read_start, read_voxels, skip
 from .values import Voxels, geometry_of, guess_meaning, rescaled
@@ -151,7 +150,11 @@ def _own_meaning(header: Any) -> tuple[Units, float | None] | None:
             notes = json.loads(extension.get_content())
         except (TypeError, ValueError):  # someone else's
             continue
-        if isinstance(notes, dict) and notes.get("writer") == WRITER and is_units(notes.get("units")):
+        if (
+            isinstance(notes, dict)
+            and notes.get("writer") == WRITER
+            and notes.get("units") in get_args(Units)
+        ):
             padding = notes.get("padding")
             return notes["units"], None if padding is None else float(padding)
     return None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..core.volume import Volume
     from ..inr_volume import InrVolume
     from ..io.dicom import Broken, Listing
-    from .jobs import Control, Job
+    from .job import Control, Job
 
 EXPORTS = ("NIfTI (*.nii.gz *.nii)", "NRRD (*.nrrd)", "TIFF (*.tif *.tiff)", "NumPy (*.npy)")
 
@@ -48,7 +48,8 @@ def _errors_shown(command: Callable[[napari.viewer.Viewer], None]) -> Callable[[
 
 def open_ct_folder(viewer: napari.viewer.Viewer) -> None:
     """Ask for a folder and add the CT series in it, or the one chosen among several, as a layer."""
-    from . import dialogs, jobs
+    from . import dialogs
+    from .work import source
 
     folder = dialogs.ask_folder("Open a CT folder")
     if folder is None:
@@ -67,10 +68,10 @@ def open_ct_folder(viewer: napari.viewer.Viewer) -> None:
             elif dialogs.ask_to_skip(result, choice.name):
                 start(choice, skip_broken=True)
 
-        work = partial(jobs.read, skip_broken=skip_broken)
+        work = partial(source.read, skip_broken=skip_broken)
         _in_background(f"Reading {choice.name}", add, work, folder, choice.key)
 
-    _in_background(f"Looking through {folder.name}", read, jobs.find_series, folder)
+    _in_background(f"Looking through {folder.name}", read, source.find_series, folder)
 
 
 @_errors_shown
@@ -95,7 +96,7 @@ def export_reconstruction(viewer: napari.viewer.Viewer) -> None:
     """
     from ..io.volumes import EVEN_GRIDS, check_output, find_suffix
     from . import dialogs
-    from .contents import path_of
+    from .layers import path_of
     from .settings import own_weights, preferences
 
     inr, _, layer = _network_in(viewer)
@@ -133,12 +134,12 @@ def decode_and_write(
 ) -> tuple[str, ...]:
     """Decode the whole reconstruction and write it, maybe `evened`; returns what the person should know.
 
-    `path` and `own` are where its super-resolution weights may be, as in `contents.restorer`.
+    `path` and `own` are where its super-resolution weights may be, as in `work.inr.restorer`.
     """
     from .. import codec
     from ..core.even import evened
     from ..io.volumes import write_volume
-    from .contents import restorer
+    from .work.inr import restorer
 
     upscaler, notes = restorer(inr, path, own, device)
     volume = codec.decompress(inr, upscaler=upscaler, device=device, on_slices=control.on_progress)
@@ -174,7 +175,7 @@ def _in_background(
     """Run `work(control, *args)` as a `Job` with a bar in the activity dock; give its result to `done`."""
     from napari.utils import cancelable_progress
 
-    from .jobs import Done, Job
+    from .job import Done, Job
 
     job = Job()
     bar = cancelable_progress(total=0, desc=plain(title))

@@ -6,28 +6,20 @@ scrolling costs a look-up.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import ReferenceType, ref
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.metrics import Comparison, compare_volumes
-from ..core.volume import Volume
-from ..core.windows import Window
-from ..inr_volume import InrVolume, Quality, UpscalerRef
-from .jobs import Control
-from .layers import kwargs_over, new_voxels
+from ..core.metrics import Comparison
+from .layers import kwargs_over
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
-
-    from ..core.choices import Device
-    from ..superres.upscale import Upscaler
 
 Mode = Literal["off", "side by side", "overlay", "difference"]
 LINKED = ("contrast_limits", "colormap", "gamma")
@@ -62,86 +54,6 @@ def of_slice(comparison: Comparison, z: int) -> Figures:
         ssim=float(slices.ssim[z]),
         rmse=float(slices.rmse[z]),
     )
-
-
-def compare_lr(volume: Volume, inr: InrVolume, lr: NDArray[np.float32], window: Window) -> Comparison:
-    """Compare a decoded LR (z, y, x) with the Lanczos LR of the original, on the grid of the LR.
-
-    The peak of the PSNR is the original's intensity range, as everywhere.
-    """
-    from .. import codec
-
-    target = codec.lanczos_lr(volume, inr.factor)
-    counted = codec.lr_measured(volume, inr.factor)
-    padding = None if counted is None else float(target.min()) - 1.0
-    if counted is not None:
-        target[~counted] = padding
-    original = Volume(voxels=target, geometry=inr.lr_geometry, units=volume.units, padding=padding)
-    comparison = compare_volumes(original, lr, window)
-    shift = 20 * math.log10(_width(volume.intensity_range) / _width(original.intensity_range))  # dB
-    slices = replace(comparison.slices, psnr=comparison.slices.psnr + shift)
-    return replace(comparison, psnr=comparison.psnr + shift, slices=slices)
-
-
-def measure(
-    control: Control,
-    volume: Volume,
-    inr: InrVolume,
-    lr: NDArray[np.float32],
-    reconstruction: NDArray[Any] | None,
-    *,
-    device: Device,
-    window: Window,
-) -> tuple[Comparison, Comparison, Comparison | None]:
-    """Work for a `Job`: compare the LR, Lanczos and, if there is one, the reconstruction through a window."""
-    from .. import codec
-    from ..superres.upscale import LanczosUpscaler
-
-    depth, phases = len(volume.voxels), 2 if reconstruction is None else 3
-    plain = new_voxels(volume.shape, inr.dtype)
-    for z, _, hr in codec.decode_slices(inr, LanczosUpscaler(inr.factor[1:]), device=device):
-        control.on_progress(z + 1, phases * depth)
-        plain[z] = hr
-    restored = None
-    of_plain = compare_volumes(
-        volume, plain, window, lambda z, _: control.on_progress(depth + z, phases * depth)
-    )
-    if reconstruction is not None:
-        restored = compare_volumes(
-            volume,
-            reconstruction,
-            window,
-            lambda z, _: control.on_progress(2 * depth + z, phases * depth),
-        )
-    return compare_lr(volume, inr, lr, window), of_plain, restored
-
-
-def with_upscaler(inr: InrVolume, upscaler: Upscaler, comparison: Comparison) -> InrVolume:
-    """Return the volume as it decodes with another upscaler, whose figures are given."""
-    quality = inr.quality
-    if quality is not None:
-        quality = Quality(
-            lr_psnr=quality.lr_psnr,
-            hr_psnr=comparison.psnr,
-            lanczos_psnr=quality.lanczos_psnr,
-            rmse=comparison.rmse,
-            p99=comparison.p99,
-            max_error=comparison.max_error,
-        )
-    return replace(inr, upscaler=UpscalerRef(name=upscaler.name, sha256=upscaler.sha256), quality=quality)
-
-
-def difference(control: Control, volume: Volume, voxels: NDArray[Any]) -> NDArray[Any]:
-    """Work for a `Job`: return reconstruction - original (z, y, x) in HU; 0 where nothing was measured."""
-    whole = all(array.dtype.kind in "iu" and array.dtype.itemsize <= 2 for array in (volume.voxels, voxels))
-    error = new_voxels(volume.shape, np.int32 if whole else np.float32)
-    for z, original in enumerate(volume.voxels):
-        control.on_progress(z + 1, len(error))
-        np.subtract(voxels[z], original, out=error[z], dtype=error.dtype, casting="unsafe")
-        measured = volume.measured(z)
-        if measured is not None:
-            error[z][~measured] = 0
-    return error
 
 
 def difference_layer(error: NDArray[Any], name: str, over: Layer) -> tuple[NDArray[Any], dict[str, Any]]:
@@ -229,7 +141,3 @@ def link(layers: Sequence[Layer]) -> None:
             setattr(layer, name, getattr(first, name))
     if others:
         link_layers(layers, LINKED)
-
-
-def _width(intensity_range: tuple[float, float]) -> float:
-    return intensity_range[1] - intensity_range[0]

@@ -1,4 +1,7 @@
-"""The few questions that the plugin asks in dialogs, one function each, so that tests can answer them."""
+"""The few questions that the plugin asks in dialogs, one function each, so that tests can answer them.
+
+A dialog stands over the window of its `parent`, or of whatever is active where that is not known.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog, QMessageBox
+from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog, QMessageBox, QWidget
 
 from ..core.text import printable
 from .notices import plain, sentence
@@ -19,29 +22,31 @@ if TYPE_CHECKING:
 NAMED = 5  # broken files that a question names
 
 
-def ask_folder(title: str) -> Path | None:
+def ask_folder(title: str, parent: QWidget | None = None) -> Path | None:
     """Return the folder that the person chooses, or None."""
-    dialog = QFileDialog(QApplication.activeWindow(), title, _last_folder())
+    dialog = QFileDialog(parent or QApplication.activeWindow(), title, _last_folder())
     dialog.setFileMode(QFileDialog.FileMode.Directory)
     dialog.setOption(QFileDialog.Option.ShowDirsOnly)
     return _answer(dialog)
 
 
-def ask_file(title: str, filters: Sequence[str]) -> Path | None:
+def ask_file(title: str, filters: Sequence[str], parent: QWidget | None = None) -> Path | None:
     """Return the file that the person chooses to open, or None. `filters` are in Qt's form."""
-    dialog = QFileDialog(QApplication.activeWindow(), title, _last_folder())
+    dialog = QFileDialog(parent or QApplication.activeWindow(), title, _last_folder())
     dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
     dialog.setNameFilters(list(filters))
     return _answer(dialog)
 
 
-def ask_where_to_save(title: str, name: str, filters: Sequence[str]) -> Path | None:
+def ask_where_to_save(
+    title: str, name: str, filters: Sequence[str], parent: QWidget | None = None
+) -> Path | None:
     """Return the file that the person chooses, or None; an existing one was confirmed to be replaced.
 
     `filters` are in Qt's form, such as `TIFF (*.tif *.tiff)`. A name without suffix gets the first one of
     the filter that is chosen.
     """
-    dialog = QFileDialog(QApplication.activeWindow(), title, _last_folder())
+    dialog = QFileDialog(parent or QApplication.activeWindow(), title, _last_folder())
     dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
     dialog.setNameFilters(list(filters))
     # By Qt, not by us: it must know the whole name before it asks whether to replace the file.
@@ -63,13 +68,14 @@ def ask_series(series: Sequence[Series], where: str) -> Series | None:
     return series[lines.index(line)] if accepted else None
 
 
-def ask_to_skip(broken: Sequence[Broken], where: str) -> bool:
+def ask_to_skip(broken: Sequence[Broken], where: str, parent: QWidget | None = None) -> bool:
     """Return whether to read a CT series without the files of it that are broken."""
     files, them = ("A file", "it") if len(broken) == 1 else (f"{len(broken)} files", "them")
     more = [f"and {len(broken) - NAMED} more"] if len(broken) > NAMED else []
     names = [f"{one.path.name}: {one.reason}" for one in broken[:NAMED]]
     question = f"{files} of {where} cannot be read. Without {them} the volume may lack slices."
-    return _ask("Broken files", question, [*names, *more], [f"Read Without {them.title()}"]) == 0
+    answers = [f"Read Without {them.title()}"]
+    return _ask("Broken files", question, [*names, *more], answers, parent) == 0
 
 
 def ask_even(caveats: Sequence[str]) -> bool | None:
@@ -83,9 +89,15 @@ def ask_even(caveats: Sequence[str]) -> bool | None:
     return None if answer is None else answer == 0
 
 
-def _ask(title: str, question: str, facts: Sequence[str], answers: Sequence[str]) -> int | None:
+def _ask(
+    title: str,
+    question: str,
+    facts: Sequence[str],
+    answers: Sequence[str],
+    parent: QWidget | None = None,
+) -> int | None:
     """Return which of the answers was chosen, or None for Cancel."""
-    box = QMessageBox(QApplication.activeWindow())
+    box = QMessageBox(parent or QApplication.activeWindow())
     box.setIcon(QMessageBox.Icon.Warning)
     box.setWindowTitle(title)
     box.setTextFormat(Qt.TextFormat.PlainText)

@@ -9,14 +9,11 @@ from numpy.typing import NDArray
 
 from ..core.metrics import Comparison
 from ..core.volume import Volume
-from ..fields.settings import Settings
 from ..inr_volume import InrVolume
-from ..target import Target
+from ..superres.catalogue import title_of
 from .compare import Figures, difference_layer, link, of_slice, of_volume
-from .jobs import DecodedLr, Fitted, Preview, Reconstruction
 from .layers import (
     METADATA,
-    UPSCALERS,
     Carried,
     LayerData,
     add_layer,
@@ -33,26 +30,38 @@ if TYPE_CHECKING:
 
     from ..fields.base import FitState
     from ..planning import Plan
+    from ..session import Request
+    from .work.fit import DecodedLr, FitOutcome, Fitted
+    from .work.previews import Preview
+    from .work.reconstruct import Reconstruction
 
 FIT = "LR fit"  # its name in layers and figures
 
 
-class Session:
+class FitLayers:
     """Bound to the layer and the volume that were chosen when the fit began, whatever is chosen later.
 
     Layers that the person takes out of the viewer are not touched any more. On the UI thread only.
     """
 
-    def __init__(self, viewer: ViewerModel, source: Image, volume: Volume, settings: Settings) -> None:
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        source: Image,
+        volume: Volume,
+        request: Request,
+        plan: Plan | None = None,
+    ) -> None:
         self.viewer = viewer
         self.source = source
         self.volume = volume
-        self.settings = settings
-        self.target = Target()
-        self.plan: Plan | None = None  # of the settings, where a target chose them
+        self.request = request
+        self.plan = plan  # of the settings, where a target chose them
+        self.settings = request.settings if plan is None else plan.settings
         self.name = source.name
         self.inr: InrVolume | None = None  # once it is fitted
-        self.state: FitState | None = None  # what to go on from, if the fit was stopped
+        self.state: FitState | None = None  # what to resume from, if the fit was stopped
+        self.file_bytes = 0  # of `inr`, once it is saved
         self.lr: Image | None = None
         self.hr: Image | None = None
         self.error: Image | None = None  # the difference
@@ -85,7 +94,7 @@ class Session:
             found = self.comparisons.get(name)
             z = self.z if name != FIT else int(self.z / self.settings.factor[0])
             in_slice, whole = (None, None) if found is None else (of_slice(found, z), of_volume(found))
-            lines.append((UPSCALERS.get(name, name), in_slice, whole))
+            lines.append((title_of(name), in_slice, whole))
         return lines
 
     def forget_removed(self) -> None:
@@ -112,7 +121,7 @@ class Session:
     def show_fitted(self, fitted: Fitted) -> None:
         """Let the layers carry the network: from now on it can be saved."""
         self.state, self.model_bytes = fitted.state, fitted.model_bytes
-        self.set_inr(fitted.inr)
+        self.set_inr(fitted.inr, fitted.file_bytes)
 
     def show_lr(self, decoded: DecodedLr) -> None:
         """Show the LR as it decodes from the coded weights."""
@@ -124,9 +133,16 @@ class Session:
             name = layer_name(self.name, FIT)
             self.lr = self._add(lr_layer(decoded.voxels, name, self.inr, self.source))
 
-    def set_inr(self, inr: InrVolume) -> None:
+    def show_outcome(self, outcome: FitOutcome) -> None:
+        """Keep the figures of the fit, and let the layers carry them."""
+        measured = outcome.measured
+        self.comparisons = {FIT: measured.lr, "lanczos": measured.lanczos}
+        self.comparisons[measured.upscaler] = measured.reconstruction
+        self.set_inr(outcome.inr, outcome.file_bytes)
+
+    def set_inr(self, inr: InrVolume, file_bytes: int) -> None:
         """Let the layers carry this network, all the same one, and say how good they are in their names."""
-        self.inr = inr
+        self.inr, self.file_bytes = inr, file_bytes
         psnr = None if inr.quality is None else inr.quality.lr_psnr
         if self.lr is not None:
             self.lr.metadata[METADATA] = Carried(kind="lr", inr=inr)
@@ -135,7 +151,7 @@ class Session:
             self.hr.metadata[METADATA] = Carried(kind="hr", inr=inr)
             found = self.comparisons.get(self.upscaler)
             psnr = None if found is None else found.psnr
-            self.hr.name = layer_name(self.name, UPSCALERS[self.upscaler], psnr)
+            self.hr.name = layer_name(self.name, title_of(self.upscaler), psnr)
 
     def drop_preview(self) -> None:
         """Take the LR layer of a fit that came to nothing away."""
@@ -169,7 +185,7 @@ class Session:
         """Name the reconstruction, and keep its figures."""
         self.upscaler, self.model_bytes = made.inr.upscaler.name, made.model_bytes
         self.comparisons[self.upscaler] = made.comparison
-        self.set_inr(made.inr)
+        self.set_inr(made.inr, made.file_bytes)
         if self.hr is not None:
             self.hr.refresh()
 

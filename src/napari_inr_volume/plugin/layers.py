@@ -22,12 +22,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..core.errors import VolumeError
 from ..core.memory import check_memory
-from ..core.units import Units
-from ..core.volume import AXIAL, Geometry, Triple, Volume
+from ..core.volume import AXIAL, Geometry, Triple, Units, Volume
 from ..core.windows import WINDOWS
 from ..inr_volume import InrVolume
 from ..io.values import guess_meaning, triple
-from ..superres.catalogue import TITLES
 from .notices import plain
 
 if TYPE_CHECKING:
@@ -40,9 +38,6 @@ LARGEST = 2**32  # bytes of voxels that are taken into memory from a layer that 
 
 LayerData = tuple[Any, dict[str, Any], str]  # data, arguments of the layer, "image"
 Kind = Literal["original", "lr", "hr"]
-
-# As a person reads their names; those of the networks are their titles, without importing torch for them.
-UPSCALERS = TITLES
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,6 +77,13 @@ def carried(layer: Layer) -> Carried | None:
     """Return what a layer of ours carries, or None for another's."""
     found = layer.metadata.get(METADATA)
     return found if isinstance(found, Carried) else None
+
+
+def path_of(layer: Layer) -> Path | None:
+    """Return the `.inr` that a layer was opened from, if it is still there."""
+    held = carried(layer)
+    path = None if held is None else held.opened
+    return path if path is not None and path.is_file() else None
 
 
 def check_layer(layer: Layer) -> None:

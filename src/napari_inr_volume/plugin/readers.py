@@ -51,20 +51,19 @@ def open_inr(path: Path, name: str) -> list[LayerData]:
     """
     from napari.settings import get_settings
 
-    from ..codec import check_restoring
-    from ..decode import LrDecoder
     from ..io.inr_file import read_inr, read_model
+    from ..reader import Reader, check_restoring
     from ..superres.upscale import find_restorer
-    from .lazy import inr_layers, stutters
+    from .lazy import CACHE_BYTES, inr_layers, stutters
     from .settings import own_weights, preferences
 
     inr, device = read_inr(path), preferences().device
     check_restoring(inr)  # before napari asks for a slice, whose LR alone may take minutes
-    decoder = LrDecoder(inr, device)
     weights = [read_model(path), own_weights()]
     upscaler = find_restorer(inr, show_warning, weights=weights, device=device)
-    layers = inr_layers(decoder, upscaler, name, path)
-    if stutters(decoder, upscaler) and not get_settings().experimental.async_:
+    reader = Reader(inr, upscaler, device=device, cache_bytes=CACHE_BYTES)
+    layers = inr_layers(reader, name, path)
+    if stutters(reader) and not get_settings().experimental.async_:
         _hide_until_asynchronous(layers[-1], upscaler.name)
     return layers
 
@@ -75,7 +74,7 @@ def _hide_until_asynchronous(layer_data: LayerData, upscaler: str) -> None:
     from napari.settings import get_settings
     from napari.utils.notifications import Notification, notification_manager
 
-    from .layers import UPSCALERS
+    from ..superres.catalogue import title_of
 
     data, arguments, _ = layer_data
     arguments["visible"] = False
@@ -88,7 +87,7 @@ def _hide_until_asynchronous(layer_data: LayerData, upscaler: str) -> None:
                 layer.visible = True
 
     words = (
-        f"{UPSCALERS[upscaler]} takes long for each slice on the CPU, and napari would stand still meanwhile,"
+        f"{title_of(upscaler)} takes long for each slice on the CPU, and napari would stand still meanwhile,"
         " so the reconstruction is hidden. Preferences > Experimental > Render Layers Asynchronously keeps it"
         " going."
     )

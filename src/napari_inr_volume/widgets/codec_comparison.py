@@ -24,13 +24,13 @@ from qtpy.QtWidgets import (
 
 from ..classical import CODECS, missing
 from ..core.errors import InrError
-from ..plugin import contents, rivals
 from ..plugin.compare import link
-from ..plugin.jobs import Done, Job
-from ..plugin.layers import carried, check_layer, kwargs_over, layer_name
+from ..plugin.job import Done, Job
+from ..plugin.layers import carried, check_layer, kwargs_over, layer_name, path_of
 from ..plugin.notices import show_error
-from ..plugin.rivals import Compared, Rival
 from ..plugin.settings import own_weights, preferences
+from ..plugin.work import rivals
+from ..plugin.work.rivals import Compared, Rival
 from .panel import Panel
 from .plot import RatePlot
 from .section import Section, TextLine, in_bytes, in_decibels, in_ratio
@@ -277,7 +277,7 @@ class CodecComparisonWidget(Panel):
             rivals.compare,
             original,
             held.inr,
-            contents.path_of(file),
+            path_of(file),
             own_weights(),
             preferences().device,
             self.choice.chosen,

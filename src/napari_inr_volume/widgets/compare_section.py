@@ -103,6 +103,10 @@ class CompareSection(Section):
         """Return the button of a mode."""
         return self._buttons[mode]
 
+    def choose(self, mode: Mode) -> None:
+        """Choose a mode, as a person would."""
+        self._buttons[mode].setChecked(True)
+
     def show_possible(self, fitted: bool, reconstructed: bool = False) -> None:
         """Enable what can be compared, and saving."""
         for mode, button in self._buttons.items():

@@ -11,9 +11,9 @@ from qtpy.QtWidgets import QHeaderView, QSizePolicy, QTreeWidget, QTreeWidgetIte
 from ..core.text import printable
 from ..fields.registry import find_kind
 from ..inr_volume import InrVolume
-from ..plugin.contents import Contents
-from ..plugin.layers import UPSCALERS
 from ..plugin.notices import plain
+from ..plugin.work.inr import Contents
+from ..superres.catalogue import title_of
 from .section import AdviceLine, Section, TextLine, in_bytes, in_decibels, in_hu, in_ratio
 
 PEAK = "Peak: the intensity range of the original."
@@ -141,7 +141,7 @@ def _file(contents: Contents) -> list[Line]:
 def _quality(contents: Contents) -> list[Line]:
     """Return the figures of the file; where the upscaler it names is missing here, whose they are."""
     inr, quality = contents.inr, contents.inr.quality
-    named = UPSCALERS.get(inr.upscaler.name, inr.upscaler.name)
+    named = title_of(inr.upscaler.name)
     by = f", by {named}" if contents.notes else ""
     if quality is None:
         return [("Not measured", "", "The file records no figures.")]
@@ -233,14 +233,14 @@ def _fit(inr: InrVolume) -> list[Line]:
 def _upscaler(contents: Contents) -> list[Line]:
     wanted = contents.inr.upscaler
     lines = [
-        ("Name", UPSCALERS.get(wanted.name, wanted.name), "What restores the in-plane resolution."),
+        ("Name", title_of(wanted.name), "What restores the in-plane resolution."),
     ]
     if wanted.sha256 is not None:
         where = "in the file" if contents.embedded else "not in the file"
         lines.append(("Weights", where, f"SHA-256 {wanted.sha256}"))
         lines.append(("SHA-256", f"{wanted.sha256[:12]}...", f"Of the weights: {wanted.sha256}"))
     if contents.notes:
-        lines.append(("Used here", UPSCALERS[contents.upscaler], " ".join(contents.notes)))
+        lines.append(("Used here", title_of(contents.upscaler), " ".join(contents.notes)))
     return lines
 
 

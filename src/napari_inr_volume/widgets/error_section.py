@@ -13,8 +13,8 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePol
 
 from ..core.windows import Window
 from ..plugin.compare import of_slice, of_volume
-from ..plugin.contents import Errors
-from ..plugin.layers import UPSCALERS
+from ..plugin.work.inr import Errors
+from ..superres.catalogue import title_of
 from .compare_section import FigureTable
 from .plot import COLOURS, still_plot
 from .section import Section, TextLine
@@ -80,9 +80,9 @@ class ErrorSection(Section):
         words = f"8 bit: grey levels from {black:.0f} to {white:.0f}{unit}, as the original was shown."
         self.words.setText(" ".join([*errors.notes, words]))
         self.words.show()
-        curves = [(UPSCALERS[errors.upscaler], errors.reconstruction.slices.psnr)]
+        curves = [(title_of(errors.upscaler), errors.reconstruction.slices.psnr)]
         if errors.upscaler != "lanczos":
-            curves.append((UPSCALERS["lanczos"], errors.lanczos.slices.psnr))
+            curves.append((title_of("lanczos"), errors.lanczos.slices.psnr))
         self.plot.show_curves(curves)
         header = self.table.horizontalHeaderItem(2)
         assert header is not None
@@ -101,7 +101,7 @@ class ErrorSection(Section):
         ]
         if errors.upscaler != "lanczos":
             found = errors.reconstruction
-            lines.append((UPSCALERS[errors.upscaler], of_slice(found, z), of_volume(found)))
+            lines.append((title_of(errors.upscaler), of_slice(found, z), of_volume(found)))
         self.table.show_figures(f"Slice {z}", [*lines])
         self.plot.show_slice(z)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton
 
-from ..plugin.jobs import FitReport
+from ..plugin.work.fit import FitReport
 from .plot import FitPlot
 from .section import DASH, Section, TextLine, in_decibels, in_time
 
@@ -75,6 +75,10 @@ class FitSection(Section):
         self.fit.setToolTip("End the fit now and keep what it has.")
         self.fit.setEnabled(True)
         self.pause.setEnabled(True)
+
+    def show_words(self, words: str) -> None:
+        """Say something of the fit."""
+        self.words.setText(words)
 
     def show_report(self, report: FitReport) -> None:
         """Show where the fit stands."""

@@ -11,11 +11,9 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushBu
 
 from ..core.errors import InrError
 from ..core.windows import Window
-from ..plugin import contents, dialogs
-from ..plugin.contents import Contents, Decoded, Errors
-from ..plugin.jobs import Done, Job
+from ..plugin import dialogs
+from ..plugin.job import Done, Job
 from ..plugin.layers import (
-    UPSCALERS,
     LayerData,
     add_layer,
     carried,
@@ -24,10 +22,14 @@ from ..plugin.layers import (
     kwargs_over,
     layer_name,
     lr_layer,
+    path_of,
 )
 from ..plugin.notices import plain, show_error
 from ..plugin.settings import PLUGIN, own_weights, preferences
+from ..plugin.work import inr as contents
+from ..plugin.work.inr import Contents, Decoded, Errors
 from ..plugin.writers import SUFFIX
+from ..superres.catalogue import title_of
 from .contents_section import ContentsSection
 from .error_section import EMPTY, ErrorSection
 from .panel import Panel
@@ -243,7 +245,7 @@ class InrFileWidget(Panel):
         self.contents.show_words("Looking into it...")
         self._look_again = self.looking.running
         if not self._look_again:
-            where = contents.path_of(self.layer), own_weights(), preferences().device
+            where = path_of(self.layer), own_weights(), preferences().device
             self.looking.start(contents.look, self.inr, *where)
 
     def _looked(self, found: Contents) -> None:
@@ -279,7 +281,7 @@ class InrFileWidget(Panel):
         self._wanted, self._outcome = (self.layer, kind), ""
         self.file.show_words("Decoding the LR..." if kind == "lr" else "Decoding the reconstruction...")
         self.file.show_progress(0, 0)
-        where = contents.path_of(self.layer), own_weights(), preferences().device
+        where = path_of(self.layer), own_weights(), preferences().device
         self.decoding.start(contents.decode, self.inr, kind, *where)
         self._update_buttons()
 
@@ -339,7 +341,7 @@ class InrFileWidget(Panel):
             contents.measure,
             self.original,
             self.inr,
-            contents.path_of(self.layer),
+            path_of(self.layer),
             own_weights(),
             preferences().device,
             self._window,
@@ -420,7 +422,7 @@ def _layer_beside(beside: Image, kind: Kind, inr: InrVolume, decoded: Decoded) -
     if inr.quality is not None:
         of_hr = {"lanczos": inr.quality.lanczos_psnr, inr.upscaler.name: inr.quality.hr_psnr}
         psnr = inr.quality.lr_psnr if kind == "lr" else of_hr.get(decoded.upscaler)
-    what = "LR fit" if kind == "lr" else UPSCALERS[decoded.upscaler]
+    what = "LR fit" if kind == "lr" else title_of(decoded.upscaler)
     name = layer_name(beside.name.split(" [")[0], what, psnr)
     data, arguments, layer_type = (lr_layer if kind == "lr" else hr_layer)(decoded.voxels, name, inr)
     z, y, x = inr.factor

@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QWidget
 
 from ..core.text import printable
-from ..plugin.layers import UPSCALERS
+from ..superres.catalogue import title_of
 from .section import Section, TextLine
 
 OWN = "own"  # the entry that asks for a weights file
@@ -21,18 +21,18 @@ ENTRIES = (
     ),
     (
         "srdensenet",
-        UPSCALERS["srdensenet"],
+        title_of("srdensenet"),
         "The paper's network, trained on CT slices; half a second or more a slice on a CPU.",
     ),
     (
         "span",
-        f"{UPSCALERS['span']} (small)",
+        f"{title_of('span')} (small)",
         "A small network, trained on the same slices; on a CPU less than a tenth of a second a slice for"
         " 4 x 4, some tenths for 2 x 2.",
     ),
     (
         "lanczos",
-        UPSCALERS["lanczos"],
+        title_of("lanczos"),
         "Plain resampling, for any factor: what every network is compared with.",
     ),
     (
@@ -125,9 +125,9 @@ class ReconstructSection(Section):
         for name in names:
             index = self.upscalers.findData(name)
             self.upscalers.model().item(index).setEnabled(False)
-            self.upscalers.setItemText(index, f"{UPSCALERS[name]} (no weights)")
+            self.upscalers.setItemText(index, f"{title_of(name)} (no weights)")
         if names:
-            titles = " and ".join(UPSCALERS[name] for name in names)
+            titles = " and ".join(title_of(name) for name in names)
             missing = f"The weights of {titles} are missing from this installation."
             self.show_words(f"{self.words.text()} {missing}".strip())
 

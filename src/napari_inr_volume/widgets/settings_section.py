@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
-    QAbstractSpinBox,
-    QCheckBox,
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
     QHBoxLayout,
     QLabel,
-    QSizePolicy,
-    QSpinBox,
     QWidget,
 )
 
 from ..core.choices import Device
 from ..core.errors import InrError
-from ..fields.registry import PRESETS, find_preset, settings_to_dict
+from ..fields.registry import PRESETS, find_kind, find_preset, settings_to_dict
 from ..fields.settings import Settings
-from ..fields.siren.config import SirenConfig, siren_of
 from ..target import Target, TargetKind
 from .section import AdviceLine, Section, TextLine
+from .settings_form import SettingsForm, let_shrink
 
 CUSTOM = "custom"  # what a preset becomes once a number of it is changed
 PRESET_WORDS = {
@@ -81,7 +76,8 @@ class SettingsSection(Section):
 
         self.advanced = Section("Advanced", "Each number by itself.", expanded=False)
         self.body.addWidget(self.advanced)
-        self._add_numbers()
+        self._shown = find_preset("default")
+        self.form = self._make_form(self._shown)
 
         self.prediction = TextLine("Choose a volume to see what to expect.")
         self.prediction.setToolTip(
@@ -93,7 +89,7 @@ class SettingsSection(Section):
         self.locked.hide()
         for line in (self.prediction, self.banner, self.locked):
             self.body.addWidget(line)
-        self.show_settings(find_preset("default"))
+        self.show_settings(self._shown)
         self.show_target(Target())
         self.preset.textActivated.connect(self._choose_preset)
         self.target_kind.activated.connect(self._choose_target)
@@ -106,90 +102,6 @@ class SettingsSection(Section):
         row.addWidget(self.target_kind, 1)
         row.addWidget(self.target_value, 1)
         return widget
-
-    def _add_numbers(self) -> None:
-        self.factor = tuple(_decimal(1.0, 64.0, 2, 1.0) for _ in "zyx")
-        for axis, box in zip("zyx", self.factor, strict=True):
-            box.setToolTip(
-                f"HR voxels per LR voxel along {axis}: larger is fitted faster and restored less well."
-            )
-            box.setAccessibleName(f"factor along {axis}")
-            box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)  # three of them fit in a row
-        factors = QWidget()
-        row = QHBoxLayout(factors)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(2)
-        for box in self.factor:
-            row.addWidget(box, 1)
-        self.layers = _whole(2, 16, "Sine layers, as the paper counts them. More: finer detail, larger file.")
-        self.hidden = _whole(
-            1, 2048, "Hidden features, the width of a layer. The file grows with the square of it."
-        )
-        self.omega = _decimal(0.001, 1e4, 1, 1.0)
-        self.omega.setToolTip(
-            "omega_0, the frequency of the first layer. Higher: sharper, noisier, harder to fit."
-        )
-        self.rate = _decimal(1e-8, 1.0, 6, 1e-4)
-        self.rate.setToolTip(
-            "Learning rate of the optimiser. Too high and the fit diverges; wide networks and long fits need"
-            " a lower one."
-        )
-        self.batch = _whole(1, 2**24, "LR voxels a step. More: smoother, slower, more memory.", 1024)
-        self.steps = _whole(1, 10_000_000, "Steps of the fit. Twice the steps take twice the time.", 1000)
-        self.tuning = _whole(
-            0, 10_000_000, "Steps after these with weights rounded as in the file, to learn that back.", 100
-        )
-        self.bits = _decimal(1.0, 16.0, 1, 0.5)
-        self.bits.setToolTip(
-            "Bits of the file for each weight. Fewer: a smaller file that keeps less of the fit."
-        )
-        self.has_lr_psnr = QCheckBox()
-        self.has_lr_psnr.setToolTip("End the fit as soon as the LR reaches the PSNR beside.")
-        self.has_lr_psnr.setAccessibleName("stop at a PSNR of the LR")
-        self.lr_psnr = _decimal(1.0, 200.0, 1, 1.0)
-        self.lr_psnr.setSuffix(" dB")
-        self.lr_psnr.setValue(45.0)
-        self.lr_psnr.setToolTip(
-            "PSNR of the LR in dB (peak: the intensity range) at which the fit ends before its last step."
-        )
-        lr_psnr = QWidget()
-        row = QHBoxLayout(lr_psnr)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.has_lr_psnr)
-        row.addWidget(self.lr_psnr, 1)
-        self.device_box = QComboBox()
-        self.device_box.addItems(get_args(Device))
-        self.device_box.setToolTip("Where to compute. auto takes a GPU where there is one, else the CPU.")
-        self.seed = _whole(0, 2**31 - 1, "Where the random numbers start: the same seed gives the same file.")
-
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.setHorizontalSpacing(8)
-        form.setVerticalSpacing(3)
-        for words, buddy, field in (
-            ("Factor z, y, x", self.factor[0], factors),
-            ("Layers", self.layers, self.layers),
-            ("Hidden features", self.hidden, self.hidden),
-            ("omega_0", self.omega, self.omega),
-            ("Learning rate", self.rate, self.rate),
-            ("Batch", self.batch, self.batch),
-            ("Steps", self.steps, self.steps),
-            ("Tuning steps", self.tuning, self.tuning),
-            ("Bits a weight", self.bits, self.bits),
-            ("LR PSNR", self.has_lr_psnr, lr_psnr),
-            ("Device", self.device_box, self.device_box),
-            ("Seed", self.seed, self.seed),
-        ):
-            form.addRow(_label(words, buddy), field)
-        self.advanced.body.addLayout(form)
-        self.lr_psnr.setEnabled(False)
-        self.has_lr_psnr.toggled.connect(self.lr_psnr.setEnabled)
-        self.has_lr_psnr.toggled.connect(self._edited)
-        self.device_box.textActivated.connect(self.changed)
-        for box in (*self.factor, self.omega, self.rate, self.bits, self.lr_psnr):
-            box.valueChanged.connect(self._edited)
-        for whole in (self.layers, self.hidden, self.batch, self.steps, self.tuning, self.seed):
-            whole.valueChanged.connect(self._edited)
 
     @property
     def target(self) -> Target:
@@ -222,59 +134,39 @@ class SettingsSection(Section):
     @property
     def device(self) -> Device:
         """Where to compute."""
-        return cast(Device, self.device_box.currentText())
+        return cast(Device, self.form.device.value)
 
     @property
     def settings(self) -> Settings:
-        """The settings that the controls show."""
-        z, y, x = (box.value() for box in self.factor)
-        return Settings(
-            preset=self.preset.currentText(),
-            factor=(z, y, x),
-            field=SirenConfig(
-                layers=self.layers.value(),
-                hidden_features=self.hidden.value(),
-                omega_0=self.omega.value(),
-                hidden_omega=siren_of(self._shown)[0].hidden_omega,
-            ),
-            fit=replace(
-                siren_of(self._shown)[1],
-                steps=self.steps.value(),
-                tuning_steps=self.tuning.value(),
-                weight_bits=self.bits.value(),
-                batch=self.batch.value(),
-                learning_rate=self.rate.value(),
-                target_psnr=self.lr_psnr.value() if self.has_lr_psnr.isChecked() else None,
-                seed=self.seed.value(),
-            ),
-        )
+        """What is set."""
+        return self.form.applied_to(self._shown, self.preset.currentText())
 
     def show_settings(self, settings: Settings) -> None:
-        """Set the controls."""
-        self._filling = True
+        """Set the controls, which are those of the settings' kind of field."""
         self._shown = settings
+        if settings.field.kind != self.form.kind.name:
+            device = self.form.device.value
+            self.advanced.body.removeWidget(self.form.native)
+            self.form.native.deleteLater()
+            self.form = self._make_form(settings)
+            self.form.device.value = device
         self.preset.setCurrentText(settings.preset if settings.preset in PRESETS else CUSTOM)
-        for box, value in zip(self.factor, settings.factor, strict=True):
-            box.setValue(value)
-        siren, fit = siren_of(settings)
-        self.layers.setValue(siren.layers)
-        self.hidden.setValue(siren.hidden_features)
-        self.omega.setValue(siren.omega_0)
-        self.rate.setValue(fit.learning_rate)
-        self.batch.setValue(fit.batch)
-        self.steps.setValue(fit.steps)
-        self.tuning.setValue(fit.tuning_steps)
-        self.bits.setValue(fit.weight_bits)
-        self.seed.setValue(fit.seed)
-        self.has_lr_psnr.setChecked(fit.target_psnr is not None)
-        if fit.target_psnr is not None:
-            self.lr_psnr.setValue(fit.target_psnr)
-        self._filling = False
+        self.form.show(settings)
         self.changed.emit()
+
+    def _make_form(self, settings: Settings) -> SettingsForm:
+        form = SettingsForm(find_kind(settings.field.kind), self._edited)
+        self.advanced.body.addWidget(form.native)
+        return form
+
+    def show_prediction(self, words: str, ratio: float | None = None) -> None:
+        """Say what to expect of the settings; `ratio`, if known, gets the advice that it needs."""
+        self.prediction.setText(words)
+        self.banner.show_ratio(ratio)
 
     def show_device(self, device: Device) -> None:
         """Set the device."""
-        self.device_box.setCurrentText(device)
+        self.form.show_device(device)
 
     def lock(self, locked: bool) -> None:
         """Hold the settings fast while they are in use, and say so."""
@@ -290,9 +182,9 @@ class SettingsSection(Section):
             self._edited()
 
     def _edited(self) -> None:
-        if not self._filling:
+        if self.settings != self._shown:  # the device is none of the preset's
             self.preset.setCurrentText(CUSTOM)
-            self.changed.emit()
+        self.changed.emit()
 
 
 def to_fields(settings: Settings) -> dict[str, Any]:
@@ -315,26 +207,10 @@ def _label(words: str, buddy: QWidget) -> QLabel:
     return label
 
 
-def _whole(low: int, high: int, tooltip: str, step: int = 1) -> QSpinBox:
-    box = QSpinBox()
-    box.setRange(low, high)
-    box.setSingleStep(step)
-    box.setGroupSeparatorShown(True)
-    box.setToolTip(tooltip)
-    _let_shrink(box)
-    return box
-
-
 def _decimal(low: float, high: float, decimals: int, step: float) -> QDoubleSpinBox:
     box = QDoubleSpinBox()
     box.setDecimals(decimals)
     box.setRange(low, high)
     box.setSingleStep(step)
-    _let_shrink(box)
+    let_shrink(box)
     return box
-
-
-def _let_shrink(box: QAbstractSpinBox) -> None:
-    """Let a box be narrower than its largest number, so that all of them fit in the panel."""
-    box.setStyleSheet("min-width: 24px;")  # napari's style says 70
-    box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)

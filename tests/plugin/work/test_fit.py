@@ -1,46 +1,37 @@
-"""Jobs off the UI thread: how they end, what they leave behind, how previews are throttled."""
+"""Fits in the background: what they report, how they are stopped, resumed and kept, what is left behind."""
 
 from __future__ import annotations
 
 import gc
-import sys
 import time
-import types
 import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from itertools import groupby, pairwise
+from itertools import groupby
 from pathlib import Path
 from threading import Event, Thread
 
 import numpy as np
 import pytest
 import torch
-from qtpy.QtCore import QThread
-from qtpy.QtWidgets import QApplication
 
-from napari_inr_volume import codec, compress
+from napari_inr_volume import codec, compress, session
 from napari_inr_volume.core.errors import FitError, InrError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.core.windows import find_window
-from napari_inr_volume.decode import LrDecoder
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren import fit as fit_module
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.fields.siren.network import Siren
-from napari_inr_volume.plugin import jobs, kept_fits, unsaved
-from napari_inr_volume.plugin.jobs import (
-    Cancelled,
-    Control,
-    DecodedLr,
-    Done,
-    FitOutcome,
-    FitReport,
-    Fitted,
-    Job,
-)
+from napari_inr_volume.plugin import kept_fits, unsaved
+from napari_inr_volume.plugin.job import Cancelled, Control, Done, Job
+from napari_inr_volume.plugin.work.fit import DecodedLr, FitOutcome, FitReport, Fitted, fit
+from napari_inr_volume.plugin.work.forecast import probe
+from napari_inr_volume.plugin.work.reconstruct import reconstruct
+from napari_inr_volume.reader import Reader
+from napari_inr_volume.session import Request
 
 SMALL = Settings(
     field=SirenConfig(layers=2, hidden_features=16),
@@ -66,66 +57,12 @@ def options(volume: Volume) -> dict:
     return {"device": "cpu", "upscaler": "lanczos", "window": find_window("full", volume)}
 
 
+def request(volume: Volume, settings: Settings) -> Request:
+    return Request(settings=settings, **options(volume))
+
+
 def run_fit(volume: Volume, settings: Settings, control: Control, **more: object) -> FitOutcome:
-    return jobs.fit(control, volume, settings, **options(volume), **more)
-
-
-# Ends
-
-
-def test_result_and_reports_come_on_the_ui_thread_and_ended_last(qtbot, job: Job) -> None:
-    heard: list[object] = []
-    threads = set()
-
-    def hear(what: object) -> None:
-        heard.append(what)
-        threads.add(QThread.currentThread())
-
-    def count(control: Control, to: int) -> str:
-        assert QThread.currentThread() is not QApplication.instance().thread()
-        for number in range(to):
-            control.report(number)
-        return "counted"
-
-    job.reported.connect(hear)
-    job.finished.connect(hear)
-    job.ended.connect(lambda: hear("ended"))
-    with qtbot.waitSignal(job.ended):
-        assert job.start(count, 3)
-    assert heard == [0, 1, 2, "counted", "ended"]
-    assert threads == {QApplication.instance().thread()}
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory"), "ran out of memory; choose the CPU"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "ran out of memory"),
-        (MemoryError(), "ran out of memory; close other layers"),
-        (FitError("choose a smaller batch"), "choose a smaller batch"),
-    ],
-    ids=["torch", "torch on the CPU", "numpy", "ours"],
-)
-def test_error_reaches_the_ui_in_words_and_the_job_ends(qtbot, job: Job, error, words: str) -> None:
-    def work(control: Control) -> None:
-        raise error
-
-    failed: list[str] = []
-    job.failed.connect(failed.append)
-    with qtbot.waitSignal(job.ended):
-        job.start(work)
-    assert words in failed[0]
-    assert not job.running
-
-
-def test_unforeseen_error_is_told_and_printed_for_whoever_looks_for_it(qtbot, job: Job, capfd) -> None:
-    def work(control: Control) -> None:
-        raise ZeroDivisionError("by nothing")
-
-    with qtbot.waitSignal(job.failed) as failed, qtbot.waitSignal(job.ended):
-        job.start(work)
-    assert "please report it: ZeroDivisionError: by nothing" in failed.args[0]
-    assert "Traceback" in capfd.readouterr().err
+    return fit(control, volume, request(volume, settings), **more)
 
 
 def test_memory_running_out_in_a_fit_says_to_choose_a_smaller_batch(
@@ -136,52 +73,8 @@ def test_memory_running_out_in_a_fit_says_to_choose_a_smaller_batch(
 
     monkeypatch.setattr(fit_module.Engine, "step", allocate)
     with qtbot.waitSignal(job.failed) as failed, qtbot.waitSignal(job.ended):
-        job.start(jobs.fit, volume, SMALL, **options(volume))
+        job.start(fit, volume, request(volume, SMALL))
     assert failed.args == ["cpu ran out of memory at batch 256; choose a smaller batch or the CPU"]
-
-
-def test_busy_job_takes_no_other_work(qtbot, job: Job) -> None:
-    go_on = Event()
-    with qtbot.waitSignal(job.ended):
-        assert job.start(lambda control: go_on.wait(10))
-        assert not job.start(lambda control: None)
-        go_on.set()
-    with qtbot.waitSignal(job.finished) as finished:
-        assert job.start(lambda control: "the next one")
-    assert finished.args == ["the next one"]
-
-
-def test_dropped_work_ends_without_result_or_error(qtbot, job: Job) -> None:
-    heard: list[object] = []
-
-    def work(control: Control) -> None:
-        while True:
-            control.on_progress(1, 2)
-
-    job.finished.connect(heard.append)
-    job.failed.connect(heard.append)
-    with qtbot.waitSignal(job.ended):
-        job.start(work)
-        job.drop()
-    assert heard == []
-
-
-def test_worker_told_to_quit_drops_the_work_and_ends(qtbot, job: Job) -> None:
-    job.start(lambda control: [control.check() for _ in iter(int, 1)])
-    with qtbot.waitSignal(job.ended):
-        job._worker.quit()  # as napari does when the window closes
-
-
-def test_work_ends_with_the_panel_that_started_it(qtbot) -> None:
-    job = Job()
-    job.start(lambda control: [control.check() for _ in iter(int, 1)])
-    worker = job._worker
-    job.deleteLater()
-    qtbot.waitUntil(lambda: job.control.drop.is_set())
-    qtbot.waitUntil(lambda: not worker.is_running)
-
-
-# Fits
 
 
 def test_stopped_fit_is_kept_and_measured(qtbot, job: Job, volume: Volume) -> None:
@@ -192,11 +85,11 @@ def test_stopped_fit_is_kept_and_measured(qtbot, job: Job, volume: Volume) -> No
 
     job.reported.connect(stop_soon)
     with qtbot.waitSignal(job.finished) as finished:
-        job.start(jobs.fit, volume, ENDLESS, **options(volume))
+        job.start(fit, volume, request(volume, ENDLESS))
     outcome = finished.args[0]
     assert 0 < outcome.inr.fit.steps < ENDLESS.fit.steps
     assert codec.decompress(outcome.inr, device="cpu").shape == volume.shape
-    assert outcome.lr.psnr == pytest.approx(outcome.inr.quality.lr_psnr, abs=1e-3)
+    assert outcome.measured.lr.psnr == pytest.approx(outcome.inr.quality.lr_psnr, abs=1e-3)
 
 
 def test_fit_reports_progress_then_the_network_then_the_measuring(volume: Volume) -> None:
@@ -204,7 +97,7 @@ def test_fit_reports_progress_then_the_network_then_the_measuring(volume: Volume
     control.report = records.append
     outcome = run_fit(volume, SMALL, control)
     kinds = [type(record) for record in records]
-    assert [kind for kind, _ in groupby(kinds)] == [FitReport, Fitted, Done, DecodedLr, Done]
+    assert [kind for kind, _ in groupby(kinds)] == [FitReport, Fitted, Done, DecodedLr, Done, FitOutcome]
     (fitted,) = (record for record in records if isinstance(record, Fitted))
     assert fitted.inr == replace(outcome.inr, quality=None)
     (decoded,) = (record for record in records if isinstance(record, DecodedLr))
@@ -224,10 +117,10 @@ def test_fit_that_has_ended_is_reported_and_kept_before_anything_can_go_wrong(
         raise error
 
     monkeypatch.setattr(kept_fits, "FOLDER", tmp_path)
-    monkeypatch.setattr(*((LrDecoder, "fitted") if where == "decoding" else (codec, "measure")), fail)
+    monkeypatch.setattr(*((Reader, "slices") if where == "decoding" else (session, "measure")), fail)
     control, records = Control(), []
     control.report = records.append
-    with pytest.raises(type(error)):
+    with pytest.raises((type(error), FitError)):  # while measuring, it is in words
         run_fit(volume, SMALL, control, keep=True)
     (fitted,) = (record for record in records if isinstance(record, Fitted))
     assert unsaved.find(kept_fits.identity(volume)) == fitted.inr
@@ -338,53 +231,6 @@ def test_paused_fit_stands_still_and_goes_on(volume: Volume) -> None:
     assert len(steps) >= 3
 
 
-# Previews
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock that is 10 ms later whenever it is read; the list holds what it showed last."""
-    shown = [0.0]
-
-    def read() -> float:
-        shown[0] += 0.01
-        return shown[0]
-
-    monkeypatch.setattr(jobs, "time", types.SimpleNamespace(perf_counter=read))
-    return shown
-
-
-@pytest.mark.parametrize("acknowledge", [True, False], ids=["shown", "not shown"])
-def test_previews_come_no_more_often_than_the_interval_and_not_before_the_last_was_shown(
-    volume: Volume, clock: list[float], acknowledge: bool
-) -> None:
-    control, siren, times = Control(), Siren(SMALL.field), []
-    previews = jobs._Previews(volume, SMALL, control, interval=0.3)
-    for _ in range(200):
-        if previews.next(siren) is not None:
-            times.append(clock[0])
-            if acknowledge:
-                control.shown.set()
-    assert len(times) > 2 if acknowledge else len(times) == 1
-    assert all(later - earlier >= 0.3 for earlier, later in pairwise(times))
-
-
-def test_preview_shows_the_slice_in_view_first_and_in_time_every_slice(volume: Volume) -> None:
-    control = Control()
-    control.z = 11
-    previews = jobs._Previews(volume, SMALL, control, interval=0.0)
-    seen: set[int] = set()
-    for _ in range(volume.shape[0]):
-        previews.due = 0.0
-        preview = previews.next(Siren(SMALL.field))
-        assert preview is not None
-        assert preview.slices[0] == 11
-        assert preview.voxels.shape == (len(preview.slices), 16, 16)
-        seen.update(preview.slices)
-        control.shown.set()
-    assert seen == set(range(16))
-
-
 # Reconstructions and probes
 
 
@@ -394,7 +240,7 @@ def test_reconstruction_goes_outwards_from_the_slice_in_view_and_equals_the_code
     control.z = 5
     control.report = lambda record: order.append(record) if isinstance(record, int) else None
     voxels = np.zeros(volume.shape, dtype=inr.dtype)
-    result = jobs.reconstruct(control, volume, inr, voxels, **options(volume))
+    result = reconstruct(control, volume, inr, voxels, **options(volume))
     distances = [abs(z - 5) for z in order]
     assert sorted(order) == list(range(16))
     assert distances == sorted(distances)
@@ -403,11 +249,11 @@ def test_reconstruction_goes_outwards_from_the_slice_in_view_and_equals_the_code
 
 
 def test_probe_tells_a_speed_and_can_be_dropped(volume: Volume) -> None:
-    assert jobs.probe(Control(), SMALL, volume.shape, "cpu") > 0
+    assert probe(Control(), SMALL, volume.shape, "cpu")[1] > 0
     control = Control()
     control.drop.set()
     with pytest.raises(FitError, match="dropped"):
-        jobs.probe(control, SMALL, volume.shape, "cpu")
+        probe(control, SMALL, volume.shape, "cpu")
 
 
 # Nothing is left behind
@@ -437,7 +283,7 @@ def test_nothing_of_a_fit_is_kept_by_its_job(qtbot, volume: Volume, monkeypatch,
     if way in ("stopped", "dropped"):
         job.reported.connect(lambda _: job.stop() if way == "stopped" else job.drop())
     with qtbot.waitSignal(job.ended):
-        job.start(jobs.fit, own, ENDLESS if way in ("stopped", "dropped") else SMALL, **options(own))
+        job.start(fit, own, request(own, ENDLESS if way in ("stopped", "dropped") else SMALL))
     del own
     assert networks
     assert samples
@@ -447,13 +293,3 @@ def test_nothing_of_a_fit_is_kept_by_its_job(qtbot, volume: Volume, monkeypatch,
         return all(reference() is None for reference in [*networks, *samples, kept])
 
     qtbot.waitUntil(all_gone)
-
-
-def test_job_ends_while_another_thread_is_still_importing_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then `torch` is there and `torch.cuda` is not; the error would leave the job running for ever."""
-    monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
-    steps = jobs._run(lambda control: "done", jobs.Control(), (), {})
-    next(steps)
-    with pytest.raises(StopIteration) as end:
-        next(steps)
-    assert end.value.value.result == "done"

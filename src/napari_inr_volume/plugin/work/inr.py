@@ -1,4 +1,4 @@
-"""Work of the widget INR file: look into an `.inr`, decode it whole, hold it against its original."""
+"""For the widget INR file: look into an `.inr`, decode it whole, hold it against its original."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
-from ..core.choices import Device
-from ..core.metrics import Comparison
-from ..core.windows import Window
-from ..inr_volume import InrVolume
-from .jobs import Control
-from .layers import carried, new_voxels, volume_of
+from ...core.choices import Device
+from ...core.metrics import Comparison
+from ...core.windows import Window
+from ...inr_volume import InrVolume
+from ..job import Control
+from ..layers import new_voxels, volume_of
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Layer
+    from napari.layers import Image
 
-    from ..superres.upscale import Upscaler
+    from ...superres.upscale import Upscaler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +78,9 @@ class Errors:
     notes: tuple[str, ...]
 
 
-# Work for a `Job`
-
-
 def look(control: Control, inr: InrVolume, path: Path | None, own: Path | None, device: Device) -> Contents:
     """Return what an `.inr` holds; `path` is where it was opened, if it was, `own` as in `restorer`."""
-    from ..io.inr_file import MODEL, VERSION, describe, read_inr, to_bytes
+    from ...io.inr_file import MODEL, VERSION, describe, packed_size, read_inr
 
     if path is not None and read_inr(path) != inr:  # replaced since it was opened
         path = None
@@ -97,7 +93,7 @@ def look(control: Control, inr: InrVolume, path: Path | None, own: Path | None, 
     return Contents(
         inr=inr,
         path=path,
-        file_bytes=len(to_bytes(inr)) if path is None else declared["file_bytes"],
+        file_bytes=packed_size(inr) if path is None else declared["file_bytes"],
         version=declared.get("format", ".".join(map(str, VERSION))),
         sections=sections,
         embedded=any(section.tag == MODEL for section in sections),
@@ -116,22 +112,15 @@ def decode(
     device: Device,
 ) -> Decoded:
     """Decode the LR, or the reconstruction, whole and into memory; reports Done."""
-    from .. import codec
-    from ..decode import LrDecoder
+    from ...reader import Reader
 
-    decoder = LrDecoder(inr, device)
-    if kind == "lr":
-        voxels = new_voxels(inr.lr_shape, np.float32)
-        for z in range(len(voxels)):
-            voxels[z] = decoder.fitted(slice(z, z + 1))[0]
-            control.on_progress(z + 1, len(voxels))
-        return Decoded(voxels=voxels, upscaler=inr.upscaler.name, notes=())
-    upscaler, notes = restorer(inr, path, own, device)
-    voxels = new_voxels(inr.geometry.shape, inr.dtype)
-    for z in range(len(voxels)):
-        voxels[z] = codec.restore_slices(decoder.slices([z]), upscaler, inr)[0]
+    upscaler, notes = (None, ()) if kind == "lr" else restorer(inr, path, own, device)
+    reader = Reader(inr, upscaler, device=device)
+    voxels = new_voxels(reader.shape(kind), reader.dtype(kind))
+    for z, plane in reader.slices(kind):
+        voxels[z] = plane
         control.on_progress(z + 1, len(voxels))
-    return Decoded(voxels=voxels, upscaler=upscaler.name, notes=notes)
+    return Decoded(voxels=voxels, upscaler=reader.upscaler.name, notes=notes)
 
 
 def measure(
@@ -147,18 +136,15 @@ def measure(
 
     Raises VolumeError if the layer is no volume, or not of the original's shape.
     """
-    from .. import codec
-    from .compare import compare_lr
+    from ... import measuring
+    from ...reader import Reader
 
     volume = volume_of(original)
     upscaler, notes = restorer(inr, path, own, device)
-    lr = decode(Control(), inr, "lr", path, own, device).voxels
-    control.check()
-    measured = codec.measure(
-        volume, inr, upscaler, device=device, window=window, lr=lr, on_slices=control.on_progress
-    )
+    reader = Reader(inr, upscaler, device=device)
+    measured = measuring.measure(volume, reader, window=window, on_slices=control.on_progress)
     return Errors(
-        lr=compare_lr(volume, inr, lr, window),
+        lr=measured.lr,
         lanczos=measured.lanczos,
         reconstruction=measured.reconstruction,
         upscaler=measured.upscaler,
@@ -173,16 +159,9 @@ def restorer(
 
     `path` is the `.inr` itself, which may embed the weights, `own` a weights file of the person's own.
     """
-    from ..io.inr_file import read_model
-    from ..superres.upscale import find_restorer
+    from ...io.inr_file import read_model
+    from ...superres.upscale import find_restorer
 
     notes: list[str] = []
     model = None if path is None else read_model(path)
     return find_restorer(inr, notes.append, weights=[model, own], device=device), tuple(notes)
-
-
-def path_of(layer: Layer) -> Path | None:
-    """Return the `.inr` that a layer was opened from, if it is still there."""
-    held = carried(layer)
-    path = None if held is None else held.opened
-    return path if path is not None and path.is_file() else None

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.choices import Device
-from ..core.errors import VolumeError
-from ..core.metrics import psnr
-from ..core.volume import Volume
-from ..inr_volume import InrVolume
-from .contents import restorer
-from .jobs import Control, Done
-from .layers import new_voxels, volume_of
+from ...core.choices import Device
+from ...core.errors import VolumeError
+from ...core.metrics import psnr
+from ...core.volume import Volume
+from ...inr_volume import InrVolume
+from ..job import Control, Done
+from ..layers import new_voxels, volume_of
+from .inr import restorer
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -67,8 +67,8 @@ def compare(
     Those are its bytes in proportion to the slices. Reports Done of codecs and tries, and each Rival as it is
     found. Raises VolumeError if the original is not of the shape that the `.inr` decodes to.
     """
-    from ..classical import CODECS, SEARCH, CodecError, Coded, code_within
-    from ..io.inr_file import to_bytes
+    from ...classical import CODECS, SEARCH, CodecError, Coded, code_within
+    from ...io.inr_file import packed_size
 
     volume = volume_of(original)
     if volume.shape != inr.geometry.shape:
@@ -81,7 +81,7 @@ def compare(
     whole = share == 1
     part = volume if whole else _cut(volume, start, stop)
     peak = volume.intensity_range[1] - volume.intensity_range[0]
-    most = int((path.stat().st_size if path is not None else len(to_bytes(inr))) * share)
+    most = int((path.stat().st_size if path is not None else packed_size(inr)) * share)
     total = len(names) * (SEARCH + 1) + 1
     ours, notes = _ours(control, part, inr, path, own, device, start, most, peak)
     control.report(ours)
@@ -158,16 +158,15 @@ def _ours(
     peak: float,
 ) -> tuple[Rival, tuple[str, ...]]:
     """Decode these slices of the `.inr`."""
-    from .. import codec
-    from ..decode import LrDecoder
+    from ...reader import Reader
 
     upscaler, notes = restorer(inr, path, own, device)
     began = time.perf_counter()
-    decoder = LrDecoder(inr, device)
+    reader = Reader(inr, upscaler, device=device)
     voxels = new_voxels(part.shape, inr.dtype)
     for z in range(len(voxels)):
         control.check()
-        voxels[z] = codec.restore_slices(decoder.slices([start + z]), upscaler, inr)[0]
+        voxels[z] = reader.plane(start + z)
     seconds = time.perf_counter() - began
     found = _psnr(part, voxels, peak)
     point = ((size, found),)

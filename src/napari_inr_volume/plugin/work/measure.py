@@ -1,0 +1,80 @@
+"""What a fit is worth: compared with its original slice by slice, and subtracted from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.metrics import Comparison, compare_volumes
+from ...core.volume import Volume
+from ...core.windows import Window
+from ...inr_volume import InrVolume, Quality, UpscalerRef
+from ..job import Control
+from ..layers import new_voxels
+
+if TYPE_CHECKING:
+    from ...core.choices import Device
+    from ...superres.upscale import Upscaler
+
+
+def measure(
+    control: Control,
+    volume: Volume,
+    inr: InrVolume,
+    reconstruction: NDArray[Any] | None,
+    *,
+    device: Device,
+    window: Window,
+) -> tuple[Comparison, Comparison, Comparison | None]:
+    """Compare the LR, Lanczos and, if there is one, the reconstruction through a window; reports Done."""
+    from ... import measuring
+    from ...reader import Reader
+
+    more = 0 if reconstruction is None else len(reconstruction)
+    measured = measuring.measure(
+        volume,
+        Reader(inr, device=device),
+        window=window,
+        on_slices=lambda done, total: control.on_progress(done, total + more),
+    )
+    restored = None
+    if reconstruction is not None:
+        before = len(volume.voxels) + inr.lr_shape[0]
+        restored = compare_volumes(
+            volume,
+            reconstruction,
+            window,
+            lambda done, _: control.on_progress(before + done, before + more),
+        )
+    return measured.lr, measured.lanczos, restored
+
+
+def with_upscaler(inr: InrVolume, upscaler: Upscaler, comparison: Comparison) -> InrVolume:
+    """Return the volume as it decodes with another upscaler, whose figures are given."""
+    quality = inr.quality
+    if quality is not None:
+        quality = Quality(
+            lr_psnr=quality.lr_psnr,
+            hr_psnr=comparison.psnr,
+            lanczos_psnr=quality.lanczos_psnr,
+            rmse=comparison.rmse,
+            p99=comparison.p99,
+            max_error=comparison.max_error,
+        )
+    return replace(inr, upscaler=UpscalerRef(name=upscaler.name, sha256=upscaler.sha256), quality=quality)
+
+
+def difference(control: Control, volume: Volume, voxels: NDArray[Any]) -> NDArray[Any]:
+    """Return reconstruction - original (z, y, x) in HU; 0 where nothing was measured."""
+    whole = all(array.dtype.kind in "iu" and array.dtype.itemsize <= 2 for array in (volume.voxels, voxels))
+    error = new_voxels(volume.shape, np.int32 if whole else np.float32)
+    for z, original in enumerate(volume.voxels):
+        control.on_progress(z + 1, len(error))
+        np.subtract(voxels[z], original, out=error[z], dtype=error.dtype, casting="unsafe")
+        measured = volume.measured(z)
+        if measured is not None:
+            error[z][~measured] = 0
+    return error

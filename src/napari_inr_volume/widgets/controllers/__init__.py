@@ -1,0 +1,1 @@
+"""Between sections and work: controllers, which need neither a window nor the widget that wires them."""

@@ -1,0 +1,169 @@
+"""The last fit against its original: figures of the slice in view, arrangements of the layers, saving."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject
+
+from ...core.choices import Device
+from ...core.errors import InrError
+from ...core.words import in_bytes, in_ratio
+from ...plugin import dialogs
+from ...plugin.compare import Arrangement
+from ...plugin.fit_layers import FIT, FitLayers
+from ...plugin.job import Job, LatestJob
+from ...plugin.notices import file_name, show_error, show_info
+from ...plugin.work import measure as work
+from ...plugin.writers import save_inr
+from ..compare_section import CompareSection
+from .state import PanelState, after_a_pause
+
+if TYPE_CHECKING:
+    from ...core.metrics import Comparison
+    from ...core.volume import Volume
+    from ...core.windows import Window
+
+SCROLL_DELAY_MS = 80  # while scrolling, the figures follow this often
+
+
+class CompareController(QObject):
+    """Shows how good the fit is."""
+
+    def __init__(
+        self,
+        state: PanelState,
+        section: CompareSection,
+        find_window: Callable[[Volume], Window],
+        device: Callable[[], Device],
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.state = state
+        self.section = section
+        self.find_window = find_window
+        self.device = device
+        self.arrangement = Arrangement(state.viewer)
+        self.measuring, self.subtracting = LatestJob(self), Job(self)
+        self._timer = after_a_pause(self, SCROLL_DELAY_MS, self.show_figures)
+        section.mode_chosen.connect(self.arrange)
+        section.opacity_changed.connect(self._set_opacity)
+        section.save_wanted.connect(self.save)
+        state.changed.connect(self.show_possible)
+        self.measuring.finished.connect(self._measured)
+        self.subtracting.finished.connect(self._subtracted)
+        for job in (self.measuring, self.subtracting):
+            job.failed.connect(show_error)
+
+    def show_possible(self) -> None:
+        """Offer what can be compared now, and show the figures that there are."""
+        fitted, fitting, applying = self.state.fitted, self.state.fitting.running, self.state.applying.running
+        done = fitted is not None and fitted.inr is not None and not fitting
+        self.section.show_possible(done, fitted is not None and fitted.hr is not None and not applying)
+        lost = fitted is None or fitted.error is None
+        if self.section.mode == "difference" and lost and not self.subtracting.running:
+            self.section.choose("off")
+        if fitted is None:
+            self.measuring.drop()
+        self.show_figures()
+
+    def make_way(self) -> None:
+        """Stop comparing: the layers are about to change."""
+        self.measuring.forget()
+        self.subtracting.drop()
+        self.section.choose("off")
+
+    def scrolled(self) -> None:
+        """Let the figures follow the slice in view."""
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def show_figures(self) -> None:
+        """Show the figures of the slice in view: a look-up."""
+        fitted = self.state.fitted
+        if fitted is None:
+            self.section.show_nothing()
+            return
+        self.section.table.show_figures(f"Slice {fitted.z}", fitted.lines())
+        if fitted.inr is not None:
+            self.section.sizes.setText(size_words(fitted))
+
+    def measure(self) -> None:
+        """Measure anew, through another window."""
+        fitted = self.state.fitted
+        if fitted is None or fitted.lr is None or fitted.inr is None:
+            return
+        if self.state.fitting.running or self.state.applying.running:  # they measure at their end
+            return
+        fitted.comparisons = {}
+        self.show_figures()
+        restored = fitted.hr is not None and fitted.upscaler != "lanczos"
+        self.measuring.ask(
+            object(),
+            work.measure,
+            fitted.volume,
+            fitted.inr,
+            fitted.hr.data if fitted.hr is not None and restored else None,
+            device=self.device(),
+            window=self.find_window(fitted.volume),
+        )
+
+    def _measured(self, comparisons: tuple[Comparison, Comparison, Comparison | None]) -> None:
+        fitted = self.state.fitted
+        if fitted is None:
+            return
+        lr, lanczos, restored = comparisons
+        fitted.comparisons = {FIT: lr, "lanczos": lanczos}
+        if restored is not None and fitted.upscaler is not None:
+            fitted.comparisons[fitted.upscaler] = restored
+        self.show_figures()
+
+    def arrange(self) -> None:
+        """Show the layers as the chosen mode says; a difference that is not there yet is computed first."""
+        fitted, mode = self.state.fitted, self.section.mode
+        if fitted is None or mode == "off":
+            self.arrangement.show("off", [], None if fitted is None else fitted.error)
+        elif mode == "difference" and fitted.error is None:
+            if fitted.hr is not None:
+                self.subtracting.start(work.difference, fitted.volume, fitted.hr.data)
+        else:
+            self.arrangement.show(mode, fitted.shown, fitted.error, self.section.opacity.value() / 100)
+
+    def _subtracted(self, error: NDArray[Any]) -> None:
+        fitted = self.state.fitted
+        if fitted is not None and fitted.hr is not None:
+            fitted.show_difference(error)
+            self.arrange()
+
+    def _set_opacity(self, opacity: float) -> None:
+        fitted = self.state.fitted
+        if fitted is not None and self.section.mode == "overlay" and len(fitted.shown) > 1:
+            fitted.shown[-1].opacity = opacity
+
+    def save(self) -> None:
+        """Ask where to save the network, and save it."""
+        fitted = self.state.fitted
+        if fitted is None or fitted.inr is None:
+            return
+        name = f"{file_name(fitted.name)}.inr"
+        path = dialogs.ask_where_to_save("Save .inr", name, ["Fitted network (*.inr)"], self.section.window())
+        if path is None:
+            return
+        try:
+            path = save_inr(fitted.inr, path)
+        except InrError as error:
+            show_error(str(error))
+        else:
+            show_info(f"Saved {path.name}: {in_bytes(path.stat().st_size)}.")
+
+
+def size_words(fitted: FitLayers) -> str:
+    """Return the file's size and ratio; the ratio with the super-resolution model too, if there is one."""
+    assert fitted.inr is not None
+    source, size = fitted.inr.source_bytes, fitted.file_bytes
+    words = f".inr {in_bytes(size)}, {in_ratio(source / size)}"
+    if not fitted.model_bytes:
+        return words
+    return f"{words} (with the model {in_ratio(source / (size + fitted.model_bytes))})"

@@ -1,0 +1,228 @@
+"""The fit: started, stopped, paused and resumed; what it reports goes into the viewer through `FitLayers`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from napari.utils import progress
+from qtpy.QtCore import QObject, Signal
+
+from ...core.choices import Device
+from ...core.words import with_decibels
+from ...plugin import unsaved
+from ...plugin.fit_layers import FitLayers
+from ...plugin.job import Done, LatestJob
+from ...plugin.kept_fits import Kept
+from ...plugin.notices import plain, sentence, show_error, show_info, show_warning
+from ...plugin.settings import preferences
+from ...plugin.work import fit as work
+from ...plugin.work import source
+from ...target import PRESET
+from ..fit_section import FitSection
+from .settings import SettingsController
+from .state import PanelState
+
+if TYPE_CHECKING:
+    from ...core.volume import Volume
+    from ...core.windows import Window
+    from ...fields.base import FitState
+    from ...inr_volume import InrVolume
+
+BUSY = "A fit is running. Stop it, or wait until it has ended."
+NO_VOLUME = "Choose a volume first: a 3D image layer, or a CT folder."
+NO_PLAN = "The settings for the target are not known yet. Wait a moment, or choose another target."
+
+
+class FitController(QObject):
+    """Fits the volume that the state says, and shows how far it is."""
+
+    started = Signal()
+    progressed = Signal(int)  # percent of the steps
+    ended = Signal()
+
+    def __init__(
+        self,
+        state: PanelState,
+        section: FitSection,
+        settings: SettingsController,
+        find_window: Callable[[Volume], Window],
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.state = state
+        self.section = section
+        self.settings = settings
+        self.find_window = find_window
+        self.recalling = LatestJob(self)  # a fit of the volume that was stopped before, or not saved
+        self._kept: Kept | InrVolume | None = None  # what it found
+        self._bar: progress | None = None  # in the activity dock
+        section.fit_wanted.connect(self.start)
+        section.continue_wanted.connect(self.resume)
+        section.stop_wanted.connect(state.fitting.stop)
+        section.pause_wanted.connect(self._pause)
+        state.volume_changed.connect(self._volume_changed)
+        state.changed.connect(self.show_possible)
+        state.fitting.reported.connect(self._reported)
+        state.fitting.failed.connect(section.show_words)
+        state.fitting.failed.connect(show_error)
+        state.fitting.ended.connect(self._ended)
+        self.recalling.finished.connect(self._recalled)
+
+    def show_possible(self) -> None:
+        """Offer what can be done now."""
+        if not self.state.fitting.running:
+            fitted = self.state.fitted
+            stopped = fitted is not None and fitted.state is not None
+            self.section.show_idle(self.state.volume is not None, stopped or self._kept is not None)
+
+    def start(self) -> None:
+        """Fit the chosen volume with the settings shown; a second fit at a time is refused with a word."""
+        layer, volume, settings = self.state.layer, self.state.volume, self.settings
+        if self.state.fitting.running:
+            show_info(BUSY)
+        elif layer is None or volume is None:
+            show_info(NO_VOLUME)
+        elif settings.has_target and settings.plan is None:
+            show_info(NO_PLAN)
+        else:
+            request = settings.request(self.find_window(volume))
+            self._begin(FitLayers(self.state.viewer, layer, volume, request, settings.plan))
+
+    def resume(self) -> None:
+        """Resume the fit that was stopped last, as it was begun; what it had by then keeps its layers."""
+        stopped = self.state.fitted
+        if self.state.fitting.running:
+            return
+        if stopped is None or stopped.state is None:
+            self._resume_kept()
+            return
+        self.settings.section.show_settings(stopped.settings)
+        window = self.find_window(stopped.volume)
+        request = replace(stopped.request, device=cast(Device, stopped.state.device), window=window)
+        again = FitLayers(self.state.viewer, stopped.source, stopped.volume, request, stopped.plan)
+        self._begin(again, stopped.state)
+
+    def _resume_kept(self) -> None:
+        """Resume a fit of the chosen volume that was stopped before napari was closed."""
+        layer, volume, kept = self.state.layer, self.state.volume, self._kept
+        if kept is None or layer is None or volume is None:
+            return
+        if isinstance(kept, Kept):
+            self.settings.section.show_settings(kept.settings)
+        request = replace(self.settings.request(self.find_window(volume)), target=PRESET, models=None)
+        settings = kept.settings if isinstance(kept, Kept) else replace(request.settings, factor=kept.factor)
+        request = replace(request, settings=settings)
+        self._begin(FitLayers(self.state.viewer, layer, volume, request), kept)
+
+    def _begin(self, fitted: FitLayers, resume: FitState | Kept | InrVolume | None = None) -> None:
+        self.started.emit()
+        self._kept = None
+        self.state.fitting.start(
+            work.fit,
+            fitted.volume,
+            fitted.request,
+            seconds_per_preview=preferences().preview_interval,
+            resume=resume,
+            keep=True,
+        )
+        self._show_begun(fitted, continued=resume is not None)
+
+    def _show_begun(self, fitted: FitLayers, *, continued: bool) -> None:
+        """Show a fit, or the next try for a target."""
+        self._close_bar()
+        steps = fitted.settings.fit.all_steps
+        self._bar = progress(total=steps, desc=plain(f"Fitting {fitted.name}"))
+        self.state.fitting.control.z = fitted.z
+        self.section.show_running(continued)
+        self.state.set_fitted(fitted)
+
+    def _pause(self, paused: bool) -> None:
+        if paused:
+            self.state.fitting.control.paused.set()
+        else:
+            self.state.fitting.control.paused.clear()
+
+    def _reported(self, record: object) -> None:
+        fitted = self.state.fitted
+        assert fitted is not None
+        if isinstance(record, work.FitReport):
+            self._show_report(fitted, record)
+        elif isinstance(record, work.NextTry):
+            larger = FitLayers(fitted.viewer, fitted.source, fitted.volume, fitted.request, record.plan)
+            self._show_begun(larger, continued=False)
+            self.section.show_words(
+                f"{with_decibels(record.reached, 1)} reached, {fitted.request.target.value:.1f} dB asked for:"
+                " a larger network is fitted next."
+            )
+        elif isinstance(record, work.NotKept):
+            show_warning(
+                f"The fit cannot be kept for another day: {record.reason}. It continues; save it once it is"
+                " done."
+            )
+        elif isinstance(record, work.Fitted):
+            fitted.show_fitted(record)
+            self.section.show_measuring(0, 1)
+            self.state.changed.emit()
+        elif isinstance(record, work.DecodedLr):
+            fitted.show_lr(record)
+        elif isinstance(record, work.FitOutcome):
+            self._show_outcome(fitted, record)
+        elif isinstance(record, Done):
+            self.section.show_measuring(record.done, record.total)
+
+    def _show_report(self, fitted: FitLayers, report: work.FitReport) -> None:
+        if report.preview is not None:
+            fitted.show_preview(report.preview)
+            self.state.fitting.control.shown.set()
+        if self.state.fitting.control.paused.is_set():
+            return  # it was on its way when the fit was paused
+        self.section.show_report(report)
+        self.settings.keep_speed(fitted, report.step / report.steps, report.seconds)
+        if self._bar is not None:
+            self._bar.update(report.step - self._bar.n)
+        self.progressed.emit(100 * report.step // report.steps)
+
+    def _show_outcome(self, fitted: FitLayers, outcome: work.FitOutcome) -> None:
+        fitted.show_outcome(outcome)
+        quality = outcome.inr.quality
+        assert quality is not None
+        if outcome.missed is not None and fitted.state is None:
+            self.section.show_words(sentence(outcome.missed))
+        else:
+            self.section.show_words(
+                f"Done: {outcome.inr.fit.steps:,} steps kept, LR PSNR {with_decibels(quality.lr_psnr, 1)}"
+            )
+        self.state.changed.emit()
+
+    def _ended(self) -> None:
+        self._close_bar()
+        fitted = self.state.fitted
+        if fitted is not None and fitted.inr is None:  # it failed, or was stopped too early
+            fitted.drop_preview()
+            self.state.fitted = None
+        self.state.forget_removed()
+        self.ended.emit()
+
+    def _close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _volume_changed(self) -> None:
+        self._kept = None
+        self.recalling.forget()
+        if self.state.volume is not None:
+            self.recalling.ask(object(), source.recall, self.state.volume)
+
+    def _recalled(self, found: tuple[str, Kept | InrVolume | None]) -> None:
+        """Offer a fit of the volume that is kept, unless it was fitted again by now."""
+        _, kept = found
+        fitted = self.state.fitted
+        if kept is None or (fitted is not None and fitted.volume is self.state.volume):
+            return
+        self._kept = kept
+        if fitted is None:
+            self.section.show_words(kept.words if isinstance(kept, Kept) else unsaved.WORDS)
+        self.show_possible()

@@ -1,0 +1,184 @@
+"""What to fit, and what to expect of it: size, quality and time, predicted while the settings are edited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, Signal
+
+from ...core.errors import InrError
+from ...core.words import in_bytes, in_ratio, in_time
+from ...fields.registry import ladder_of
+from ...fields.settings import Settings
+from ...io.inr_size import predicted_bytes
+from ...plugin.job import Done, LatestJob
+from ...plugin.predict import predicted_steps, speed_key
+from ...plugin.work import forecast
+from ..settings_section import SettingsSection
+from .state import PanelState, after_a_pause
+
+if TYPE_CHECKING:
+    from ...core.windows import Window
+    from ...planning import FactorModel, Plan
+    from ...plugin.fit_layers import FitLayers
+    from ...plugin.predict import Speed
+    from ...session import Request
+
+EDIT_DELAY_MS = 500  # after the last edit, before the speed is tried and the settings are remembered
+NO_VOLUME = "Choose a volume to see what to expect."
+
+
+class SettingsController(QObject):
+    """Predicts what the settings come to, from short trials in the background."""
+
+    edited = Signal()  # some time after the last edit: remember what is set
+
+    def __init__(
+        self,
+        state: PanelState,
+        section: SettingsSection,
+        upscaler: Callable[[], str],
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.state = state
+        self.section = section
+        self.upscaler = upscaler
+        self.plan: Plan | None = None  # for the target that is shown
+        self.probing, self.looking = LatestJob(self), LatestJob(self)
+        self._speeds: dict[Speed, float] = {}  # steps a second
+        self._timer = after_a_pause(self, EDIT_DELAY_MS, self._after_edit)
+        section.changed.connect(self.show_edit)
+        state.volume_changed.connect(self._volume_changed)
+        self.probing.finished.connect(self._keep_speed)
+        self.looking.reported.connect(self._show_looking)
+        self.looking.failed.connect(section.show_prediction)
+        self.looking.finished.connect(self._looked)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings to fit: those that are shown, or those that are planned for the target."""
+        return self.section.settings if self.plan is None else self.plan.settings
+
+    @property
+    def has_target(self) -> bool:
+        """Whether a target chooses some of the settings."""
+        return self.section.target.kind != "preset"
+
+    def request(self, window: Window) -> Request:
+        """Return what is asked for now, to be measured through a window."""
+        from ...session import Request
+
+        return Request(
+            settings=self.section.settings,
+            target=self.section.target,
+            upscaler=self.upscaler(),
+            device=self.section.device,
+            window=window,
+            models=self._models() if self.has_target else None,
+        )
+
+    def show_edit(self) -> None:
+        """Predict anew now, and try what is not known yet when the person pauses."""
+        self.predict()
+        self._timer.start()
+
+    def predict(self) -> None:
+        """Say what to expect of the settings, as far as it is known."""
+        self.plan = None
+        volume, settings, quality, missed = self.state.volume, self.section.settings, "", ""
+        if volume is None:
+            self.section.show_prediction(NO_VOLUME)
+            return
+        if self.has_target:
+            models = self._models()
+            if models is None:
+                self.section.show_prediction("Looking at the volume, to choose settings...")
+                return
+            from ...planning import plan
+
+            try:
+                self.plan = plan(volume, list(models), self.section.target, settings)
+            except InrError as error:
+                self.section.show_prediction(f"{error}.")
+                return
+            settings, size = self.plan.settings, self.plan.file_bytes
+            quality = (
+                f", LR about {self.plan.lr_psnr:.1f} dB, reconstruction about {self.plan.hr_psnr:.1f} dB"
+            )
+            missed = f". {self.plan.missed}" if self.plan.missed else ""
+        else:
+            size = predicted_bytes(volume, settings, self.upscaler())
+        speed = self._speeds.get(speed_key(settings, self.section.device))
+        seconds = (
+            "measuring the speed..."
+            if speed is None
+            else f"about {in_time(predicted_steps(volume, settings) / speed)}"
+        )
+        ratio = volume.source_bytes / size
+        self.section.show_prediction(
+            f"Expected: {in_bytes(size)}, {in_ratio(ratio)}{quality}, {seconds}{missed}", ratio
+        )
+
+    def keep_speed(self, fitted: FitLayers, share: float, seconds: float) -> None:
+        """Remember how long a share of a fit took."""
+        work = predicted_steps(fitted.volume, fitted.settings) * share
+        self._speeds[speed_key(fitted.settings, fitted.request.device)] = work / seconds
+
+    def make_way(self) -> None:
+        """End the trials: a fit is to have the processor."""
+        self.probing.drop()
+        self.looking.drop()
+
+    def _volume_changed(self) -> None:
+        self.looking.forget()
+        self.show_edit()
+
+    def _after_edit(self) -> None:
+        self.edited.emit()
+        self._look()
+        self._probe()
+
+    def _models(self) -> tuple[FactorModel, ...] | None:
+        models: tuple[FactorModel, ...] | None = self.looking.answer_to(self._question())
+        return models
+
+    def _question(self) -> tuple[object, ...]:
+        """Return what the models of a target depend on, beside the volume."""
+        settings = self.section.settings
+        probes = ladder_of(settings).probes(settings)
+        return *((probe.field, probe.fit) for probe in probes), self.upscaler(), self.section.device
+
+    def _look(self) -> None:
+        """Look in the background at what fits to the volume come to, if a target needs to know."""
+        if self.state.volume is not None and self.has_target and not self.state.fitting.running:
+            self.looking.ask(
+                self._question(),
+                forecast.look,
+                self.state.volume,
+                self.section.settings,
+                device=self.section.device,
+                upscaler=self.upscaler(),
+            )
+
+    def _show_looking(self, record: Done) -> None:
+        if self.has_target:
+            part = 100 * record.done // record.total
+            self.section.show_prediction(f"Looking at the volume, to choose settings: {part} %")
+
+    def _looked(self) -> None:
+        self.predict()
+        self._probe()
+
+    def _probe(self) -> None:
+        """Try how fast these settings are fitted, unless it is known or the computer is busy."""
+        volume, key = self.state.volume, speed_key(self.settings, self.section.device)
+        busy = self.looking.running or self.state.fitting.running or self.state.applying.running
+        if volume is not None and not busy and key not in self._speeds:
+            self.probing.ask(key, forecast.probe, self.settings, volume.shape, self.section.device)
+
+    def _keep_speed(self, found: tuple[Speed, float]) -> None:
+        key, speed = found
+        self._speeds[key] = speed
+        self.predict()

@@ -1,0 +1,145 @@
+"""Which volume is chosen: a layer of the viewer, or one that is loaded from a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, Signal
+
+from ...core.errors import InrError
+from ...core.volume import Volume
+from ...core.windows import find_window
+from ...plugin import dialogs
+from ...plugin.job import Done, Job, LatestJob
+from ...plugin.layers import add_layer, check_layer, original_layer
+from ...plugin.notices import show_error
+from ...plugin.readers import Choice, choose
+from ...plugin.work import source
+from ..source_section import EMPTY, SourceSection
+from .state import PanelState
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from ...io.dicom import Broken, Listing
+
+# Events of a layer that make another volume of it.
+PLACED = ("data", "scale", "translate", "rotate", "shear", "affine", "units")
+
+
+class SourceController(QObject):
+    """Tells the state which volume is chosen."""
+
+    window_chosen = Signal()
+
+    def __init__(
+        self,
+        state: PanelState,
+        section: SourceSection,
+        memory: Callable[[Volume], int],  # bytes that a fit takes beside the volume
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.state = state
+        self.section = section
+        self.describing, self.loading = LatestJob(self), Job(self)
+        self._memory = memory
+        self._listened: Image | None = None  # the layer whose events are heard
+        self._folder = Path()  # that is being loaded
+        self._choice = Choice(name="", key=None)  # of what is in it
+        section.layer_chosen.connect(self.describe)
+        section.folder_wanted.connect(self._choose_folder)
+        section.cancel_wanted.connect(self.loading.drop)
+        section.window_chosen.connect(self._set_window)
+        self.describing.finished.connect(self._show_volume)
+        self.describing.failed.connect(self._show_no_volume)
+        self.loading.reported.connect(self._loading_reported)
+        self.loading.finished.connect(self._loaded)
+        self.loading.failed.connect(show_error)
+        self.loading.ended.connect(self._loading_ended)
+
+    def offer_layers(self) -> None:
+        """Offer the layers that are in the viewer now."""
+        self.section.offer_layers(self.state.viewer)
+        if self.section.layer is not self._listened or self.section.layer is None:
+            self.describe()
+
+    def describe(self, _: object = None) -> None:
+        """Look at the chosen layer in the background: its volume, or why it is none."""
+        layer = self.section.layer
+        self._listen_to(layer)
+        self.describing.forget()
+        self.state.set_source(layer, None)
+        if layer is None:
+            self.section.show_words(EMPTY)
+            return
+        try:
+            check_layer(layer)
+        except InrError as error:
+            self._show_no_volume(str(error))
+        else:
+            self.section.show_words("Looking at the layer...")
+            self.describing.ask(object(), source.describe, layer)
+
+    def _listen_to(self, layer: Image | None) -> None:
+        if layer is self._listened:
+            return
+        for old in [self._listened] if self._listened is not None else []:
+            for name in PLACED:
+                old.events[name].disconnect(self.describe)
+        for new in [layer] if layer is not None else []:
+            for name in PLACED:
+                new.events[name].connect(self.describe)
+        self._listened = layer
+
+    def _show_volume(self, volume: Volume) -> None:
+        layer = self.section.layer
+        assert layer is not None
+        self.section.show_volume(volume, self._memory(volume), layer.contrast_limits)
+        self.state.set_source(layer, volume)
+
+    def _show_no_volume(self, words: str) -> None:
+        self.section.show_words(f"This cannot be compressed: {words}.")
+
+    def _choose_folder(self) -> None:
+        folder = dialogs.ask_folder("Open a CT folder", self.section.window())
+        if folder is not None:
+            self._folder, self._choice = folder, Choice(name=folder.name, key=None)
+            self.section.show_loading(f"Looking through {folder.name}...")
+            self.loading.start(source.find_series, folder)
+
+    def _loading_reported(self, record: Done) -> None:
+        self.section.show_loading(f"Reading {self._choice.name}...", record.done, record.total)
+
+    def _loaded(self, result: Listing | tuple[Broken, ...] | Volume) -> None:
+        """Add the volume that was read; or ask which series to read, or whether to skip what is broken."""
+        if isinstance(result, Volume):
+            layer = add_layer(self.state.viewer, original_layer(result, self._choice.name))
+            self.section.choose(layer)
+        elif isinstance(result, tuple):
+            if dialogs.ask_to_skip(result, self._choice.name, self.section.window()):
+                self._read(self._choice, skip_broken=True)
+        elif (choice := choose(result, self._folder.name)) is not None:
+            self._read(choice, skip_broken=False)
+
+    def _read(self, choice: Choice, *, skip_broken: bool) -> None:
+        self._choice = choice
+        self.section.show_loading(f"Reading {choice.name}...")
+        self.loading.start(source.read, self._folder, choice.key, skip_broken=skip_broken)
+
+    def _loading_ended(self) -> None:
+        if not self.loading.running:  # a series is read right after it was found
+            self.section.end_loading()
+
+    def _set_window(self, name: str) -> None:
+        """Show what belongs to the chosen volume through the window."""
+        layer, volume, fitted = self.state.layer, self.state.volume, self.state.fitted
+        if layer is None or volume is None:
+            return
+        layer.contrast_limits = find_window(name, volume).limits
+        if fitted is not None and fitted.source is layer:
+            for shown in fitted.shown:
+                shown.contrast_limits = layer.contrast_limits
+        self.window_chosen.emit()

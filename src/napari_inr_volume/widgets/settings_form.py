@@ -1,0 +1,156 @@
+"""The numbers of a fit as a form: factor, what a kind of field says may be changed of it, device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast, get_args
+
+from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, SpinBox
+from qtpy.QtWidgets import QAbstractSpinBox, QDoubleSpinBox, QSizePolicy
+
+from ..core.choices import Device
+from ..fields.base import FieldKind, Option
+from ..fields.settings import Settings
+
+FACTOR = (1.0, 64.0)  # least and most
+USUAL_PSNR = 45.0  # dB, what an option that may be left out begins with
+
+
+class SettingsForm:
+    """Shows settings of one kind of field, and gives them back as they were edited."""
+
+    def __init__(self, kind: FieldKind, edited: Callable[[], object]) -> None:
+        self.kind = kind
+        self.factor = [_factor(axis) for axis in "zyx"]
+        self.options = {option.name: _control(option) for option in kind.options}
+        self.device = ComboBox(
+            name="device",
+            choices=get_args(Device),
+            tooltip="Where to compute: auto takes a GPU where there is one, else the CPU.",
+        )
+        factors = Container(
+            name="factor",
+            label="Factor z, y, x",
+            layout="horizontal",
+            widgets=self.factor,
+            labels=False,
+            tooltip="HR voxels per LR voxel along each axis.",
+        )
+        self.container = Container(widgets=[factors, *self.options.values(), self.device])
+        self.container.margins = factors.margins = (0, 0, 0, 0)
+        self.container.changed.connect(lambda _: edited())
+
+    @property
+    def native(self) -> Any:
+        """The Qt widget."""
+        return self.container.native
+
+    def show(self, settings: Settings) -> None:
+        """Set the controls, without a word that they were edited."""
+        with self.container.changed.blocked():
+            for box, value in zip(self.factor, settings.factor, strict=True):
+                box.value = value
+            for option in self.kind.options:
+                self.options[option.name].value = _allowed(option, option.of(settings))
+
+    def show_device(self, device: Device) -> None:
+        """Set the device, without a word that it was edited; one that is none is left aside."""
+        if device in get_args(Device):
+            with self.container.changed.blocked():
+                self.device.value = device
+
+    def applied_to(self, settings: Settings, preset: str) -> Settings:
+        """Return settings with what the controls say; what they do not show stays."""
+        z, y, x = (box.value for box in self.factor)
+        values: dict[str, dict[str, Any]] = {"field": {}, "fit": {}}
+        for option in self.kind.options:
+            values[option.place][option.name] = self.options[option.name].value
+        return replace(
+            settings,
+            preset=preset,
+            factor=(z, y, x),
+            field=replace(cast(Any, settings.field), **values["field"]),
+            fit=replace(cast(Any, settings.fit), **values["fit"]),
+        )
+
+
+class IfTicked(Container):
+    """A number that counts only if the box before it is ticked: else the value is None."""
+
+    def __init__(self, option: Option, number: FloatSpinBox | SpinBox) -> None:
+        self.ticked = CheckBox(text="", tooltip=option.help)
+        self.number = number
+        super().__init__(
+            name=option.name,
+            label=option.title,
+            layout="horizontal",
+            widgets=[self.ticked, number],
+            labels=False,
+            tooltip=option.help,
+        )
+        self.margins = (0, 0, 0, 0)
+        self.ticked.native.setAccessibleName(option.title)
+        self.ticked.native.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self.ticked.changed.connect(self._enable)
+        self._enable(False)
+
+    @property
+    def value(self) -> Any:
+        """The number, or None."""
+        return self.number.value if self.ticked.value else None
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self.ticked.value = value is not None
+        if value is not None:
+            self.number.value = value
+
+    def _enable(self, ticked: bool) -> None:
+        self.number.enabled = ticked
+
+
+def _factor(axis: str) -> FloatSpinBox:
+    words = f"HR voxels per LR voxel along {axis}: larger is fitted faster and restored less well."
+    low, high = FACTOR
+    box = FloatSpinBox(name=axis, min=low, max=high, value=low, step=1.0, tooltip=words)
+    box.native.setDecimals(2)
+    box.native.setAccessibleName(f"factor along {axis}")
+    box.native.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)  # three of them fit in a row
+    let_shrink(box.native)
+    return box
+
+
+def _control(option: Option) -> Any:
+    """Return what a person changes an option with."""
+    words = {"name": option.name, "label": option.title, "tooltip": option.help}
+    if option.value is str:
+        return ComboBox(choices=option.choices, **words)
+    if option.value is int:
+        low, high = int(option.low), int(option.high)
+        number = SpinBox(min=low, max=high, value=low, step=int(option.step), **words)
+    else:
+        number = FloatSpinBox(min=option.low, max=option.high, value=option.low, **words)
+        box: QDoubleSpinBox = number.native
+        box.setDecimals(option.decimals)
+        box.setSingleStep(option.step)
+        number.value = _allowed(option, USUAL_PSNR) if option.optional else option.low
+    number.native.setGroupSeparatorShown(True)
+    number.native.setAccessibleName(option.title)
+    if option.unit:
+        number.native.setSuffix(f" {option.unit}")
+    let_shrink(number.native)
+    return IfTicked(option, number) if option.optional else number
+
+
+def _allowed(option: Option, value: Any) -> Any:
+    """Return the nearest value that the form allows."""
+    if value is None or option.value is str:
+        return value
+    return min(max(value, option.value(option.low)), option.value(option.high))
+
+
+def let_shrink(box: QAbstractSpinBox) -> None:
+    """Let a box be narrower than its largest number, so that all of them fit in the panel."""
+    box.setStyleSheet("min-width: 24px;")  # napari's style says 70
+    box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
