@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from napari_inr_volume.io.inr_file import read_inr
@@ -15,7 +17,19 @@ from napari_inr_volume.superres.upscale import Upscaler
 QUICK = ["--layers", "2", "--hidden", "16", "--steps", "30", "--batch", "512", "--device", "cpu"]
 
 
-LONGER = [*QUICK, "--steps", "2000", "--upscaler", "lanczos"]
+LONGER = [*QUICK, "--steps", "200", "--upscaler", "lanczos"]
+
+
+def in_this_process(*arguments: str | Path) -> int:
+    """Run the command here, without the fixture `run`, which a fixture of a session cannot use."""
+    from napari_inr_volume import cli
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["inr-volume", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+    code: int = end.value.code
+    return code
 
 
 def complaints(err: str) -> list[str]:

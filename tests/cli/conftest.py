@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import QUICK
+from commands import QUICK, in_this_process
 
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.superres.model_file import ModelInfo
@@ -27,9 +25,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def compressed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("inr") / "head.inr"
-    command = [sys.executable, "-c", "from napari_inr_volume.cli import main; main()"]
-    options = [*QUICK, "--upscaler", "lanczos"]
-    subprocess.run([*command, "compress", source, path, *options], check=True, capture_output=True)
+    assert in_this_process("compress", source, path, *QUICK, "--upscaler", "lanczos") == 0
     return path
 
 
@@ -53,7 +49,5 @@ def other(make_weights: MakeWeights, tmp_path_factory: pytest.TempPathFactory) -
 def by_own(source: Path, own: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An .inr whose upscaler has the own weights."""
     path = tmp_path_factory.mktemp("inr") / "own.inr"
-    command = [sys.executable, "-c", "from napari_inr_volume.cli import main; main()"]
-    options = [*QUICK, "--upscaler", own]
-    subprocess.run([*command, "compress", source, path, *options], check=True, capture_output=True)
+    assert in_this_process("compress", source, path, *QUICK, "--upscaler", own) == 0
     return path

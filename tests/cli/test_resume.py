@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
+from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from commands import LONGER, QUICK, complaints
+import typer
+from commands import LONGER, QUICK, complaints, in_this_process
 
+from napari_inr_volume import session
+from napari_inr_volume.cli import fitting
 from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.fields.base import FitState
+from napari_inr_volume.fields.siren import fit
+from napari_inr_volume.fields.state_file import save_state
 from napari_inr_volume.io.inr_file import read_inr
 
 
@@ -55,49 +63,48 @@ def _read_to_the_end(screen: int) -> None:
             pass
 
 
-EAGER = """
-from napari_inr_volume import cli, session
-from napari_inr_volume.fields.siren import fit
-fit.SECONDS_PER_RECORD = session.SECONDS_PER_CHECKPOINT = 0.0  # a checkpoint after every step
-cli.main()
-"""
+# From here on a fit is interrupted in this process; tests/test_safety.py kills processes at any moment.
 
 
-def start_and_await_checkpoint(source: Path, output: Path, **streams: Any) -> subprocess.Popen[bytes]:
-    """Compress in a process of its own, and return once the fit can be resumed."""
-    process = subprocess.Popen([sys.executable, "-c", EAGER, "compress", source, output, *LONGER], **streams)
-    while not output.with_name("x.inr.fit").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    return process
+class Killed(BaseException):
+    """Ends a fit as nothing else does."""
 
 
-def resumed(source: Path, output: Path) -> dict[str, Any]:
-    """Go on in another process, with the threads of the first: in this one a test may have set others."""
-    command = [sys.executable, "-c", "from napari_inr_volume.cli import main; main()", "compress"]
-    options = [*LONGER, "--resume", "--json"]
-    done = subprocess.run([*command, source, output, *options], check=True, capture_output=True)
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
+def interrupt_after(patch: pytest.MonkeyPatch, states: int, interrupt: Callable[[], object]) -> None:
+    """Have each step keep its state, and the fit interrupted once so many were kept."""
+    patch.setattr(fit, "SECONDS_PER_RECORD", 0.0)
+    patch.setattr(session, "SECONDS_PER_CHECKPOINT", 0.0)
+    kept = count(1)
+
+    def save(state: FitState, path: Path) -> None:
+        save_state(state, path)
+        if next(kept) == states:
+            interrupt()
+
+    patch.setattr(fitting, "save_state", save)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def in_one_go(source: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The .inr of a fit that nothing interrupted."""
     path = tmp_path_factory.mktemp("whole") / "x.inr"
-    command = [sys.executable, "-c", EAGER.replace("= 0.0", "= 60.0"), "compress", source, path, *LONGER]
-    subprocess.run(command, check=True, capture_output=True)
-    assert [file.name for file in path.parent.iterdir()] == ["x.inr"]  # it took less than a minute
+    assert in_this_process("compress", source, path, *LONGER) == 0
+    assert [file.name for file in path.parent.iterdir()] == ["x.inr"]
     return path.read_bytes()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def killed_once(source: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """What a killed fit leaves beside the .inr that it did not come to write."""
     output = tmp_path_factory.mktemp("killed") / "x.inr"
-    process = start_and_await_checkpoint(source, output)
-    process.kill()
-    assert process.wait() != 0
+
+    def kill() -> None:
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_after(patch, 50, kill)
+        with pytest.raises(Killed):
+            in_this_process("compress", source, output, *LONGER)
     assert not output.exists()
     return output.with_name("x.inr.fit").read_bytes()
 
@@ -110,42 +117,64 @@ def killed(killed_once: bytes, tmp_path: Path) -> Path:
 
 
 def test_killed_and_resumed_gives_the_file_of_a_fit_in_one_go(
-    source: Path, killed: Path, in_one_go: bytes
+    run: Any, source: Path, killed: Path, in_one_go: bytes
 ) -> None:
-    assert not resumed(source, killed / "x.inr")["interrupted"]
+    code, out, _ = run("compress", source, killed / "x.inr", *LONGER, "--resume", "--json")
+    assert (code, json.loads(out)["interrupted"]) == (0, False)
     assert (killed / "x.inr").read_bytes() == in_one_go
     assert [path.name for path in killed.iterdir()] == ["x.inr"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to a process there")
-def test_ctrl_c_leaves_a_result_and_the_way_to_go_on(source: Path, tmp_path: Path, in_one_go: bytes) -> None:
+def test_ctrl_c_leaves_a_result_and_the_way_to_go_on(
+    run: Any, source: Path, tmp_path: Path, in_one_go: bytes
+) -> None:
     output = tmp_path / "x.inr"
-    process = start_and_await_checkpoint(source, output, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate()
-    assert process.returncode == 130
-    assert b"--resume can continue it later" in err
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_after(patch, 50, lambda: signal.raise_signal(signal.SIGINT))
+        code, out, err = run("compress", source, output, *LONGER, "--json")
+    assert (code, json.loads(out)["interrupted"]) == (130, True)
+    assert "--resume can continue it later" in err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.inr", "x.inr.fit"]
-    assert 0 < read_inr(output).fit.steps < 2000
-    assert not resumed(source, output)["interrupted"]
+    assert 0 < read_inr(output).fit.steps <= 50
+    code, out, _ = run("compress", source, output, *LONGER, "--resume", "--json")
+    assert (code, json.loads(out)["interrupted"]) == (0, False)
     assert output.read_bytes() == in_one_go
     assert [path.name for path in tmp_path.iterdir()] == ["x.inr"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no pseudo-terminal")
-def test_a_partial_result_that_is_not_wanted_leaves_nothing(source: Path, tmp_path: Path) -> None:
-    screen, terminal = os.openpty()
-    process = start_and_await_checkpoint(
-        source, tmp_path / "x.inr", stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    os.write(screen, b"n\n")
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate()
-    os.close(terminal)
-    os.close(screen)
-    assert process.returncode == 130
-    assert b"save the best result so far to" in out + err
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize("resumed", [False, True], ids=["begun here", "resumed"])
+def test_a_partial_result_that_is_not_wanted_leaves_nothing_but_what_was_there(
+    run: Any,
+    source: Path,
+    tmp_path: Path,
+    killed_once: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    resumed: bool,
+) -> None:
+    asked: list[str] = []
+
+    def confirm(question: str, **_: object) -> bool:
+        asked.append(question)
+        return False
+
+    state = tmp_path / "x.inr.fit"
+    if resumed:
+        state.write_bytes(killed_once)
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr(typer, "confirm", confirm)
+    interrupt_after(monkeypatch, 20, lambda: signal.raise_signal(signal.SIGINT))
+    code, out, _ = run("compress", source, tmp_path / "x.inr", *LONGER, *(["--resume"] if resumed else []))
+    assert (code, out) == (130, "")
+    assert len(asked) == 1
+    assert "save the best result so far to" in asked[0]
+    assert list(tmp_path.iterdir()) == ([state] if resumed else [])
+
+
+class Terminal(io.StringIO):
+    """A standard input at which somebody sits."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.mark.parametrize(
