@@ -36,6 +36,7 @@ from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig
 from napari_inr_volume.io.inr_file import to_bytes
 from napari_inr_volume.io.sources import read_source
+from napari_inr_volume.superres.catalogue import TITLES
 from napari_inr_volume.superres.model_file import NETWORKS, available_models
 from napari_inr_volume.superres.upscale import Upscaler, find_upscaler
 
@@ -49,7 +50,7 @@ DICOM = Path(__file__).parents[2] / "shared" / "data" / "dicom"  # public CT, wh
 SOURCES = [DICOM / "lungfcp0001", DICOM / "ge_head_tilt"]
 LENGTH = {"cuda": (50_000, 65_536)}  # steps and voxels a step: the paper's, where there is a GPU
 SHORT_LENGTH = (2_000, 8_192)  # elsewhere: the two volumes take less than 20 minutes on two cores
-RESTORED_BY = {name: kind.title for name, kind in NETWORKS.items()} | {"lanczos": "Lanczos"}
+RESTORED_BY = TITLES
 
 
 @dataclass(frozen=True, kw_only=True)

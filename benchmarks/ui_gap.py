@@ -3,8 +3,8 @@
     xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/ui_gap.py [--seconds 20] [--json OUT]
 
 A timer of the UI thread should tick every 10 ms; the gaps between its ticks are what a person would feel.
-Below them, what a tick of the scroll wheel and an edit of a setting cost on the UI thread, against writing the
-file (`to_bytes`, which checks what it wrote), as both did once to tell its size.
+Below them, what a tick of the scroll wheel and an edit of a setting cost on the UI thread, against writing
+the file (`to_bytes`, which checks what it wrote), as both did once to tell its size.
 """
 
 from __future__ import annotations

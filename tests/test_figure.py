@@ -70,7 +70,8 @@ def test_titles_say_the_psnr_of_the_planes_shown() -> None:
     lr, sr, error = (titles(figure)[panel] for panel in (2, 4, 5))
     assert lr.endswith("PSNR (range) 40.00 dB")  # 20 log10(1400 / 14)
     assert sr.endswith("PSNR (range) 60.00 dB")
-    assert error.endswith("RMSE 1.4, at most 1 HU")
+    assert "RMSE 1.4" in error
+    assert error.endswith(" HU")
 
 
 def test_identical_slices_have_infinite_psnr_and_a_colour_bar_all_the_same() -> None:

@@ -110,7 +110,7 @@ def test_a_network_is_trained_saved_and_used(run: Any, volumes: tuple[Path, Path
     report = json.loads(out)
     network, info = load_weights(weights, report["sha256"])
     assert (network.architecture, info.training) == ("span", "1 volumes, 4 steps, seed 0")
-    assert "step 4: dB above Lanczos: two clean" in err.replace("\n", " ")
+    assert "step 4: gain over Lanczos in dB: two clean" in err.replace("\n", " ")
     with (tmp_path / "mine.train" / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["step"], row["lr"]) for row in rows] == [

@@ -13,8 +13,10 @@ from .core.extras import extra
 from .core.lowres import filled
 from .core.metrics import psnr
 from .core.resample import resample_plane
+from .core.units import RAW, suffix
 from .core.volume import Volume
 from .core.windows import Window, find_window
+from .core.words import in_figures
 from .measuring import Measured
 from .reader import Reader
 from .superres.upscale import LanczosUpscaler
@@ -118,7 +120,8 @@ def comparison_figure(
     else:
         _show(next(axes), sr_hr, original, window, f"SR HR\n{_quality(sr_error, original)}")
         _show_error(figure, next(axes), sr_error, original, "SR HR")
-    heading = f"Slice {z} (of 0 to {original.shape[0] - 1}), window {window}, {original.units}\n{title}"
+    unit = "" if original.units == RAW else f", {original.units}"
+    heading = f"Slice {z} (of 0 to {original.shape[0] - 1}), window {window}{unit}\n{title}"
     figure.suptitle(heading.strip(), fontsize="medium", y=1 - GAP / figure.get_figheight())
     return figure
 
@@ -178,13 +181,14 @@ def _show_error(figure: Figure, axes: Axes, error: NDArray[np.float64], original
     if size.any():
         limit, most, rmse = np.percentile(size, ERROR_PERCENTILE), size.max(), np.sqrt(np.mean(size**2))
         limit = limit or most
-    title = f"Error: {name} − original\nRMSE {rmse:.1f}, at most {most:.0f} {original.units}"
+    figures = f"RMSE {in_figures(rmse)}, at most {in_figures(most)}{suffix(original.units)}"
+    title = f"Error: {name} − original\n{figures}"
     image = _place(axes, error, original, title)
     image.set(
         cmap=colormaps["RdBu_r"].with_extremes(bad="0.8"), clim=(-limit, limit), interpolation="antialiased"
     )
     beside = axes.inset_axes((1.03, 0.0, 0.05, 1.0))
-    beside.set_title(original.units, fontsize="small")
+    beside.set_title(suffix(original.units).strip(), fontsize="small")
     figure.colorbar(image, cax=beside, extend="both" if most > limit else "neither")
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .core.resample import lr_shape
+from .core.units import Units
 from .core.version import __version__
-from .core.volume import Geometry, Triple, Units, Volume
+from .core.volume import Geometry, Triple, Volume
 from .fields.base import FieldConfig
 from .fields.settings import Settings
 

@@ -62,7 +62,9 @@ def test_flat_volume_is_one_but_nothing_can_be_fitted_to_it() -> None:
 
 def test_summary_is_one_line_of_size_spacing_values_and_what_must_be_known() -> None:
     geometry = Geometry(shape=(2, 3, 4), spacing=(1.5, 0.7, 0.7))
-    volume = Volume(voxels=good, geometry=geometry, found=("GE", "2 files"), notes=("1 mm assumed",))
+    volume = Volume(
+        voxels=good, geometry=geometry, units="HU", found=("GE", "2 files"), notes=("1 mm assumed",)
+    )
     assert volume.summary == "2 x 3 x 4, 1.50 x 0.70 x 0.70 mm, HU 0 to 23, GE, 2 files; 1 mm assumed"
     fine = Volume.from_array(good / 4, spacing=(0.0012, 0.5, 0.5), units="raw")
     assert fine.summary == "2 x 3 x 4, 0.0012 x 0.50 x 0.50 mm, values 0 to 5.75"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import highdicom
 import numpy as np
@@ -23,6 +24,10 @@ from napari_inr_volume.io.dicom_export import write_dicom_series
 
 def ramp(low: int, high: int, shape: tuple[int, int, int] = (3, 5, 7)) -> NDArray[np.int32]:
     return np.linspace(low, high, np.prod(shape)).reshape(shape).astype(np.int32)
+
+
+def hu(voxels: NDArray[Any], **place: Any) -> Volume:
+    return Volume.from_array(voxels, units="HU", **place)
 
 
 def tilted(angle: float) -> NDArray[np.float64]:
@@ -46,7 +51,7 @@ def test_the_reader_gives_the_head_back_with_geometry_and_padding(head: Volume, 
 
 
 def replace_voxels(volume: Volume, voxels: NDArray[np.int16]) -> Volume:
-    return Volume(voxels=voxels, geometry=volume.geometry)
+    return Volume(voxels=voxels, geometry=volume.geometry, units="HU")
 
 
 def test_highdicom_finds_the_same_voxels_in_the_same_place(head: Volume, tmp_path: Path) -> None:
@@ -69,7 +74,7 @@ def test_spacing_origin_and_tilt_survive(
     origin: tuple[float, float, float],
     angle: float,
 ) -> None:
-    volume = Volume.from_array(ramp(-1000, 1000), spacing, origin=origin, direction=tilted(angle))
+    volume = Volume.from_array(ramp(-1000, 1000), spacing, origin=origin, direction=tilted(angle), units="HU")
     folder = tmp_path_factory.mktemp("series")
     write_dicom_series(volume, folder)
     back = read_dicom(folder)
@@ -79,7 +84,7 @@ def test_spacing_origin_and_tilt_survive(
 
 def test_irregular_slices_keep_their_places(tmp_path: Path) -> None:
     geometry = Geometry(shape=(4, 5, 7), spacing=(2.0, 1, 1), slice_positions=(0.0, 1.7, 3.2, 6.0))
-    write_dicom_series(Volume(voxels=ramp(0, 99, (4, 5, 7)), geometry=geometry), tmp_path)
+    write_dicom_series(Volume(voxels=ramp(0, 99, (4, 5, 7)), geometry=geometry, units="HU"), tmp_path)
     back = read_dicom(tmp_path).geometry
     assert back.slice_positions == pytest.approx((0.0, 1.7, 3.2, 6.0))
     assert back.spacing == pytest.approx(geometry.spacing)
@@ -97,7 +102,7 @@ def test_irregular_slices_keep_their_places(tmp_path: Path) -> None:
 def test_values_are_stored_in_as_few_bits_as_scanners_do(
     tmp_path: Path, low: int, high: int, bits: int, signed: int
 ) -> None:
-    volume = Volume.from_array(ramp(low, high))
+    volume = hu(ramp(low, high))
     image = pydicom.dcmread(write_dicom_series(volume, tmp_path)[0])
     assert (image.BitsStored, image.PixelRepresentation) == (bits, signed)
     assert (image.RescaleSlope, image.RescaleIntercept) == (1, -1024)
@@ -130,19 +135,21 @@ def test_the_same_volume_gives_the_same_bytes_and_another_another_series(
 
 
 def test_whole_numbers_in_floats_are_stored(tmp_path: Path) -> None:
-    write_dicom_series(Volume.from_array(ramp(0, 50).astype(np.float32)), tmp_path)
+    write_dicom_series(Volume.from_array(ramp(0, 50).astype(np.float32), units="HU"), tmp_path)
     np.testing.assert_array_equal(read_dicom(tmp_path).voxels, ramp(0, 50))
 
 
 @pytest.mark.parametrize(
     ("volume", "message"),
     [
-        pytest.param(Volume.from_array(ramp(0, 9) + 0.5), "slice 0 has fractions", id="fractions"),
-        pytest.param(Volume.from_array(ramp(0, 40_000)), "this volume 0 to 40000; clip", id="too bright"),
-        pytest.param(Volume.from_array(ramp(-40_000, 0)), "this volume -40000 to 0; clip", id="too dark"),
+        pytest.param(hu(ramp(0, 9) + 0.5), "slice 0 has fractions", id="fractions"),
+        pytest.param(hu(ramp(0, 40_000)), "this volume 0 to 40000; clip", id="too bright"),
+        pytest.param(hu(ramp(-40_000, 0)), "this volume -40000 to 0; clip", id="too dark"),
         pytest.param(Volume.from_array(ramp(0, 9), units="raw"), "holds HU", id="raw units"),
         pytest.param(
-            Volume.from_array(ramp(0, 9), direction=np.array([[0, 0.6, 1], [0, 0.8, 0], [1, 0, 0]])),
+            Volume.from_array(
+                ramp(0, 9), direction=np.array([[0, 0.6, 1], [0, 0.8, 0], [1, 0, 0]]), units="HU"
+            ),
             "right angles",
             id="sheared slices",
         ),
@@ -196,7 +203,5 @@ def test_a_file_in_place_of_the_folder_is_an_error_of_ours(head: Volume, tmp_pat
 
 
 def test_padding_that_16_bits_cannot_hold_is_not_declared(head: Volume, tmp_path: Path) -> None:
-    image = pydicom.dcmread(
-        write_dicom_series(replace(Volume.from_array(ramp(0, 9)), padding=-1e6), tmp_path)[0]
-    )
+    image = pydicom.dcmread(write_dicom_series(replace(hu(ramp(0, 9)), padding=-1e6), tmp_path)[0])
     assert "PixelPaddingValue" not in image

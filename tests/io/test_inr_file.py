@@ -123,7 +123,7 @@ def volumes(draw: st.DrawFn) -> InrVolume:
         geometry=draw(geometries()),
         factor=draw(triples(finite(1, 64))),
         intensity_range=(low, low + draw(finite(1e-3, 77))),
-        units=draw(st.sampled_from(["HU", "raw"])),
+        units=draw(st.sampled_from(["HU", "raw", "Bq/ml"])),
         dtype=dtype,
         padding=draw(st.none() | finite(-1e300, 1e300)),
         source_bytes=draw(st.integers(1, 2**63 - 1)),
@@ -256,7 +256,7 @@ def test_nothing_but_the_whitelist_is_in_a_file(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"units": "mm"}, r"META\.intensity\.units is 'mm'"),
+        ({"units": " "}, r"META\.intensity\.units must be"),
         ({"dtype": "complex64"}, r"META\.intensity\.dtype is 'complex64'"),
         ({"factor": (0.0, 4.0, 4.0)}, "cannot be written"),
         ({"factor": (0.5, 4.0, 4.0)}, r"META\.lr\.factor must be 3 numbers from 1 to 64"),
@@ -380,7 +380,7 @@ HOSTILE = {
     "an unknown kind": ("kind", "nerf", r"META\.kind is 'nerf', which this version does not know .* update"),
     "a kind that is no text": ("kind", ["siren"], r"META\.kind"),
     "an unknown coding": ("coding", "ans", "coded as 'ans'.* update"),
-    "unknown units": ("intensity.units", "mm", r"META\.intensity\.units"),
+    "units that are no name": ("intensity.units", "HU " * 20, r"META\.intensity\.units"),
     "an object dtype": ("intensity.dtype", "object", r"META\.intensity\.dtype"),
     "a range of nothing": ("intensity.range", [0, 5e-324], r"META\.intensity\.range must be two values"),
     "a range beyond float32": (

@@ -56,7 +56,7 @@ def test_a_dicom_file_may_have_any_name(head: Volume, tmp_path: Path, name: str)
 
 def test_the_series_is_passed_on(head: Volume, tmp_path: Path) -> None:
     write_dicom_series(head, tmp_path / "a", description="first")
-    other = Volume(voxels=head.voxels + 1, geometry=head.geometry)
+    other = Volume(voxels=head.voxels + 1, geometry=head.geometry, units="HU")
     write_dicom_series(other, tmp_path / "b", description="second")
     with pytest.raises(SourceError, match="2 CT series"):
         read_source(tmp_path)
@@ -108,7 +108,9 @@ def test_real_sources_of_every_kind_are_told_apart(shared_data: Path) -> None:
 
 def picture_folder(head: Volume, folder: Path) -> Path:
     write_slices(head, folder)
-    write_dicom_series(Volume(voxels=head.voxels[:1], geometry=Geometry(shape=(1, 16, 20))), folder / "below")
+    write_dicom_series(
+        Volume(voxels=head.voxels[:1], geometry=Geometry(shape=(1, 16, 20)), units="HU"), folder / "below"
+    )
     return folder
 
 

@@ -19,6 +19,7 @@ from napari_inr_volume.plugin.layers import add_layer, carried, hr_layer, lr_lay
 from napari_inr_volume.plugin.lazy import inr_layers, lazy_array, stutters
 from napari_inr_volume.plugin.work import inr as contents
 from napari_inr_volume.reader import Reader
+from napari_inr_volume.superres.catalogue import TITLES
 from napari_inr_volume.superres.model_file import NETWORKS, ModelInfo
 from napari_inr_volume.superres.upscale import LanczosUpscaler, NetworkUpscaler
 
@@ -168,7 +169,7 @@ def test_layer_names_the_network_that_restores_it(
     info = make_weights(tmp_path / "mine.safetensors", architecture)
     inr = make_inr(upscaler=UpscalerRef(name=architecture, sha256=info.sha256))
     _, hr = inr_layers(Reader(inr, network(info, make_network), device="cpu"), "x")
-    assert hr[1]["name"] == f"x [{NETWORKS[architecture].title} 37.9 dB]"
+    assert hr[1]["name"] == f"x [{TITLES[architecture]} 37.9 dB]"
 
 
 def test_layer_restored_by_lanczos_instead_has_the_figure_of_lanczos(make_inr) -> None:

@@ -20,6 +20,7 @@ from napari_inr_volume.fields.siren.config import SirenConfig
 from napari_inr_volume.fields.siren.network import Siren
 from napari_inr_volume.inr_volume import FitRecord, InrVolume, UpscalerRef
 from napari_inr_volume.superres import upscale
+from napari_inr_volume.superres.catalogue import TITLES
 from napari_inr_volume.superres.factors import FACTORS
 from napari_inr_volume.superres.model_file import NETWORKS, ModelInfo
 from napari_inr_volume.superres.srdensenet import SRDenseNet
@@ -141,7 +142,7 @@ def test_a_network_is_had_by_its_name_with_the_weights_that_ship(
 @pytest.mark.usefixtures("shipped")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_whose_weights_are_missing_is_refused_and_auto_is_lanczos(name: str) -> None:
-    with pytest.raises(ModelError, match=f"weights of {NETWORKS[name].title} are missing .* lanczos"):
+    with pytest.raises(ModelError, match=f"weights of {TITLES[name]} are missing .* lanczos"):
         find_upscaler(name, (4.0, 4.0), device="cpu")
     upscaler = find_upscaler("auto", (4.0, 4.0), device="cpu")
     assert (upscaler.name, upscaler.sha256, upscaler.weights) == ("lanczos", None, b"")

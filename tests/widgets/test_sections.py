@@ -17,7 +17,7 @@ from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.plugin.compare import Figures
 from napari_inr_volume.plugin.kept_fits import settings_from
 from napari_inr_volume.plugin.work.fit import FitReport
-from napari_inr_volume.superres import upscale
+from napari_inr_volume.superres.catalogue import CHOICES
 from napari_inr_volume.widgets.compare_section import CompareSection
 from napari_inr_volume.widgets.fit_section import FitSection
 from napari_inr_volume.widgets.reconstruct_section import ReconstructSection
@@ -244,7 +244,7 @@ def test_upscalers_are_those_that_can_be_found_and_a_way_to_own_ones(qtbot) -> N
     widget = shown(qtbot, ReconstructSection)
     names = [widget.upscalers.itemData(index) for index in range(widget.upscalers.count())]
     assert offered(widget) == ["auto", "SRDenseNet", "SPAN (small)", "Lanczos", "Own weights..."]
-    assert sorted(names[:-1]) == sorted(upscale.UPSCALERS)
+    assert sorted(names[:-1]) == sorted(CHOICES)
     assert widget.upscaler == "auto"
     assert not widget.words.isVisible()
 

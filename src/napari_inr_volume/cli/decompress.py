@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..console import print_json, slices_bar, spinner, tell
+from ..superres.catalogue import CHOICES
 from .files import warn
 from .options import InrPath, OtherUpscalerOption, RunOptions
 from .upscalers import chosen_upscaler, named_upscaler
@@ -82,11 +83,10 @@ def decompress(
 def _restorer(inr: InrVolume, src: Path, chosen: str | None, device: Device) -> Upscaler:
     """Return the upscaler; a weights file of one's own only if it is what the .inr names, if it names any."""
     from ..io.inr_file import read_model
-    from ..superres.upscale import UPSCALERS
 
     embedded = read_model(src)
     restore = chosen_upscaler(inr, embedded, chosen, device)
-    own = chosen is not None and chosen not in UPSCALERS
+    own = chosen is not None and chosen not in CHOICES
     if own and inr.upscaler.sha256 not in (None, restore.sha256):
         return named_upscaler(inr, [embedded, chosen], device)
     return restore

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from ..console import print_json, print_rows, slices_bar
 from ..core.choices import Device
 from ..core.errors import InrError
+from ..core.units import Units, suffix
 from ..core.windows import WindowName, find_window
 from ..core.words import in_bytes, in_figures, in_ratio, with_decibels
 from .upscalers import chosen_upscaler
 
 if TYPE_CHECKING:
-    from ..core.volume import Units, Volume
+    from ..core.volume import Volume
     from ..inr_volume import InrVolume
     from ..measuring import Measured
     from ..outputs import Output
@@ -43,7 +44,7 @@ def peak_in_words(peak: float, units: Units) -> str:
 
 def with_units(value: float, units: Units) -> str:
     """Return a value with its unit, if it has one."""
-    return in_figures(value) if units == "raw" else f"{in_figures(value)} {units}"
+    return in_figures(value) + suffix(units)
 
 
 def compare_and_draw(

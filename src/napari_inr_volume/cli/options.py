@@ -14,6 +14,7 @@ import typer
 from ..core.choices import Device
 from ..core.errors import FitError
 from ..fields.registry import PRESETS, find_kind, find_preset
+from ..superres.catalogue import CHOICES
 from ..target import PRESET, Target, one_target
 
 if TYPE_CHECKING:
@@ -42,15 +43,15 @@ SkipBrokenOption = Annotated[
 UpscalerOption = Annotated[
     str,
     typer.Option(
-        help="What restores the in-plane resolution: auto, lanczos, srdensenet, span, or the path of your own"
-        " weights file (.safetensors)."
+        help=f"What restores the in-plane resolution: {', '.join(CHOICES)}, or the path of your own weights"
+        " file (.safetensors)."
     ),
 ]
 OtherUpscalerOption = Annotated[
     str | None,
     typer.Option(
-        help="Use this upscaler instead of the one that the .inr names: auto, lanczos, srdensenet, span, or"
-        " the path of a weights file (.safetensors)."
+        help=f"Use this upscaler instead of the one that the .inr names: {', '.join(CHOICES)}, or the path of"
+        " a weights file (.safetensors)."
     ),
 ]
 JsonOption = Annotated[

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import VolumeError
 from .region import WHOLE, Region, within
+from .units import RAW, Units, check_units, guess_units
 
-Units = Literal["HU", "raw"]
 Triple = tuple[float, float, float]
 
 LARGEST = 1e30  # value of a voxel: all that comes after computes in float32
@@ -112,7 +112,7 @@ class Volume:
 
     voxels: Any  # (z, y, x), in `units`: a NumPy array, or one read on demand, as those of Dask and Zarr are
     geometry: Geometry
-    units: Units = "HU"
+    units: Units = RAW
     padding: float | None = None  # the value of voxels that were never measured (outside the scan circle)
     source_bytes: int = 0  # bytes of the stored pixels this came from; 0 means those of `voxels`
     found: tuple[str, ...] = ()  # where it was read from, in phrases: "GE", "98 files of 101"
@@ -134,8 +134,7 @@ class Volume:
             raise VolumeError(f"the volume is empty: shape {tuple(voxels.shape)}")
         if tuple(voxels.shape) != self.geometry.shape:
             raise VolumeError(f"the voxels are {voxels.shape}, the geometry is for {self.geometry.shape}")
-        if self.units not in get_args(Units):
-            raise VolumeError(f"units must be one of {get_args(Units)}, got {self.units!r}")
+        check_units(self.units)
         if not self.source_bytes:
             object.__setattr__(self, "source_bytes", math.prod(voxels.shape) * dtype.itemsize)
         if isinstance(voxels, np.ndarray):
@@ -174,14 +173,17 @@ class Volume:
         *,
         origin: Triple = (0.0, 0.0, 0.0),
         direction: NDArray[np.float64] = AXIAL,
-        units: Units = "HU",
+        units: Units | None = None,
         padding: float | None = None,
     ) -> Volume:
-        """Make a volume of an array (z, y, x) and its spacing in mm (z, y, x)."""
+        """Make a volume of an array (z, y, x) and its spacing in mm (z, y, x).
+
+        Without `units`, those of an array in memory are HU if some values are as low as only a CT's are.
+        """
         if not hasattr(voxels, "dtype"):
             voxels = np.asarray(voxels)
         if len(voxels.shape) != 3 or math.prod(voxels.shape) == 0:  # before the geometry speaks of shapes
-            return cls(voxels=voxels, geometry=Geometry(shape=(1, 1, 1)), units=units)
+            return cls(voxels=voxels, geometry=Geometry(shape=(1, 1, 1)))
         z, y, x = voxels.shape
         rows = np.asarray(direction, dtype=np.float64)
         geometry = Geometry(
@@ -190,6 +192,8 @@ class Volume:
             origin=_triple(origin),
             direction=(_triple(rows[0]), _triple(rows[1]), _triple(rows[2])),
         )
+        if units is None:
+            units = guess_units(voxels) if isinstance(voxels, np.ndarray) else RAW
         return cls(voxels=voxels, geometry=geometry, units=units, padding=padding)
 
     @property
@@ -225,7 +229,7 @@ class Volume:
         size = " x ".join(str(length) for length in self.shape)
         spacing = " x ".join(f"{mm:.2f}" if mm >= 0.1 else f"{mm:.3g}" for mm in self.geometry.spacing)
         low, high = self.intensity_range
-        values = f"{'HU' if self.units == 'HU' else 'values'} {low:.7g} to {high:.7g}"
+        values = f"{'values' if self.units == RAW else self.units} {low:.7g} to {high:.7g}"
         first = ", ".join((size, f"{spacing} mm", values, *self.found))
         return "; ".join((first, *self.geometry.caveats, *self.notes))
 

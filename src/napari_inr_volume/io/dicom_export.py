@@ -17,6 +17,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
 from ..core.errors import SourceError, VolumeError
+from ..core.units import HU, RAW
 from ..core.volume import Geometry, Volume
 
 INTERCEPT = -1024  # HU of a stored 0, as most scanners have it
@@ -52,10 +53,9 @@ def write_dicom_series(volume: Volume, folder: Path, *, description: str = "Phan
 
 def _stored_dtype(volume: Volume) -> type[np.uint16] | type[np.int16]:
     """Return what holds the stored values: uint16 (of which 12 bits are used) or int16."""
-    if volume.units != "HU":
-        raise VolumeError(
-            f"a CT series holds HU, this volume is in {volume.units} units; rescale it to HU first"
-        )
+    if volume.units != HU:
+        found = "of unknown units" if volume.units == RAW else f"in {volume.units}"
+        raise VolumeError(f"a CT series holds HU, and this volume is {found}; rescale it to HU first")
     for z, plane in enumerate(volume.voxels):
         if plane.dtype.kind == "f" and (plane != np.rint(plane)).any():
             raise VolumeError(f"a CT series holds whole HU, slice {z} has fractions; round the voxels first")

@@ -9,13 +9,14 @@ import json
 import math
 import re
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from ..core.errors import FitError, InrFileError, VolumeError
 from ..core.json_fields import MAX_WHOLE, Fields
-from ..core.volume import LARGEST, Geometry, Triple, Units
+from ..core.units import MAX_UNITS, Units, is_units
+from ..core.volume import LARGEST, Geometry, Triple
 from ..fields.base import FieldKind
 from ..fields.registry import KINDS, find_kind
 from ..inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
@@ -103,7 +104,7 @@ def from_json(
             geometry=_geometry(meta.fields("hr", "shape spacing origin direction"), slice_positions),
             factor=(z, y, x),
             intensity_range=_intensity_range(intensity),
-            units=intensity.choice("units", get_args(Units)),
+            units=_units(intensity),
             dtype=intensity.choice("dtype", DTYPES),
             padding=intensity.optional_number("padding"),
             source_bytes=meta.whole("source_bytes", 1, MAX_WHOLE),
@@ -158,6 +159,13 @@ def _intensity_range(intensity: Fields) -> tuple[float, float]:
     if not high - low >= LEAST_RANGE:  # decoding divides by it, in float32
         raise intensity.wrong("range", f"two values at least {LEAST_RANGE:.3g} apart")
     return low, high
+
+
+def _units(intensity: Fields) -> Units:
+    units = intensity.text("units")
+    if not is_units(units):
+        raise intensity.wrong("units", f"a name of at most {MAX_UNITS} characters, without spaces around it")
+    return units
 
 
 def _upscaler(upscaler: Fields) -> UpscalerRef:

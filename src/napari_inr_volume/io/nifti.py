@@ -10,13 +10,14 @@ import io
 import json
 import warnings
 from pathlib import Path
-from typing import Any, BinaryIO, cast, get_args
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import SourceError
-from ..core.volume import Units, Volume
+from ..core.units import Units, is_units
+from ..core.volume import Volume
 from .nifti_place import RAS_TO_LPS, find_affine
 from .payload import CHUNK, check_claim, read_start, read_voxels, skip
 from .values import Voxels, geometry_of, guess_meaning, rescaled
@@ -150,11 +151,7 @@ def _own_meaning(header: Any) -> tuple[Units, float | None] | None:
             notes = json.loads(extension.get_content())
         except (TypeError, ValueError):  # someone else's
             continue
-        if (
-            isinstance(notes, dict)
-            and notes.get("writer") == WRITER
-            and notes.get("units") in get_args(Units)
-        ):
+        if isinstance(notes, dict) and notes.get("writer") == WRITER and is_units(notes.get("units")):
             padding = notes.get("padding")
             return notes["units"], None if padding is None else float(padding)
     return None

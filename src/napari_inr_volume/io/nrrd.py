@@ -13,13 +13,14 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from ..core.errors import SourceError
 from ..core.text import printable
-from ..core.volume import Geometry, Units, Volume
+from ..core.units import is_units
+from ..core.volume import Geometry, Volume
 from .detached import data_file
 from .nrrd_place import find_affine, find_axes
 from .payload import check_claim, read_start, read_voxels, skip
@@ -192,7 +193,7 @@ def _own_notes(fields: dict[str, Any]) -> dict[str, Any] | None:
     except ValueError:
         return None
     whole = isinstance(notes, dict) and {"padding", "slice_positions_mm"} <= notes.keys()
-    return notes if whole and notes.get("units") in get_args(Units) else None
+    return notes if whole and is_units(notes.get("units")) else None
 
 
 def _vector(numbers: Any) -> str:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from ..core.errors import SourceError
 from ..core.extras import extra
-from ..core.volume import Geometry, Triple, Units, Volume
+from ..core.units import is_units
+from ..core.volume import Geometry, Triple, Volume
 from .lengths import completed
 from .payload import check_claim
 from .tiff_spacing import find_sizes, imagej_calibration, json_notes
@@ -37,7 +38,7 @@ def read_tiff(path: Path) -> Volume:
     if voxels.ndim != 3:
         return Volume.from_array(voxels)  # which says what is wrong
     units, padding = guess_meaning(voxels)
-    if notes.get("units") in get_args(Units):
+    if is_units(notes.get("units")):
         units, padding = notes["units"], None
     if notes.get("padding") is not None:
         padding = float(notes["padding"])

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import SourceError
-from ..core.volume import Geometry, Triple, Units
+from ..core.units import HU, RAW, Units, guess_units
+from ..core.volume import Geometry, Triple
 
 Voxels = NDArray[Any]
 
@@ -49,16 +50,14 @@ def _holds(kind: Any, values: list[int]) -> bool:
 def guess_meaning(voxels: Voxels) -> tuple[Units, float | None]:
     """Return the units and the padding of voxels (z, y, x) of which the file says nothing.
 
-    They are HU if any lies below -200: the air in a CT is -1000, while grey levels, counts and MR are not
-    negative. A value below -1024, the least that 12 bits hold, is padding if all corners have it.
+    Of HU (`core.units.guess_units`), a value below -1024, the least that 12 bits hold, is padding if all
+    corners have it.
     """
-    if voxels.ndim != 3 or voxels.size == 0 or voxels.dtype.kind not in "if":
-        return "raw", None
+    if voxels.ndim != 3 or voxels.size == 0 or guess_units(voxels) != HU:
+        return RAW, None
     low = float(voxels.min())
-    if not low < -200:  # also for NaN
-        return "raw", None
     corners = voxels[np.ix_([0, -1], [0, -1], [0, -1])]
-    return "HU", low if low < -1024 and (corners == low).all() else None
+    return HU, low if low < -1024 and (corners == low).all() else None
 
 
 def only_grey(pixels: Voxels, axis: int, path: Path) -> Voxels:

@@ -22,7 +22,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..core.errors import VolumeError
 from ..core.memory import check_memory
-from ..core.volume import AXIAL, Geometry, Triple, Units, Volume
+from ..core.units import Units
+from ..core.volume import AXIAL, Geometry, Triple, Volume
 from ..core.windows import WINDOWS
 from ..inr_volume import InrVolume
 from ..io.values import guess_meaning, triple

@@ -15,7 +15,7 @@ import dask.array
 import numpy as np
 
 from ..reader import Level, Reader
-from ..superres.catalogue import slow_on_cpu, title_of
+from ..superres.catalogue import is_slow, title_of
 from .layers import LayerData, hr_layer, layer_name, lr_layer
 
 CACHE_BYTES = 2**29  # of decoded slices that a layer keeps: 1024 of 512 x 512 in int16
@@ -56,4 +56,4 @@ def inr_layers(reader: Reader, name: str, opened: Path | None = None) -> list[La
 
 def stutters(reader: Reader) -> bool:
     """Whether scrolling would wait for each slice."""
-    return reader.device.type == "cpu" and slow_on_cpu(reader.upscaler.name, reader.inr.factor[1])
+    return reader.device.type == "cpu" and is_slow(reader.upscaler.name, reader.inr.factor[1])

@@ -1,32 +1,20 @@
-"""The upscalers by name: titles, and what they cost. No torch here."""
+"""The upscalers that there are, for menus and help: names, titles and what they cost. No torch here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import inf
+TITLES = {"lanczos": "Lanczos", "srdensenet": "SRDenseNet", "span": "SPAN"}  # by name, as a person reads them
+CHOICES = ("auto", *TITLES)  # beside which there are weights files of one's own
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """What a person may know of an upscaler."""
-
-    title: str
-    quick_from: float  # smallest in-plane factor at which a CPU restores a slice in under a tenth of a second
-
-
-# Times: docs/models.md, "Cost".
-CATALOGUE = {
-    "lanczos": Entry(title="Lanczos", quick_from=1.0),
-    "srdensenet": Entry(title="SRDenseNet", quick_from=inf),
-    "span": Entry(title="SPAN", quick_from=4.0),
-}
-
-
-def title_of(upscaler: str) -> str:
+def title_of(name: str) -> str:
     """Return an upscaler's name as a person reads it; one that is not in the catalogue keeps its own."""
-    return CATALOGUE[upscaler].title if upscaler in CATALOGUE else upscaler
+    return TITLES.get(name, name)
 
 
-def slow_on_cpu(upscaler: str, factor: float) -> bool:
-    """Whether scrolling would wait for each slice on a CPU, by this factor in the plane."""
-    return upscaler in CATALOGUE and factor < CATALOGUE[upscaler].quick_from
+def is_slow(name: str, factor: float) -> bool:
+    """Whether a slice takes so long on a CPU that scrolling would wait for it (docs/models.md, "Cost").
+
+    SRDenseNet needs half a second or more, and SPAN some tenths for a factor of 2; for 4 it needs less than
+    one tenth, as Lanczos does.
+    """
+    return name == "srdensenet" or (name == "span" and factor < 4)

@@ -17,7 +17,6 @@ class Network(nn.Module, ABC):
     """
 
     architecture: ClassVar[str]  # the name in weights files, in `.inr` files and on the command line
-    title: ClassVar[str]  # the name as a person reads it
     feature_reach: ClassVar[int]  # LR voxels on each side that `features` sees
     restore_reach: ClassVar[int]  # LR voxels on each side that `restore` sees
 

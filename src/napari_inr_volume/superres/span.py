@@ -45,7 +45,6 @@ class Span(Network):
     """
 
     architecture = "span"
-    title = "SPAN"
     feature_reach = 2 + 3 * BLOCKS  # LR voxels on each side that `features` sees
     restore_reach = 1  # LR voxels on each side that `restore` sees
 

@@ -52,7 +52,6 @@ class SRDenseNet(Network):
     """
 
     architecture = "srdensenet"
-    title = "SRDenseNet"
     feature_reach = 1 + BLOCKS * LAYERS  # LR voxels on each side that `features` sees
     restore_reach = 1  # LR voxels on each side that `restore` sees
 

@@ -23,14 +23,14 @@ from ..core.choices import Device
 from ..core.errors import ModelError
 from ..core.resample import resample_plane
 from ..inr_volume import InrVolume
+from .catalogue import CHOICES, TITLES, title_of
 from .factors import FACTORS, network_factor
-from .model_file import NETWORKS, ModelInfo, available_models, load_weights
+from .model_file import ModelInfo, available_models, load_weights
 from .network import Network
 
 Area = tuple[slice, slice]  # LR voxels of a slice along y and x
 
 SUFFIX = ".safetensors"
-UPSCALERS = ("auto", "lanczos", *NETWORKS)
 ON_GPU, ON_CPU = ("srdensenet", "span"), ("span",)  # `auto` takes the first there is (docs/models.md)
 
 LARGEST_TILE = 512  # HR voxels along y and x that are restored at once: a slice is one tile
@@ -160,7 +160,7 @@ def find_upscaler(
 ) -> Upscaler:
     """Return the upscaler of this name for an in-plane factor (y, x).
 
-    `name` is one of UPSCALERS, or the path of a weights file (.safetensors). "auto" is the shipped network
+    `name` is one of CHOICES, or the path of a weights file (.safetensors). "auto" is the shipped network
     that suits the device; Lanczos for a factor that none is for, and if the weights are missing. With
     `or_lanczos` that goes for every network on a factor that it is not for. A network without trained
     weights is never used. Raises ModelError, saying what can be used instead, if the name, the factor or
@@ -168,9 +168,9 @@ def find_upscaler(
     """
     name = fspath(name)
     own = name.lower().endswith(SUFFIX)
-    if name not in UPSCALERS and not own:
+    if name not in CHOICES and not own:
         raise ModelError(
-            f"there is no upscaler {name!r}; choose one of {', '.join(UPSCALERS)}, or a {SUFFIX} file"
+            f"there is no upscaler {name!r}; choose one of {', '.join(CHOICES)}, or a {SUFFIX} file"
         )
     where, wanted = find_device(device), network_factor(factor)
     shipped = {} if wanted is None else available_models(wanted)
@@ -186,7 +186,7 @@ def find_upscaler(
         able = [one for one in FACTORS if name in available_models(one)]
         if not able:
             raise ModelError(
-                f"the weights of {NETWORKS[name].title} are missing from this installation;"
+                f"the weights of {TITLES[name]} are missing from this installation;"
                 " install it again, or use the upscaler lanczos"
             )
     if wanted not in able:
@@ -239,7 +239,7 @@ def find_restorer(
             if network.factor == fit:
                 return NetworkUpscaler(network, where, info)
             reasons = [f"these weights restore {info.factor} x {info.factor}, not {fit} x {fit}"]
-    title = NETWORKS[wanted.name].title if wanted.name in NETWORKS else wanted.name
+    title = title_of(wanted.name)
     words = "; ".join(reasons)
     warn(f"The reconstruction is restored by Lanczos, not by {title} as the file asks for: {words}.")
     return LanczosUpscaler(factor)

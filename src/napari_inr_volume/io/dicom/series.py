@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...core.errors import SourceError
 from ...core.text import printable
+from ...core.units import RAW, Units, is_units
 from ...core.volume import Volume
 from .files import Source, claims_dicom, opened
 from .header import Head, Slice, read_header
@@ -107,13 +108,13 @@ def read_dicom(
     *,
     skip_broken: bool = False,
 ) -> Volume:
-    """Read one CT series as a Volume (z, y, x) in HU, z along the normal of the slices.
+    """Read one CT series as a Volume (z, y, x), z along the normal of the slices.
 
     `series` is a number in the listing (from 1), the key of a series, its SeriesInstanceUID, or a beginning
-    or end of that; without it, there must be only one series, single images aside. A rescale to anything but
-    HU gives units "raw". `skip_broken` leaves out files beside those of the series that cannot be read, and
-    allows the gaps that they leave. Raises SourceError for what cannot be read rightly, naming the files, and
-    BrokenFilesError where `skip_broken` would help.
+    or end of that; without it, there must be only one series, single images aside. Units are what the rescale
+    names, "raw" where it names none. `skip_broken` leaves out files beside those of the series that cannot be
+    read, and allows the gaps that they leave. Raises SourceError for what cannot be read rightly, naming the
+    files, and BrokenFilesError where `skip_broken` would help.
     """
     report = on_progress or _no_progress
     with opened(source) as (paths, missing):
@@ -228,7 +229,7 @@ def _volume(scan: _Scan, chosen: Series, ordered: Stack, read: Voxels, broken: S
     return Volume(
         voxels=read.voxels,
         geometry=ordered.geometry,
-        units="HU" if heads[0].rescale_type == "HU" else "raw",
+        units=_units(heads[0].rescale_type),
         padding=read.padding,
         source_bytes=sum(head.size[0] * head.size[1] * head.bits_allocated // 8 for head in heads),
         found=tuple(filter(None, (chosen.vendor, _files_used(scan, chosen, heads, broken)))),
@@ -355,3 +356,8 @@ def _nothing(listing: Listing) -> str:
 
 def _no_progress(done: int, total: int) -> None:
     pass
+
+
+def _units(rescale_type: str) -> Units:
+    """Return what values are in after a rescale of this type; US stands for unspecified."""
+    return rescale_type if is_units(rescale_type) and rescale_type != "US" else RAW
