@@ -217,7 +217,7 @@ def compress(
     Parameters
     ----------
     volume
-        Voxels (z, y, x) in HU or raw units.
+        Voxels (z, y, x) in any units.
     settings
         A preset's name, or settings of your own.
     max_bytes, ratio, target_psnr

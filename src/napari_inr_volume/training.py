@@ -59,7 +59,7 @@ def volume_names(paths: Sequence[Path]) -> list[str]:
     names = [path.name.split(".")[0] or str(path) for path in paths]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise TrainingError(
-            f"{', '.join(twice)} is given twice; a volume is either learnt from or judged by, and each file"
+            f"{', '.join(twice)} is given twice; use a volume either to train or to validate, and each file"
             " or folder needs a name of its own"
         )
     return names
@@ -185,7 +185,7 @@ def _decoded(
         if not kept.exists():
             tell(
                 f"{name}: fitting {len(middle.voxels)} slices, {degradation.steps:,} steps,"
-                f" {bits:g} bits a weight"
+                f" {bits:g} bits per weight"
             )
             result = _fitted(middle, settings, device, stop)
             inr = encode(middle, settings, result, LanczosUpscaler(settings.factor[1:]))

@@ -143,7 +143,7 @@ def test_a_checkpoint_of_other_settings_is_refused_and_kept(tmp_path: Path) -> N
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint"], ids=["empty", "text"])
 def test_a_damaged_checkpoint_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "c.pt").write_bytes(content)
-    with pytest.raises(TrainingError, match=r"c\.pt cannot be read; delete it to begin anew"):
+    with pytest.raises(TrainingError, match=r"c\.pt cannot be read; delete it to start over"):
         finish(train(head_pairs(1), [], config(2), tmp_path / "c.pt", CPU))
 
 

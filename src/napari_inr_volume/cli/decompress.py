@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..console import print_json, slices_bar, spinner, tell
+from ..core.units import suffix
 from ..superres.catalogue import CHOICES
 from .files import warn
 from .options import InrPath, OtherUpscalerOption, RunOptions
@@ -77,7 +78,9 @@ def decompress(
         print_json(report)
     else:
         shape = " x ".join(str(length) for length in volume.shape)
-        tell(f"{output}: {shape} {volume.voxels.dtype.name} ({volume.units}), restored by {restore.name}")
+        tell(
+            f"{output}: {shape} {volume.voxels.dtype.name}{suffix(volume.units)}, restored by {restore.name}"
+        )
 
 
 def _restorer(inr: InrVolume, src: Path, chosen: str | None, device: Device) -> Upscaler:

@@ -274,13 +274,13 @@ def _resume(
         content: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
         before = content["config"]
     except Exception as error:  # torch.load raises whatever its zip and pickle readers raise
-        raise TrainingError(f"{checkpoint} cannot be read; delete it to begin anew") from error
+        raise TrainingError(f"{checkpoint} cannot be read; delete it to start over") from error
     now = asdict(config)
     other = [name for name in now if before.get(name) != now[name]]
     if other:
         raise TrainingError(
             f"{checkpoint} was trained with other settings ({', '.join(other)}); give the same settings to"
-            " go on with it, another output, or delete it"
+            " resume it, give another output, or delete it to start over"
         )
     network.load_state_dict(content["network"])
     average.load_state_dict(content["average"])
