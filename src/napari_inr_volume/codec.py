@@ -7,32 +7,26 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from os import PathLike
 from threading import Event
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from . import measuring
 from .compute.device import errors_in_words, find_device
 from .core.choices import Device
 from .core.errors import FitError, InrFileError
 from .core.lowres import LowRes, low_res
 from .core.memory import check_memory
 from .core.resample import lr_shape
-from .core.volume import Triple, Volume
-from .core.windows import Window
+from .core.volume import Volume
 from .fields.base import FitProgress, FitResult, FitState
 from .fields.registry import find_kind
 from .fields.samples import LrSamples
 from .fields.settings import Settings
 from .inr_volume import InrVolume, UpscalerRef
-from .measuring import Measured as Measured
-from .measuring import OnSlices as OnSlices
-from .reader import Reader, restored
-from .reader import check_restoring as check_restoring
+from .measuring import OnSlices
+from .reader import Reader
 from .superres.upscale import Upscaler, find_restorer
 
 # Of a fit, on the CPU or a GPU that shares its memory: intensity, and with padding its share and index too.
@@ -138,43 +132,3 @@ def check_whole(inr: InrVolume) -> None:
         "open the file in napari, which decodes the slice in view alone, or use a machine with more memory",
         InrFileError,
     )
-
-
-# Until the plugin and the commands read by `Reader` alone.
-
-
-def measure(
-    volume: Volume,
-    inr: InrVolume,
-    upscaler: Upscaler,
-    *,
-    device: Device = "auto",
-    window: Window | None = None,
-    lr: object = None,
-    on_slices: OnSlices | None = None,
-) -> Measured:
-    """Measure by a reader made for it."""
-    reader = Reader(inr, upscaler, device=device)
-    return measuring.measure(volume, reader, window=window, on_slices=on_slices)
-
-
-def decode_slices(
-    inr: InrVolume, upscaler: Upscaler, *, device: Device = "auto"
-) -> Iterator[tuple[int, NDArray[np.float32], NDArray[Any]]]:
-    """Yield (z, LR slice, HR slice)."""
-    reader = Reader(inr, upscaler, device=device)
-    for z, hr in reader.slices():
-        yield z, reader.lr_plane(z), hr
-
-
-def lanczos_lr(volume: Volume, factor: Triple) -> NDArray[np.float32]:
-    """Return the LR's voxels."""
-    return low_res(volume, factor).voxels
-
-
-def lr_measured(volume: Volume, factor: Triple) -> NDArray[np.bool_] | None:
-    """Return which of the LR's voxels count."""
-    return low_res(volume, factor).counted
-
-
-restore_slices = restored

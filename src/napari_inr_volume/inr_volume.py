@@ -8,8 +8,7 @@ from .core.resample import lr_shape
 from .core.units import Units
 from .core.version import __version__
 from .core.volume import Geometry, Triple, Volume
-from .fields.base import FieldConfig
-from .fields.settings import Settings
+from .fields.settings import FieldConfig, Settings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,9 +23,9 @@ from .compute.device import find_device, out_of_memory
 from .core.choices import Device
 from .core.errors import FitError, InrError
 from .core.generators import drain, translated
-from .core.lowres import LowRes, low_res
+from .core.lowres import LowResOf
 from .core.memory import OUT_OF_MEMORY
-from .core.volume import Triple, Volume
+from .core.volume import Volume
 from .core.windows import Window
 from .fields.base import FitProgress, FitResult, FitState
 from .fields.registry import PRESETS, find_kind, find_preset, ladder_of
@@ -179,7 +179,7 @@ def run(
                 models = yield from _look(volume, request, stop, drop)
             chosen = plan(volume, list(models), request.target, request.settings, embed=request.embed)
             yield Planned(plan=chosen, reached=None)
-        lrs = _LowRes(volume)
+        lrs = LowResOf(volume)
         while True:
             settings = request.settings if chosen is None else _settings(chosen, resume)
             fitted = yield from _fit(volume, settings, request, stop, drop, resume, keep, lrs)
@@ -302,7 +302,7 @@ def _fit(
     drop: Event,
     resume: FitState | InrVolume | None,
     keep: Keep | None,
-    lrs: _LowRes,
+    lrs: LowResOf,
 ) -> Generator[FitProgress | NotKept, None, Fitted]:
     """Fit, or take the network that is there; its upscaler is the one that is asked for."""
     if isinstance(resume, InrVolume):
@@ -323,20 +323,6 @@ def _fit(
         if result.state is not None and result.steps > 0:
             yield from keeper.keep(result.state)
     return Fitted(inr=encode(volume, settings, result, upscaler), upscaler=upscaler, result=result)
-
-
-class _LowRes:
-    """The volume's LR, computed once for fit and measuring; that of the latest factor is kept."""
-
-    def __init__(self, volume: Volume) -> None:
-        self._volume = volume
-        self._kept: tuple[Triple, LowRes] | None = None
-
-    def by(self, factor: Triple) -> LowRes:
-        if self._kept is None or self._kept[0] != factor:
-            self._kept = None  # goes before the next comes
-            self._kept = factor, low_res(self._volume, factor)
-        return self._kept[1]
 
 
 class _Keeper:
@@ -371,7 +357,7 @@ def _measure(
     chosen: Plan | None,
     drop: Event,
     on_slices: OnSlices | None,
-    lrs: _LowRes,
+    lrs: LowResOf,
 ) -> Compressed:
     """Decode the network, and compare what comes out with the volume."""
 

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from napari_inr_volume.core.errors import FitError, InrFileError
 from napari_inr_volume.core.json_fields import Fields
-from napari_inr_volume.fields.base import FitProgress, FitResult, Option
-from napari_inr_volume.fields.samples import LrSamples, measure_psnr
-from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.base import FitProgress, FitResult
+from napari_inr_volume.fields.psnr import measure_psnr
+from napari_inr_volume.fields.samples import LrSamples
+from napari_inr_volume.fields.settings import Option, Settings
 
 CODING = "float32"
 

@@ -48,3 +48,18 @@ def filled(volume: Volume, z: int) -> NDArray[np.float32]:
     if volume.padding is not None:
         values[plane == volume.padding] = volume.intensity_range[0]
     return values
+
+
+class LowResOf:
+    """A volume's LR, computed when it is asked for; that of the latest factor is kept."""
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+        self._kept: tuple[Triple, LowRes] | None = None
+
+    def by(self, factor: Triple) -> LowRes:
+        """Return the LR by this factor. Raises VolumeError if memory does not suffice for it."""
+        if self._kept is None or self._kept[0] != factor:
+            self._kept = None  # goes before the next comes
+            self._kept = factor, low_res(self._volume, factor)
+        return self._kept[1]

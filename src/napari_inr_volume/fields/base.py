@@ -12,59 +12,19 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ..core.choices import Device
 from ..core.json_fields import Fields
+from .samples import LrSamples
+from .settings import FieldConfig, FitConfig, Option, Settings
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .samples import LrSamples
-    from .settings import Settings
 
 Detail = tuple[str, str, str]  # a name, a value and what it means, in words
-
-
-class FieldConfig(Protocol):
-    """What a field is, as a frozen dataclass: all that META says of it. Raises FitError on what is none."""
-
-    kind: ClassVar[str]  # the name of its kind
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers are fitted."""
-
-    @property
-    def in_words(self) -> str:
-        """Its size in a few words, as `5 layers of 110`."""
-
-
-class FitConfig(Protocol):
-    """How a field is fitted and coded, as a frozen dataclass. Raises FitError on a value that cannot work."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def all_steps(self) -> int:
-        """Steps in all."""
-
-    @property
-    def seed(self) -> int:
-        """Where the random numbers start."""
-
-    @property
-    def weight_bits(self) -> float:
-        """Bits per weight that the payload may take, all in all."""
-
-    @property
-    def target_psnr(self) -> float | None:
-        """PSNR of the LR in dB (range) with which the fit ends."""
-
-    def with_all_steps(self, steps: int) -> Self:
-        """Return the same for so many steps in all."""
 
 
 class Field(Protocol):
@@ -137,28 +97,6 @@ class FitResult:
     seconds: float  # of fitting, interruptions left out
     stopped: bool  # by the caller, before its last step or its target
     state: FitState | None = None  # what to resume from, if it was stopped
-
-
-@dataclass(frozen=True, kw_only=True)
-class Option:
-    """A number or a choice of a kind's settings that a person may change, for forms and command lines."""
-
-    name: str  # of the attribute
-    place: Literal["field", "fit"]  # of `Settings`
-    title: str
-    help: str
-    value: type[int] | type[float] | type[str]
-    low: float = 0.0
-    high: float = 0.0
-    step: float = 1.0
-    decimals: int = 0
-    unit: str = ""
-    choices: tuple[str, ...] = ()  # of a text
-    optional: bool = False  # it may be None: not asked for
-
-    def of(self, settings: Settings) -> Any:
-        """Return the value that settings have."""
-        return getattr(getattr(settings, self.place), self.name)
 
 
 class Ladder(Protocol):

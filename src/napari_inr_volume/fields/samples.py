@@ -1,9 +1,8 @@
-"""The LR as a fit sees it: voxels as pairs of coordinate and intensity, and how well a field meets them."""
+"""The LR as a fit sees it: voxels as pairs of coordinate and intensity."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator
 from threading import Event
 
@@ -14,7 +13,6 @@ from torch import Tensor
 
 from ..core.errors import FitError
 from ..core.volume import Triple
-from .base import Field
 from .grid import axis_coordinates
 
 CPU_PIECE, GPU_PIECE = 2**15, 2**20  # voxels measured at once; the fit can be dropped in between
@@ -91,15 +89,3 @@ class LrSamples:
             self.raise_if_dropped()
             end = min(start + piece, count)
             yield self.at(torch.arange(start, end, device=device) if index is None else index[start:end])
-
-
-def measure_psnr(field: Field, samples: LrSamples, index: Tensor | None = None) -> float:
-    """PSNR (range) in dB of a field at these voxels, or at all that count; NaN if it diverged."""
-    total, count = 0.0, 0
-    for coordinates, intensity in samples.chunks(index):
-        total += (field.at(coordinates) - intensity).square().sum().item()
-        count += len(intensity)
-    mse = total / count
-    if not math.isfinite(mse):
-        return math.nan
-    return 10 * math.log10(4 / mse) if mse > 0 else math.inf

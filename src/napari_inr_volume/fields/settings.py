@@ -1,15 +1,55 @@
-"""What `compress` needs to know beside the volume. No torch here."""
+"""What `compress` needs to know beside the volume: what is fitted, and how. No torch here."""
 
 from __future__ import annotations
 
 import reprlib
 from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from ..core.checks import check_number
 from ..core.errors import FitError
 from ..core.text import MAX_TEXT
 from ..core.volume import Triple
-from .base import FieldConfig, FitConfig
+
+
+class FieldConfig(Protocol):
+    """What a field is, as a frozen dataclass: all that META says of it. Raises FitError on what is none."""
+
+    kind: ClassVar[str]  # the name of its kind
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are fitted."""
+
+    @property
+    def in_words(self) -> str:
+        """Its size in a few words, as `5 layers of 110`."""
+
+
+class FitConfig(Protocol):
+    """How a field is fitted and coded, as a frozen dataclass. Raises FitError on a value that cannot work."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def all_steps(self) -> int:
+        """Steps in all."""
+
+    @property
+    def seed(self) -> int:
+        """Where the random numbers start."""
+
+    @property
+    def weight_bits(self) -> float:
+        """Bits per weight that the payload may take, all in all."""
+
+    @property
+    def target_psnr(self) -> float | None:
+        """PSNR of the LR in dB (range) with which the fit ends."""
+
+    def with_all_steps(self, steps: int) -> Self:
+        """Return the same for so many steps in all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,3 +69,25 @@ class Settings:
             )
         for axis, value in zip("zyx", self.factor, strict=True):
             check_number(f"factor along {axis}", value, 1.0, 64.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """A number or a choice of a kind's settings that a person may change, for forms and command lines."""
+
+    name: str  # of the attribute
+    place: Literal["field", "fit"]  # of `Settings`
+    title: str
+    help: str
+    value: type[int] | type[float] | type[str]
+    low: float = 0.0
+    high: float = 0.0
+    step: float = 1.0
+    decimals: int = 0
+    unit: str = ""
+    choices: tuple[str, ...] = ()  # of a text
+    optional: bool = False  # it may be None: not asked for
+
+    def of(self, settings: Settings) -> Any:
+        """Return the value that settings have."""
+        return getattr(getattr(settings, self.place), self.name)

@@ -15,7 +15,8 @@ from napari_inr_volume.coding.weights import QUANTISED, decode_weights
 from napari_inr_volume.core.errors import FitError
 from napari_inr_volume.fields.base import FitResult
 from napari_inr_volume.fields.grid import axis_coordinates
-from napari_inr_volume.fields.samples import LrSamples, measure_psnr
+from napari_inr_volume.fields.psnr import measure_psnr
+from napari_inr_volume.fields.samples import LrSamples
 from napari_inr_volume.fields.siren import fit as fit_module
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.fields.siren.fit import fit, is_flat

@@ -20,7 +20,8 @@ from ...compute import threads
 from ...compute.device import errors_in_words
 from ...core.errors import FitError
 from ..base import FitProgress, FitResult
-from ..samples import LrSamples, measure_psnr
+from ..psnr import measure_psnr
+from ..samples import LrSamples
 from .config import FitConfig, SirenConfig
 from .engine import Engine
 from .fit_state import FitState

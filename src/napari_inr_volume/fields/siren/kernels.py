@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from . import kernels_torch
-
-if TYPE_CHECKING:
-    from .network import Siren
-
+from .config import SirenConfig
 
 LANES = 16  # float32 numbers that fill the longest vector of a CPU
+
+
+class Layers(Protocol):
+    """What is folded: a SIREN's layers (`network.Siren`)."""
+
+    config: SirenConfig
+    omegas: list[float]  # of the sine layers
+    linear: nn.Linear  # the last
+
+    @property
+    def sines(self) -> list[nn.Linear]:
+        """The linear parts of the sine layers."""
 
 
 class Folded:
@@ -25,7 +34,7 @@ class Folded:
     features without weights, which processors take in whole vectors.
     """
 
-    def __init__(self, siren: Siren, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, siren: Layers, dtype: torch.dtype = torch.float32) -> None:
         self.siren = siren
         device = siren.linear.weight.device
         self.width = width = -(-siren.config.hidden_features // LANES) * LANES

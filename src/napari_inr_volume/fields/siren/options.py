@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..base import Option
+from ..settings import Option
 
 OPTIONS = (
     Option(
