@@ -19,14 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_inr_volume.codec import SLICES_AT_ONCE, restore_slices
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
-from napari_inr_volume.decode import LrDecoder
 from napari_inr_volume.fields.grid import axis_coordinates
 from napari_inr_volume.fields.registry import PRESETS
 from napari_inr_volume.fields.siren.config import SirenConfig
 from napari_inr_volume.fields.siren.network import Siren
+from napari_inr_volume.reader import SLICES_AT_ONCE, Reader
 from napari_inr_volume.superres.model_file import available_models
 from napari_inr_volume.superres.upscale import Upscaler, find_upscaler
 
@@ -62,14 +61,14 @@ def slice_milliseconds(volume: Volume, layers: int, upscalers: list[Upscaler]) -
     """Return the median ms a slice, alone and in a run, of the LR and of each upscaler's HR."""
     settings = replace(PRESETS["default"], field=SirenConfig(layers=layers))
     inr = fresh_inr(volume, settings, upscalers[0])
-    decoder = LrDecoder(inr, "cpu")
+    readers = {one: Reader(inr, one, device="cpu", cache_bytes=0) for one in (None, *upscalers)}
     starts = cycle(np.random.default_rng(0).permutation(SHAPE[0] - SLICES_AT_ONCE + 1).tolist())
 
     def decode(count: int, upscaler: Upscaler | None) -> Callable[[], object]:
         def run() -> object:
             start = next(starts)
-            lr = decoder.slices(range(start, start + count))
-            return lr if upscaler is None else restore_slices(lr, upscaler, inr)
+            region = slice(start, start + count), slice(None), slice(None)
+            return readers[upscaler].read(region, "lr" if upscaler is None else "hr")
 
         return run
 

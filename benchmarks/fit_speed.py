@@ -26,9 +26,9 @@ from typing import Any
 
 import torch
 
-from napari_inr_volume.codec import lanczos_lr
 from napari_inr_volume.compute import threads
 from napari_inr_volume.compute.device import find_device
+from napari_inr_volume.core.lowres import low_res
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.fields.base import FitResult
@@ -79,7 +79,7 @@ def main() -> None:
 def read_samples(source: Path | None, device: torch.device) -> LrSamples:
     """Return the LR of the source, or of the phantom."""
     volume: Volume = head_phantom() if source is None else read_source(source)
-    lr = lanczos_lr(volume, FACTOR)
+    lr = low_res(volume, FACTOR).voxels
     return LrSamples(lr, volume.shape, FACTOR, volume.intensity_range, device)
 
 

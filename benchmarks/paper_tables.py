@@ -23,9 +23,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
-from napari_inr_volume.codec import encode, fit_volume, lanczos_lr, measure
+from napari_inr_volume.codec import encode, fit_volume
 from napari_inr_volume.compute.device import find_device
 from napari_inr_volume.core.errors import InrError
+from napari_inr_volume.core.lowres import low_res
 from napari_inr_volume.core.metrics import compare_volumes
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Triple, Volume
@@ -36,6 +37,8 @@ from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig
 from napari_inr_volume.io.inr_file import to_bytes
 from napari_inr_volume.io.sources import read_source
+from napari_inr_volume.measuring import measure
+from napari_inr_volume.reader import Reader
 from napari_inr_volume.superres.catalogue import TITLES
 from napari_inr_volume.superres.model_file import NETWORKS, available_models
 from napari_inr_volume.superres.upscale import Upscaler, find_upscaler
@@ -243,7 +246,7 @@ def fit_all(name: str, volume: Volume, window: Window, fit: FitConfig) -> Part:
 def ceilings(volume: Volume, window: Window) -> dict[str, float]:
     """Return what comes of the LR itself, x4 in the slice: PSNR (8 bit) in dB by each upscaler that ships."""
     low, high = volume.intensity_range
-    lr = (lanczos_lr(volume, IN_PLANE) - low) / (high - low)
+    lr = (low_res(volume, IN_PLANE).voxels - low) / (high - low)
     found = {}
     for name in RESTORED_BY:
         upscaler = shipped(name, IN_PLANE[1:])
@@ -300,7 +303,7 @@ def restore(
     if restorer is None:
         return None
     inr = encode(volume, settings, result, restorer)
-    measured = measure(volume, inr, restorer, window=window)
+    measured = measure(volume, Reader(inr, restorer), window=window)
     return Restored(
         lr_psnr=measured.lr_psnr,
         hr_psnr=measured.reconstruction.psnr,

@@ -22,7 +22,8 @@ import numpy as np
 from bjontegaard import Curve, bd_rate, crossover, frontier, psnr_at
 
 from napari_inr_volume.classical import CODECS, Codec, code, missing
-from napari_inr_volume.codec import decompress, encode, fit_volume, lanczos_lr
+from napari_inr_volume.codec import decompress, encode, fit_volume
+from napari_inr_volume.core.lowres import low_res
 from napari_inr_volume.core.metrics import psnr
 from napari_inr_volume.core.resample import resample_plane
 from napari_inr_volume.core.volume import Triple, Volume
@@ -194,7 +195,7 @@ def classical(volume: Volume, codec: Codec, part: float) -> dict[str, Any]:
 def lr_coded(volume: Volume, factor: Triple, codec: Codec, part: float) -> dict[str, Any]:
     """Code the LR at one quality, and restore it by Lanczos along z, and by `auto` in the plane."""
     low, high = volume.intensity_range
-    lr = Volume.from_array(np.rint(np.clip(lanczos_lr(volume, factor), low, high)).astype(np.int16))
+    lr = Volume.from_array(np.rint(np.clip(low_res(volume, factor).voxels, low, high)).astype(np.int16))
     found = code(codec, lr, codec.quality(part))
     planes = found.voxels.astype(np.float32)
     if factor[0] > 1:

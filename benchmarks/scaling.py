@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_inr_volume.codec import decompress, encode, fit_volume, lanczos_lr
+from napari_inr_volume.codec import decompress, encode, fit_volume
 from napari_inr_volume.compute import threads
+from napari_inr_volume.core.lowres import low_res
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.fields.base import FitProgress, FitResult
@@ -107,7 +108,7 @@ def measure(series: Path) -> dict[str, float]:
     figures: dict[str, float] = {}
     settings = PRESETS["default"]
     volume = timed("read", figures, lambda: read_dicom(series))
-    timed("resample", figures, lambda: lanczos_lr(volume, settings.factor))
+    timed("resample", figures, lambda: low_res(volume, settings.factor))
     upscaler = LanczosUpscaler(settings.factor[1:])
     inr = fresh_inr(volume, settings, upscaler)
     timed("decode", figures, lambda: decompress(inr, upscaler=upscaler, device="cpu"))

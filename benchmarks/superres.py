@@ -23,12 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_inr_volume import compress
-from napari_inr_volume.codec import lanczos_lr, measure
+from napari_inr_volume.core.lowres import low_res
 from napari_inr_volume.core.metrics import psnr
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.fields.registry import PRESETS
 from napari_inr_volume.io.inr_file import read_inr, write_inr
 from napari_inr_volume.io.sources import read_source
+from napari_inr_volume.measuring import measure
+from napari_inr_volume.reader import Reader
 from napari_inr_volume.superres.factors import FACTORS
 from napari_inr_volume.superres.model_file import available_models
 from napari_inr_volume.superres.upscale import Upscaler, find_upscaler
@@ -63,7 +65,7 @@ def gain_on(name: str, volume: Volume, factor: int) -> dict[str, Any]:
     settings = replace(PRESETS["default"], factor=(1.0, float(factor), float(factor)))
     names = ("lanczos", *available_models(factor))
     upscalers = {name: find_upscaler(name, settings.factor[1:]) for name in names}
-    lr = lanczos_lr(volume, settings.factor)
+    lr = low_res(volume, settings.factor).voxels
     clean = {name: clean_psnr(volume, lr, upscaler) for name, upscaler in upscalers.items()}
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +75,7 @@ def gain_on(name: str, volume: Volume, factor: int) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     decoded = {}
     for upscaler in upscalers.values():
-        measured = measure(volume, inr, upscaler)
+        measured = measure(volume, Reader(inr, upscaler))
         decoded[upscaler.name] = measured.reconstruction.psnr
     low, high = volume.intensity_range
     return {

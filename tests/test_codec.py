@@ -12,18 +12,19 @@ import numpy as np
 import pytest
 
 from napari_inr_volume import compress, decompress, load, save
-from napari_inr_volume.codec import decode_slices, lanczos_lr, lr_measured, measure, restore_slices
 from napari_inr_volume.coding.quantise import STEP_CODES, Quantised
 from napari_inr_volume.coding.range_coding import encode
 from napari_inr_volume.core import memory
 from napari_inr_volume.core.errors import FitError, InrFileError, ModelError, VolumeError
+from napari_inr_volume.core.lowres import low_res
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Geometry, Volume
-from napari_inr_volume.decode import LrDecoder
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.inr_volume import InrVolume, UpscalerRef
 from napari_inr_volume.io.inr_file import from_bytes, read_model, to_bytes
+from napari_inr_volume.measuring import measure
+from napari_inr_volume.reader import Reader, restored
 from napari_inr_volume.superres.model_file import ModelInfo
 from napari_inr_volume.superres.upscale import LanczosUpscaler
 
@@ -64,8 +65,9 @@ def test_recorded_quality_is_that_of_the_voxels_that_come_back(phantom: Volume, 
 
 
 def test_recorded_lr_psnr_is_that_of_the_decoded_lr(phantom: Volume, fitted: InrVolume) -> None:
-    error = LrDecoder(fitted, "cpu").fitted() - lanczos_lr(phantom, quick.factor)
-    mse = np.mean(np.square(error[lr_measured(phantom, quick.factor)], dtype=np.float64))
+    lr = low_res(phantom, quick.factor)
+    error = Reader(fitted, device="cpu").read(level="lr") - lr.voxels
+    mse = np.mean(np.square(error[lr.counted], dtype=np.float64))
     peak = phantom.intensity_range[1] - phantom.intensity_range[0]
     assert fitted.quality is not None
     assert fitted.quality.lr_psnr == pytest.approx(10 * np.log10(peak**2 / mse), abs=1e-6)
@@ -93,10 +95,10 @@ def test_saved_and_loaded_it_decodes_to_the_same_voxels(fitted: InrVolume, tmp_p
 
 
 def test_any_slice_decodes_alone_as_in_the_whole(fitted: InrVolume) -> None:
-    decoder = LrDecoder(fitted, "cpu")
-    whole = decoder.slices(range(12))
+    reader, alone = Reader(fitted, device="cpu"), Reader(fitted, device="cpu")
+    whole = reader.read(level="lr")
     for z in (11, 0, 5):
-        np.testing.assert_allclose(decoder.slices([z])[0], whole[z], atol=0.05)
+        np.testing.assert_allclose(alone.plane(z, "lr"), whole[z], atol=0.05)
 
 
 @pytest.mark.parametrize("factor", [(1.0, 1.0, 1.0), (4.0, 4.0, 4.0), (2.5, 3.0, 2.0)], ids=str)
@@ -104,7 +106,7 @@ def test_any_factor_goes_the_whole_way(phantom: Volume, factor: tuple[float, flo
     settings = replace(quick, factor=factor, fit=replace(quick.fit, steps=10))
     inr = compress(phantom, settings, device="cpu")
     assert decompress(inr, device="cpu").shape == phantom.shape
-    assert LrDecoder(inr, "cpu").fitted().shape == inr.lr_shape
+    assert Reader(inr, device="cpu").read(level="lr").shape == inr.lr_shape
 
 
 def test_direct_siren_needs_no_upscaler_and_loses_nothing_to_it(phantom: Volume) -> None:
@@ -139,7 +141,7 @@ def test_padding_comes_back_as_air_and_touches_no_figure(phantom: Volume, fitted
     spoilt[spoilt == phantom.padding] = -3000
     other = Volume(voxels=spoilt, geometry=phantom.geometry, padding=-3000)
     lanczos = LanczosUpscaler(quick.factor[1:])
-    first, second = (measure(volume, fitted, lanczos, device="cpu") for volume in (phantom, other))
+    first, second = (measure(volume, Reader(fitted, lanczos, device="cpu")) for volume in (phantom, other))
     assert first.lr_psnr == second.lr_psnr
     assert first.reconstruction.psnr == second.reconstruction.psnr
     assert first.reconstruction.ssim == second.reconstruction.ssim
@@ -239,7 +241,7 @@ def test_another_model_than_the_named_is_not_embedded(by_own: InrVolume, tmp_pat
 
 def test_measuring_against_another_volume_is_refused(fitted: InrVolume) -> None:
     with pytest.raises(VolumeError, match="give the volume that it was made of"):
-        measure(head_phantom((12, 64, 64)), fitted, LanczosUpscaler((4, 4)), device="cpu")
+        measure(head_phantom((12, 64, 64)), Reader(fitted, device="cpu"))
 
 
 def test_network_is_not_saved_under_an_images_suffix(fitted: InrVolume, tmp_path: Path) -> None:
@@ -277,19 +279,20 @@ def test_a_volume_larger_than_memory_is_refused_whole_and_decoded_slice_by_slice
     with pytest.raises(InrFileError, match=words):
         decompress(huge, device="cpu")
     deep = from_bytes(to_bytes(with_shape(fitted, 65_535, 32, 32)))
-    z, lr, hr = next(decode_slices(deep, LanczosUpscaler(deep.factor[1:]), device="cpu"))
-    assert (z, lr.shape, hr.shape) == (0, (8, 8), (32, 32))
-    assert LrDecoder(deep, "cpu").slices([65_534]).shape == (1, 8, 8)
+    reader = Reader(deep, device="cpu")
+    assert next(reader.slices())[1].shape == (32, 32)
+    assert reader.plane(65_534, "lr").shape == (8, 8)
 
 
 def test_slices_too_large_for_memory_are_refused(fitted: InrVolume, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available", lambda: 30_000)
-    decoder = LrDecoder(fitted, "cpu")
-    assert decoder.slices([0]).shape == (1, 16, 16)
-    with pytest.raises(InrFileError, match=r"12 x 16 x 16 voxels .* needs .* ask for fewer slices at once"):
-        decoder.slices(range(12))
+    reader = Reader(fitted, device="cpu", cache_bytes=0)
+    assert reader.plane(0, "lr").shape == (16, 16)
+    monkeypatch.setattr(memory, "available", lambda: 20_000)
+    with pytest.raises(InrFileError, match=r"8 x 16 x 16 voxels .* needs .* ask for fewer slices at once"):
+        reader.read(level="lr")
     with pytest.raises(InrFileError, match=r"restoring 12 x 62 x 64 voxels needs 1\.1 MB"):
-        restore_slices(np.zeros((12, 16, 16), np.float32), LanczosUpscaler((4, 4)), fitted)
+        restored(np.zeros((12, 16, 16), np.float32), LanczosUpscaler((4, 4)), fitted)
 
 
 def test_a_fit_too_large_for_memory_is_refused(phantom: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,7 +300,7 @@ def test_a_fit_too_large_for_memory_is_refused(phantom: Volume, monkeypatch: pyt
     with pytest.raises(FitError, match=r"a fit of 3,072 voxels and 1,217 weights needs"):
         compress(phantom, quick, device="cpu")
     with pytest.raises(VolumeError, match=r"grid of the fit, 12 x 16 x 16, needs 12\.3 kB of memory"):
-        lanczos_lr(phantom, quick.factor)
+        low_res(phantom, quick.factor)
 
 
 def quantised_ones(siren: SirenConfig, code: int) -> bytes:
@@ -329,6 +332,6 @@ def test_the_largest_whole_number_of_64_bits_does_not_wrap(fitted: InrVolume, dt
     high = float(np.iinfo(dtype).max)  # 2^63 or 2^64: as a float, more than the dtype holds
     inr = replace(fitted, dtype=dtype, intensity_range=(0.0, high), quality=None)
     lr = np.full((1, 16, 16), high, np.float32)
-    restored = restore_slices(lr, LanczosUpscaler((4, 4)), from_bytes(to_bytes(inr)))
-    assert restored.dtype == dtype
-    assert (restored > high * 0.999).all()
+    hr = restored(lr, LanczosUpscaler((4, 4)), from_bytes(to_bytes(inr)))
+    assert hr.dtype == dtype
+    assert (hr > high * 0.999).all()

@@ -48,7 +48,6 @@ from ct_files import ct_dataset, enhanced, pixels_of
 
 from napari_inr_volume import codec
 from napari_inr_volume.core.volume import Geometry, Volume
-from napari_inr_volume.decode import LrDecoder
 from napari_inr_volume.fields.registry import find_preset
 from napari_inr_volume.fields.samples import LrSamples
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
@@ -58,6 +57,7 @@ from napari_inr_volume.inr_volume import UpscalerRef
 from napari_inr_volume.io import inr_file
 from napari_inr_volume.io.sources import read_source
 from napari_inr_volume.plugin import kept_fits, settings
+from napari_inr_volume.reader import Reader, restored
 from napari_inr_volume.superres.model_file import load_weights, save_weights
 from napari_inr_volume.superres.span import Span
 from napari_inr_volume.superres.upscale import NetworkUpscaler
@@ -140,7 +140,7 @@ def _read_inr(path: Path) -> None:
     work = inr.field.parameters * inr.geometry.shape[0] * inr.lr_shape[1] * inr.lr_shape[2]
     if work > 2**28 or math.prod(inr.geometry.shape) > 2**22:  # which it may ask for
         if inr.field.parameters * inr.lr_shape[1] * inr.lr_shape[2] <= 2**28:
-            assert np.isfinite(LrDecoder(inr, "cpu").slices([0])).all()
+            assert np.isfinite(Reader(inr, device="cpu").lr_plane(0)).all()
         return
     words: list[str] = []
     volume = codec.decompress(inr, weights=(model,), device="cpu", warn=words.append)
@@ -180,7 +180,7 @@ def _read_weights(path: Path) -> None:
     factor = network.factor
     golden = inr_file.read_inr(GOLDEN / "tiny-1.0.inr")
     inr = replace(golden, geometry=Geometry(shape=(1, 8 * factor, 8 * factor)))
-    hr = codec.restore_slices(lr, NetworkUpscaler(network, CPU, info), inr)
+    hr = restored(lr, NetworkUpscaler(network, CPU, info), inr)
     assert hr.shape == inr.geometry.shape
 
 

@@ -10,8 +10,8 @@ from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, SpinBo
 from qtpy.QtWidgets import QAbstractSpinBox, QDoubleSpinBox, QSizePolicy
 
 from ..core.choices import Device
-from ..fields.base import FieldKind, Option
-from ..fields.settings import Settings
+from ..fields.base import FieldKind
+from ..fields.settings import Option, Settings
 
 FACTOR = (1.0, 64.0)  # least and most
 USUAL_PSNR = 45.0  # dB, what an option that may be left out begins with

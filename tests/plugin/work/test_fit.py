@@ -18,6 +18,7 @@ import torch
 
 from napari_inr_volume import codec, compress, session
 from napari_inr_volume.core.errors import FitError, InrError
+from napari_inr_volume.core.lowres import low_res
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.core.windows import find_window
@@ -196,7 +197,7 @@ def test_dropped_fit_ends_at_once_even_while_the_whole_volume_is_measured(volume
     control = Control()
     control.drop.set()
     samples = fit_module.LrSamples(
-        codec.lanczos_lr(volume, (1.0, 1.0, 1.0)),
+        low_res(volume, (1.0, 1.0, 1.0)).voxels,
         volume.shape,
         (1.0, 1.0, 1.0),
         volume.intensity_range,
