@@ -1,5 +1,9 @@
-# Sourced by demo.sh and test.sh: makes .venv with an extra of ours, and installs what Debian lacks.
+# Sourced by the other scripts: makes $VENV with an extra of ours, installs what Debian lacks, and runs tests.
 #   set_up EXTRA
+#   run_tests ARGUMENTS_OF_PYTEST
+
+VENV=${VENV:-.venv}
+CONSTRAINTS=${CONSTRAINTS:-constraints.txt}
 
 find_python() {
     local name
@@ -33,7 +37,8 @@ debian_packages() {
 # Install packages for a Python: torch first and by our constraints, so that no other package chooses its build.
 # Uncompiled, since of torch and napari only a part is ever imported.
 install_with() {
-    local python="$1" pip=(-m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt)
+    local python="$1" pip=(-m pip install --quiet --disable-pip-version-check --no-compile)
+    pip+=(--constraint "$CONSTRAINTS")
     shift
     "$python" "${pip[@]}" torch
     "$python" "${pip[@]}" "$@"
@@ -42,16 +47,35 @@ install_with() {
 set_up() {
     local python stamp
     python=$(find_python)
-    if [ ! -x .venv/bin/python ]; then
+    if [ ! -x "$VENV/bin/python" ]; then
         if ! "$python" -c 'import ensurepip' 2>/dev/null; then debian_packages python3-venv; fi
-        "$python" -m venv .venv
+        "$python" -m venv "$VENV"
     fi
     # shellcheck disable=SC1091
-    . .venv/bin/activate
-    stamp=".venv/.set-up-$1-$(cat pyproject.toml constraints.txt | cksum | tr -d ' ')"
+    . "$VENV/bin/activate"
+    stamp="$VENV/.set-up-$1-$(cat pyproject.toml "$CONSTRAINTS" | cksum | tr -d ' ')"
     if [ ! -e "$stamp" ]; then
-        echo "Installing napari-inr-volume ($1) into .venv ..."
+        echo "Installing napari-inr-volume ($1) into $VENV ..."
         install_with python --editable ".[$1]"
         touch "$stamp"
     fi
+}
+
+# On every core, and under Xvfb on Linux.
+run_tests() {
+    local run=()
+    if [ "$(uname)" = Linux ]; then
+        debian_packages xvfb xauth libegl1 libgl1 libglx0 libgl1-mesa-dri libdbus-1-3 libfontconfig1 \
+            libfreetype6 libglib2.0-0 libx11-xcb1 libxkbcommon0 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 \
+            libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render0 libxcb-render-util0 libxcb-shape0 \
+            libxcb-shm0 libxcb-sync1 libxcb-util1 libxcb-xfixes0 libxcb-xkb1
+        if command -v xvfb-run >/dev/null; then
+            run=(xvfb-run -a -s "-screen 0 1600x1000x24")
+        else
+            echo "No Xvfb: the tests that need a window are left out." >&2
+            set -- -m "not gui" "$@"
+        fi
+    fi
+    NAPARI_CONFIG= NAPARI_ENSURE_PLUGIN_MAIN_THREAD=1 NAPARI_STRICT_QT=1 \
+        ${run[@]+"${run[@]}"} python -m pytest --numprocesses auto --dist worksteal "$@"
 }

@@ -33,21 +33,7 @@ ruff check .
 ruff format --check .
 mypy
 
-run=()
-if [ "$(uname)" = Linux ]; then
-    debian_packages xvfb xauth libegl1 libgl1 libglx0 libgl1-mesa-dri libdbus-1-3 libfontconfig1 libfreetype6 \
-        libglib2.0-0 libx11-xcb1 libxkbcommon0 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
-        libxcb-keysyms1 libxcb-randr0 libxcb-render0 libxcb-render-util0 libxcb-shape0 libxcb-shm0 libxcb-sync1 \
-        libxcb-util1 libxcb-xfixes0 libxcb-xkb1
-    if command -v xvfb-run >/dev/null; then
-        run=(xvfb-run -a -s "-screen 0 1600x1000x24")
-    else
-        echo "No Xvfb: the tests that need a window are left out." >&2
-        set -- -m "not gui" "$@"
-    fi
-fi
-export NAPARI_CONFIG= NAPARI_ENSURE_PLUGIN_MAIN_THREAD=1 NAPARI_STRICT_QT=1
-${run[@]+"${run[@]}"} python -m pytest --numprocesses auto --dist worksteal "$@"
+run_tests "$@"
 
 wait "$wheel" || { cat "$clean.log" >&2; echo "The wheel does not build or work." >&2; exit 1; }
 echo "The wheel $(basename "$clean"/dist/*.whl) and $(basename "$clean"/dist/*.tar.gz) build; the wheel compresses."

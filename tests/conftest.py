@@ -38,9 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what takes seconds whatever it does: to make and close a window of napari's."""
+    """Mark what takes seconds whatever it does: a window of napari's, and real CT."""
     for item in items:
-        if "make_napari_viewer" in getattr(item, "fixturenames", ()):
+        if not {"make_napari_viewer", "shared_data"}.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
 
 

@@ -7,8 +7,6 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable
-from functools import cache
-from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 BASE: list[str] = PROJECT["dependencies"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 USERS = [line for extra, lines in EXTRAS.items() if extra != "dev" for line in lines]
+OTHER_NAMES = {"PIL": "pillow", "nrrd": "pynrrd", "skimage": "scikit-image", "yaml": "pyyaml"}
 
 
 def names(requirements: Iterable[str]) -> set[str]:
@@ -27,11 +26,6 @@ def names(requirements: Iterable[str]) -> set[str]:
 
 def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-@cache
-def package_of(module: str) -> str:
-    return normal(packages_distributions().get(module, [module])[0])
 
 
 def imports(*folders: str) -> dict[str, str]:
@@ -46,7 +40,8 @@ def imports(*folders: str) -> dict[str, str]:
                 modules = [str(node.module)]
             found |= {module.partition(".")[0]: str(path.relative_to(ROOT)) for module in modules}
     ours = {"napari_inr_volume", "no_such", *scripts}
-    return {package_of(module): found[module] for module in found.keys() - ours - sys.stdlib_module_names}
+    theirs = found.keys() - ours - sys.stdlib_module_names
+    return {normal(OTHER_NAMES.get(module, module)): found[module] for module in theirs}
 
 
 @pytest.mark.parametrize(

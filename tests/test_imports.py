@@ -46,11 +46,13 @@ def test_package_loads_neither_torch_nor_napari() -> None:
     assert imported_by("napari_inr_volume") & (GUI | {"torch"}) == set()
 
 
+@pytest.mark.slow
 def test_nothing_below_the_plugin_imports_napari_or_qt() -> None:
     assert {"napari_inr_volume.cli", "napari_inr_volume.core.volume"} <= set(HEADLESS)
     assert imported_by(*HEADLESS) & GUI == set()
 
 
+@pytest.mark.slow
 def test_napari_starts_without_torch() -> None:
     assert "torch" not in imported_by(*MANIFEST_MODULES)
 
@@ -59,6 +61,7 @@ def test_command_line_starts_without_torch() -> None:
     assert "torch" not in imported_by("napari_inr_volume.cli")
 
 
+@pytest.mark.slow
 @pytest.mark.gui
 def test_napari_starts_without_loading_any_of_us() -> None:
     script = (

@@ -98,6 +98,7 @@ def test_a_size_is_never_exceeded_in_the_file(volume: Volume, tmp_path: Path) ->
     assert load(tmp_path / "x.inr") == inr
 
 
+@pytest.mark.slow
 def test_weights_that_are_embedded_count_in_the_size(
     volume: Volume, make_weights: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_ratio_is_kept(volume: Volume) -> None:
     assert inr.source_bytes / len(to_bytes(inr)) >= 20
 
 
+@pytest.mark.slow
 def test_a_quality_that_is_missed_is_told_once_with_what_was_reached(volume: Volume) -> None:
     with pytest.warns(UserWarning, match=r"target of 60 dB was not met: \d+\.\d\d dB \(range\)"):
         compress(volume, BASE, target_psnr=60, device="cpu", upscaler="lanczos")

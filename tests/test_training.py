@@ -39,6 +39,7 @@ def head() -> Volume:
     return Volume.from_array(voxels, padding=-3024)
 
 
+@pytest.mark.slow
 def test_a_volume_gives_clean_windowed_and_decoded_pairs(head: Volume, tmp_path: Path) -> None:
     pairs = training_pairs("head", head, 4, tmp_path, seed=0, tell=print)
     assert [pair.kind for pair in pairs] == ["clean", *3 * ["window"], *3 * ["decoded"]]
@@ -55,6 +56,7 @@ def test_a_volume_gives_clean_windowed_and_decoded_pairs(head: Volume, tmp_path:
     assert np.abs(good.lr - clean.lr).max() > 1
 
 
+@pytest.mark.slow
 def test_the_lr_of_a_window_is_that_of_clipped_slices(head: Volume, tmp_path: Path) -> None:
     _, pair, *_ = training_pairs("head", head, 4, tmp_path, seed=0, tell=print)
     clipped = np.clip(pair.hr, *pair.window)
@@ -63,6 +65,7 @@ def test_the_lr_of_a_window_is_that_of_clipped_slices(head: Volume, tmp_path: Pa
     assert pair.window[0] - margin <= pair.lr.min() <= pair.lr.max() <= pair.window[1] + margin
 
 
+@pytest.mark.slow
 def test_fits_are_kept_and_not_made_again(head: Volume, tmp_path: Path) -> None:
     first = training_pairs("head", head, 4, tmp_path, seed=0, tell=print)
     stopped = Event()
@@ -101,6 +104,7 @@ def volumes(tmp_path: Path) -> tuple[Path, Path]:
     return paths
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_saved_and_used(run: Any, volumes: tuple[Path, Path], tmp_path: Path) -> None:
     weights, inr = tmp_path / "mine.safetensors", tmp_path / "two.inr"
     short = ["--steps", "4", "--batch", "2", "--patch", "8", "--device", "cpu"]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from paper_tables import (  # the benchmarks are scripts, not a package
     Restored,
     ceilings,
     fit_alone,
+    main,
     margins,
     part_text,
     signed,
@@ -30,7 +30,6 @@ from paper_tables import (  # the benchmarks are scripts, not a package
     ways,
 )
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "paper_tables.py"
 FIT = replace(PRESETS["paper-2"].fit, steps=3, batch=64)
 
 
@@ -113,6 +112,7 @@ def test_a_table_says_what_does_not_ship_and_counts_a_networks_bytes_in(part):
     assert direct.startswith("| 2 | direct SIREN |  | 30.00 dB |")
 
 
+@pytest.mark.slow
 def test_the_ceiling_is_what_the_lr_keeps(part):
     assert "SPAN 40.00; Lanczos 38.00 dB (8 bit)" in part_text(part)
     volume = head_phantom((8, 64, 64))
@@ -122,6 +122,7 @@ def test_the_ceiling_is_what_the_lr_keeps(part):
     assert ceilings(smooth, find_window("full", smooth))["lanczos"] > found["lanczos"] + 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ways(8))
 def test_a_fit_is_measured_in_every_way_that_can_restore_it(tmp_path, way):
     volume = head_phantom((8, 32, 32))
@@ -137,9 +138,11 @@ def test_a_fit_is_measured_in_every_way_that_can_restore_it(tmp_path, way):
     assert fitted.seconds > 0
 
 
-def test_a_missing_source_ends_in_words_before_anything_is_fitted(tmp_path):
-    command = [sys.executable, SCRIPT, tmp_path / "nowhere"]
-    run = subprocess.run(command, capture_output=True, text=True)
-    assert run.returncode == 2
-    assert "there is no file or folder" in run.stderr.splitlines()[-1]
-    assert "fitting" not in run.stderr
+def test_a_missing_source_ends_in_words_before_anything_is_fitted(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["paper_tables.py", str(tmp_path / "nowhere")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    err = capsys.readouterr().err
+    assert "there is no file or folder" in err.splitlines()[-1]
+    assert "fitting" not in err

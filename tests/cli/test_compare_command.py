@@ -38,6 +38,7 @@ def test_compare_in_words_names_the_range_of_every_psnr(run: Any, source: Path, 
     assert all("range, peak " in line or "window brain (40 / 80)" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_compare_measures_any_weights_file(
     run: Any, source: Path, compressed: Path, by_own: Path, own: Path, other: Path
 ) -> None:

@@ -45,6 +45,7 @@ def test_options_reach_the_fit(run: Any, source: Path, tmp_path: Path) -> None:
     assert inr.fit.seed == 7
 
 
+@pytest.mark.slow
 def test_a_psnr_of_the_lr_ends_the_fit_early(run: Any, source: Path, tmp_path: Path) -> None:
     options = ["--steps", "100000", "--lr-psnr", "15", "--json"]
     _, out, _ = run("compress", source, tmp_path / "x.inr", *QUICK, *options)
@@ -97,6 +98,7 @@ def test_a_ratio_is_kept(run: Any, source: Path, tmp_path: Path) -> None:
     assert report["ratio"] >= 20
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_probe")
 def test_a_quality_that_is_not_reached_is_said_with_what_was(run: Any, source: Path, tmp_path: Path) -> None:
     code, out, err = run("compress", source, tmp_path / "x.inr", *TARGET, "--target-psnr", 60, "--json")

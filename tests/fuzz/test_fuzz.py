@@ -32,6 +32,7 @@ FORMATS = {  # kinds that are read by one process, which takes seconds to start
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limits of a process are those of Linux")
 @pytest.mark.parametrize("kinds", FORMATS.values(), ids=FORMATS)
 @pytest.mark.timeout(0)  # a file that hangs is a failure, not the end

@@ -698,6 +698,7 @@ def test_syntax_without_any_decoder_is_refused_by_its_name(tmp_path: Path, numbe
         read_dicom(path)
 
 
+@pytest.mark.slow
 def test_missing_decoder_names_the_extra(tmp_path: Path) -> None:
     pytest.importorskip("openjpeg")
     dataset = ct_dataset(0, pixels_of(0, 64, 64))

@@ -92,6 +92,7 @@ def test_the_reader_of_the_docs_and_the_package_find_the_same_weights(
     assert np.array_equal(found, np.concatenate([values.ravel() for values in weights.values()]))
 
 
+@pytest.mark.slow
 @given(
     layers=st.integers(2, 4), width=st.integers(1, 40), octaves=st.integers(0, 15), seed=st.integers(0, 99)
 )

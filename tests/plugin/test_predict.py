@@ -24,7 +24,7 @@ def test_predicted_size_is_that_of_the_file_to_within_2_percent(
 ) -> None:
     make_weights(shipped / "span-x4.safetensors")
     volume = head_phantom((8, 32, 32))
-    short = replace(find_preset("default").fit, steps=5)
+    short = replace(find_preset("default").fit, steps=5, tuning_steps=2, batch=512)
     settings = Settings(field=SirenConfig(layers=3, hidden_features=hidden), fit=short)
     file = to_bytes(compress(volume, settings, device="cpu", upscaler=upscaler))
     predicted = predicted_bytes(volume, settings, upscaler)
@@ -54,6 +54,7 @@ def test_memory_grows_with_the_volume() -> None:
     assert more > large.voxels.nbytes
 
 
+@pytest.mark.slow
 def test_a_file_of_three_layers_as_the_paper_s_takes_at_most_26_kb(shipped: Path, make_weights) -> None:
     make_weights(shipped / "srdensenet-x4.safetensors", "srdensenet")
     volume, paper = head_phantom((40, 32, 32)), find_preset("paper-3")

@@ -252,6 +252,7 @@ def test_person_who_chooses_no_series_gets_no_layer_and_no_error(
     assert viewer.open(str(two_series), plugin=PLUGIN) == []
 
 
+@pytest.mark.slow
 def test_several_series_without_a_window_to_ask_in_are_an_error_in_words(two_series: Path) -> None:
     script = (
         "import sys\n"

@@ -81,6 +81,7 @@ def test_bytes_and_path_give_the_same(file: Path) -> None:
     assert load_weights(file.read_bytes())[1] == load_weights(file)[1]
 
 
+@pytest.mark.slow
 def test_the_same_weights_give_the_same_bytes_in_every_process(file: Path, tmp_path: Path) -> None:
     script = (
         "import sys, pathlib\n"

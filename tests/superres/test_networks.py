@@ -134,6 +134,7 @@ def test_it_adds_its_output_to_lanczos(architecture: str, precision: str, make_n
     np.testing.assert_allclose(difference, expected, rtol=0, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32"], indirect=True)
 @pytest.mark.parametrize("shape", [(3, 150), (150, 3), (40, 44)], ids=["wide", "high", "square"])
 @pytest.mark.parametrize("factor", FACTORS)

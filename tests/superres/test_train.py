@@ -59,6 +59,7 @@ def test_before_the_first_step_every_network_is_lanczos(network: str, tmp_path: 
     assert [score.gain for score in result.history[0].scores] == [0.0, 0.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", FACTORS)
 def test_training_rises_above_lanczos(factor: int, tmp_path: Path) -> None:
     pairs, patches = head_pairs(factor=factor), PatchConfig(batch=4, patch=12)

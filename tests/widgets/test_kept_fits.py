@@ -64,6 +64,7 @@ def stop_midway(qtbot, panel: CompressWidget) -> None:
     wait_for_the_end(qtbot, panel)
 
 
+@pytest.mark.slow
 def test_a_fit_goes_on_in_a_new_panel_to_the_weights_of_one_go(
     qtbot, settings, volume: Volume, monkeypatch
 ) -> None:

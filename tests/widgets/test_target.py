@@ -72,6 +72,7 @@ def test_a_target_that_was_remembered_unsoundly_is_forgotten(fields: object) -> 
     assert target_from(fields) == Target()
 
 
+@pytest.mark.slow
 def test_a_size_is_looked_for_told_and_kept(qtbot, panel: CompressWidget, head) -> None:
     panel.settings.show_settings(BASE)
     choose(panel, "bytes", 4.0)
@@ -109,6 +110,7 @@ def test_another_number_needs_no_other_look(qtbot, panel: CompressWidget, head) 
     assert panel.settings_controller.plan.file_bytes > first.file_bytes
 
 
+@pytest.mark.slow
 def test_a_quality_that_is_missed_is_tried_again_larger_or_said(qtbot, panel: CompressWidget, head) -> None:
     panel.settings.show_settings(BASE)
     choose(panel, "psnr", 14.0)

@@ -270,6 +270,7 @@ def test_what_tensors_claim_is_not_allocated(adam: FitState, tmp_path: Path) -> 
         load_state(written(len(header).to_bytes(8, "little") + header, tmp_path))
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(data=st.data())
 def test_any_change_of_a_number_is_refused_or_goes_on(
