@@ -30,6 +30,7 @@ from napari_inr_volume.io.inr_file import read_inr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no pseudo-terminal")
+@pytest.mark.slow
 def test_ctrl_c_during_a_fit_saves_what_was_reached(source: Path, tmp_path: Path) -> None:
     """A real process with its progress on a real terminal, and nobody at the keyboard to be asked."""
     screen, terminal = os.openpty()
@@ -116,6 +117,7 @@ def killed(killed_once: bytes, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_gives_the_file_of_a_fit_in_one_go(
     run: Any, source: Path, killed: Path, in_one_go: bytes
 ) -> None:
@@ -125,6 +127,7 @@ def test_killed_and_resumed_gives_the_file_of_a_fit_in_one_go(
     assert [path.name for path in killed.iterdir()] == ["x.inr"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_result_and_the_way_to_go_on(
     run: Any, source: Path, tmp_path: Path, in_one_go: bytes
 ) -> None:
