@@ -32,7 +32,8 @@ from pydicom.uid import (
 from napari_inr_volume.core.errors import SourceError, VolumeError
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.io.dicom import list_series, looks_like_dicom, read_dicom
-from napari_inr_volume.io.dicom.header import Slice, Traits
+from napari_inr_volume.io.dicom.frames import Traits
+from napari_inr_volume.io.dicom.header import Slice
 from napari_inr_volume.io.dicom.stack import stack
 
 COS, SIN = np.cos(np.radians(20.0)), np.sin(np.radians(20.0))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from .memory import check_memory
-from .volume import Geometry, Triple, Volume
+from .volume import Geometry, Volume, triple
 
 Numbers = NDArray[np.float64]
 
@@ -82,9 +82,9 @@ def _grid_over(old: Geometry) -> _Grid:
     return _Grid(
         geometry=Geometry(
             shape=(int(z), int(y), int(x)),
-            spacing=_triple(even),
-            origin=_triple(np.array(old.origin) + frame @ low),
-            direction=(_triple(frame[0]), _triple(frame[1]), _triple(frame[2])),
+            spacing=triple(even),
+            origin=triple(np.array(old.origin) + frame @ low),
+            direction=(triple(frame[0]), triple(frame[1]), triple(frame[2])),
         ),
         heights=(starts[:, 0] - low[0]) / even[0],
         matrix=back * even[1:],
@@ -137,8 +137,3 @@ def _fill(voxels: NDArray[Any], volume: Volume, grid: _Grid) -> None:
         if voxels.dtype.kind in "iu":
             found = np.rint(found)
         plane[:] = np.where(measured, found, outside)
-
-
-def _triple(values: Numbers) -> Triple:
-    z, y, x = (float(value) for value in values)
-    return z, y, x

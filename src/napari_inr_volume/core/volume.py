@@ -94,8 +94,8 @@ class Geometry:
         spacing = np.array(self.spacing) * np.array(factor)
         return Geometry(
             shape=shape,
-            spacing=_triple(spacing),
-            origin=_triple(origin),
+            spacing=triple(spacing),
+            origin=triple(origin),
             direction=self.direction,
             slice_positions=self.slice_positions if factor[0] == 1 else None,
         )
@@ -188,9 +188,9 @@ class Volume:
         rows = np.asarray(direction, dtype=np.float64)
         geometry = Geometry(
             shape=(z, y, x),
-            spacing=_triple(spacing),
-            origin=_triple(origin),
-            direction=(_triple(rows[0]), _triple(rows[1]), _triple(rows[2])),
+            spacing=triple(spacing),
+            origin=triple(origin),
+            direction=(triple(rows[0]), triple(rows[1]), triple(rows[2])),
         )
         if units is None:
             units = guess_units(voxels) if isinstance(voxels, np.ndarray) else RAW
@@ -256,6 +256,7 @@ def _degrees_off(axis: NDArray[np.float64], normal: NDArray[np.float64]) -> floa
     return float(np.degrees(np.arccos(min(cosine, 1.0))))
 
 
-def _triple(values: Any) -> Triple:
+def triple(values: Any) -> Triple:
+    """Return three numbers, one an axis, as floats."""
     first, second, third = (float(value) for value in values)
     return first, second, third

@@ -16,7 +16,7 @@ import numpy as np
 from ..core.errors import FitError, InrFileError, VolumeError
 from ..core.json_fields import MAX_WHOLE, Fields
 from ..core.units import MAX_UNITS, Units, is_units
-from ..core.volume import LARGEST, Geometry, Triple
+from ..core.volume import LARGEST, Geometry, triple
 from ..fields.base import FieldKind
 from ..fields.registry import KINDS, find_kind
 from ..inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
@@ -143,9 +143,9 @@ def _geometry(hr: Fields, slice_positions: tuple[float, ...] | None) -> Geometry
         raise InrFileError(f"slice positions must be within {MAX_MM:g} mm")
     return Geometry(
         shape=(z, y, x),
-        spacing=_triple(hr.numbers("spacing", 3, 1e-9, 1e9)),
-        origin=_triple(hr.numbers("origin", 3, -MAX_MM, MAX_MM)),
-        direction=(_triple(rows[0]), _triple(rows[1]), _triple(rows[2])),
+        spacing=triple(hr.numbers("spacing", 3, 1e-9, 1e9)),
+        origin=triple(hr.numbers("origin", 3, -MAX_MM, MAX_MM)),
+        direction=(triple(rows[0]), triple(rows[1]), triple(rows[2])),
         slice_positions=slice_positions,
     )
 
@@ -208,11 +208,6 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _floats(values: Iterable[float]) -> list[float]:
     return [float(value) for value in values]
-
-
-def _triple(values: tuple[float, ...]) -> Triple:
-    first, second, third = values
-    return first, second, third
 
 
 def _decibel(value: float) -> float | str:

@@ -15,10 +15,10 @@ from numpy.lib import format as npy_format
 
 from ..core.errors import SourceError
 from ..core.text import printable
-from ..core.volume import Triple, Volume
+from ..core.volume import Triple, Volume, triple
 from .lengths import completed
 from .payload import check_claim, read_voxels
-from .values import Voxels, geometry_of, guess_meaning, rescaled, triple
+from .values import Voxels, geometry_of, guess_meaning, rescaled
 
 
 def read_npy(path: Path) -> Volume:

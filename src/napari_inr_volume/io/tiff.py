@@ -15,11 +15,11 @@ from typing import Any
 from ..core.errors import SourceError
 from ..core.extras import extra
 from ..core.units import is_units
-from ..core.volume import Geometry, Triple, Volume
+from ..core.volume import Geometry, Triple, Volume, triple
 from .lengths import completed
 from .payload import check_claim
 from .tiff_spacing import find_sizes, imagej_calibration, json_notes
-from .values import Voxels, guess_meaning, only_grey, rescaled, triple
+from .values import Voxels, guess_meaning, only_grey, rescaled
 
 
 def read_tiff(path: Path) -> Volume:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import SourceError
 from ..core.units import HU, RAW, Units, guess_units
-from ..core.volume import Geometry, Triple
+from ..core.volume import Geometry, triple
 
 Voxels = NDArray[Any]
 
@@ -91,9 +91,3 @@ def places_voxels(affine: NDArray[np.float64]) -> bool:
         return False
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     return bool((lengths > 0).all() and abs(np.linalg.det(affine[:3, :3] / lengths)) > 1e-6)
-
-
-def triple(values: Any) -> Triple:
-    """Return three numbers, one an axis, as floats."""
-    first, second, third = (float(value) for value in values)
-    return first, second, third

@@ -23,10 +23,10 @@ from numpy.typing import DTypeLike, NDArray
 from ..core.errors import VolumeError
 from ..core.memory import check_memory
 from ..core.units import Units
-from ..core.volume import AXIAL, Geometry, Triple, Volume
+from ..core.volume import AXIAL, Geometry, Triple, Volume, triple
 from ..core.windows import WINDOWS
 from ..inr_volume import InrVolume
-from ..io.values import guess_meaning, triple
+from ..io.values import guess_meaning
 from .notices import plain
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import SourceError
-from .header import Head, Slice, Traits
+from .frames import Traits
+from .header import Head, Slice
 from .stack import SAME_PLACE, stack
 
 SAME_NUMBER = 0.05  # share by which numbers of a trait may differ and count as one: they are measured

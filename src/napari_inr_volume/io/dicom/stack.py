@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import SourceError
-from ...core.volume import Geometry, Triple
+from ...core.volume import Geometry, triple
 from .header import Slice
 
 SAME_PLACE = 1e-3  # mm; origins closer than this are one
@@ -71,8 +70,8 @@ def stack(slices: Sequence[Slice], *, gaps_allowed: bool = False) -> Stack:
     geometry = Geometry(
         shape=(len(planes), *first.size),
         spacing=(distance, between_rows, between_columns),
-        origin=_triple(origins[0]),
-        direction=(_triple(direction[0]), _triple(direction[1]), _triple(direction[2])),
+        origin=triple(origins[0]),
+        direction=(triple(direction[0]), triple(direction[1]), triple(direction[2])),
         slice_positions=None if positions is None else tuple(positions.tolist()),
     )
     return Stack(planes=planes, geometry=geometry, notes=notes)
@@ -199,8 +198,3 @@ def _refuse_gaps(heads: Sequence[Slice], along: NDArray[np.float64]) -> None:
             f"slices are missing between {pairs}{more}, which lie {steps[gaps[0]]:.4g} mm apart"
             f" where the others have {common:.4g} mm; add the missing files, or give those of one side"
         )
-
-
-def _triple(values: Any) -> Triple:
-    x, y, z = (float(value) for value in values)
-    return x, y, z
