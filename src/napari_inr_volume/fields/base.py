@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ..core.choices import Device
 from ..core.json_fields import Fields
-from .samples import LrSamples
 from .settings import FieldConfig, FitConfig, Option, Settings
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from .samples import LrSamples
 
 
 Detail = tuple[str, str, str]  # a name, a value and what it means, in words
