@@ -14,7 +14,7 @@ from ..core.errors import FitError
 from ..core.words import in_bytes
 from .figures import peak_in_words, ratios, ratios_in_words
 from .files import inr_output, read
-from .options import FitOptions, RunOptions, SeriesOptions, Source, TargetOptions, UpscalerOption
+from .options import FitOptions, RunOptions, SeriesOptions, Source, TargetOptions, UpscalerOptions
 
 if TYPE_CHECKING:
     from ..session import Compressed
@@ -27,17 +27,11 @@ def compress(
     source: SeriesOptions,
     fit: FitOptions,
     target: TargetOptions,
+    upscaling: UpscalerOptions,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume", help="Resume the fit that OUT.inr.fit holds; give SRC and all settings as before."
-        ),
-    ] = False,
-    upscaler: UpscalerOption = "auto",
-    embed_model: Annotated[
-        bool,
-        typer.Option(
-            "--embed-model", help="Put the upscaler's weights into the .inr, so that nobody needs their file."
         ),
     ] = False,
     run: RunOptions,
@@ -59,9 +53,9 @@ def compress(
     request = Request(
         settings=fit.settings(),
         target=target.beside(fit),
-        upscaler=upscaler,
+        upscaler=upscaling.upscaler,
         device=run.device,
-        embed=embed_model,
+        embed=upscaling.embed_model,
     )
     to = inr_output(output, src, run.force)
     to.check()
@@ -71,7 +65,7 @@ def compress(
     request.check()
     volume = read(src, source)
     with to.claimed(), claimed(checkpoint):
-        fitting = Fitting(to, checkpoint, embed=embed_model)
+        fitting = Fitting(to, checkpoint, embed=upscaling.embed_model)
         compressed = fitting.run(volume, request, before)
         if not compressed.fitted.stopped:
             fitting.forget()
@@ -81,7 +75,7 @@ def compress(
         "device": find_device(run.device).type,
         "seconds": time.perf_counter() - started,
     }
-    _print(first | _report(compressed, output, embed_model), compressed, run.as_json)
+    _print(first | _report(compressed, output, upscaling.embed_model), compressed, run.as_json)
     if compressed.fitted.stopped:
         raise typer.Exit(128 + fitting.stop.signal)
 

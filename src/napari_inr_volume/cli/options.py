@@ -40,13 +40,6 @@ SkipBrokenOption = Annotated[
         "--skip-broken", help="Leave out and report broken files of a DICOM series, instead of stopping."
     ),
 ]
-UpscalerOption = Annotated[
-    str,
-    typer.Option(
-        help=f"What restores the in-plane resolution: {', '.join(CHOICES)}, or the path of your own weights"
-        " file (.safetensors)."
-    ),
-]
 OtherUpscalerOption = Annotated[
     str | None,
     typer.Option(
@@ -176,6 +169,25 @@ class TargetOptions:
         if target != PRESET and (fit.factor, fit.hidden, fit.bits) != (None, None, None):
             raise FitError("a target chooses --factor, --hidden and --bits; leave those out, or the target")
         return target
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpscalerOptions:
+    """What restores the fit's grid to the full resolution, and whether it travels with the file."""
+
+    upscaler: Annotated[
+        str,
+        typer.Option(
+            help=f"What restores the in-plane resolution: {', '.join(CHOICES)}, or the path of your own"
+            " weights file (.safetensors)."
+        ),
+    ] = "auto"
+    embed_model: Annotated[
+        bool,
+        typer.Option(
+            "--embed-model", help="Put the upscaler's weights into the .inr, so that nobody needs their file."
+        ),
+    ] = False
 
 
 def expanded(command: Callable[..., None]) -> Callable[..., None]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..compute.device import has_fast_bfloat16
 from ..core.atomic import atomic_write
@@ -140,45 +140,21 @@ def train(
         lr, wanted = (tensor.to(device) for tensor in patches.batch(state.step))
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(config, state.step)
-        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-            difference = network(lr.contiguous(memory_format=torch.channels_last))
-        loss = nn.functional.mse_loss(difference.float(), wanted)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
-        optimiser.step()
+        state.losses.append(_step(network, optimiser, lr, wanted, mixed=mixed))
         state.step += 1
         _follow(average, network, min(config.average, state.step / (10 + state.step)))
-        state.losses.append(loss.item())
-        if not math.isfinite(state.losses[-1]):
-            raise TrainingError(
-                f"training diverged at step {state.step:,} with learning rate {config.learning_rate:g};"
-                f" delete {checkpoint} and choose a smaller one"
-            )
-
+        state.check(config, checkpoint)
         state.seconds = time.perf_counter() - started
         if state.step % validate_every == 0 or state.step == config.steps:
             scores = validate(average, validation, device)
             state.seconds = time.perf_counter() - started
-            state.history += (
-                Validation(
-                    step=state.step, seconds=state.seconds, loss=float(np.mean(state.losses)), scores=scores
-                ),
-            )
-            state.losses = []
+            state.judge(scores)
         if state.seconds - saved >= SECONDS_PER_CHECKPOINT or state.step == config.steps:
             saved = state.seconds
             _save(checkpoint, config, state, network, average, optimiser)
         if state.seconds - told >= SECONDS_PER_RECORD or state.step == config.steps:
             told = state.seconds
-            yield TrainProgress(
-                step=state.step,
-                steps=config.steps,
-                seconds=state.seconds,
-                seconds_left=state.seconds / state.step * (config.steps - state.step),
-                loss=float(np.mean(state.losses)) if state.losses else state.history[-1].loss,
-                history=state.history,
-            )
+            yield _progress(state, config)
     stopped = state.step < config.steps
     if stopped:
         _save(checkpoint, config, state, network, average, optimiser)
@@ -188,6 +164,31 @@ def train(
         seconds=state.seconds,
         history=state.history,
         stopped=stopped,
+    )
+
+
+def _step(
+    network: Network, optimiser: torch.optim.Optimizer, lr: Tensor, wanted: Tensor, *, mixed: bool
+) -> float:
+    """Train on a batch of patches: LR (n, 1, h, w) and what is wanted beside Lanczos; returns the loss."""
+    with torch.autocast(lr.device.type, torch.bfloat16, enabled=mixed):
+        difference = network(lr.contiguous(memory_format=torch.channels_last))
+    loss = nn.functional.mse_loss(difference.float(), wanted)
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
+    optimiser.step()
+    return loss.item()
+
+
+def _progress(state: _State, config: TrainConfig) -> TrainProgress:
+    return TrainProgress(
+        step=state.step,
+        steps=config.steps,
+        seconds=state.seconds,
+        seconds_left=state.seconds / state.step * (config.steps - state.step),
+        loss=float(np.mean(state.losses)) if state.losses else state.history[-1].loss,
+        history=state.history,
     )
 
 
@@ -224,6 +225,20 @@ class _State:
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)  # since the last validation
     history: tuple[Validation, ...] = ()
+
+    def judge(self, scores: tuple[Score, ...]) -> None:
+        """Note what a validation found, with the mean loss since the last one."""
+        loss = float(np.mean(self.losses))
+        self.history += (Validation(step=self.step, seconds=self.seconds, loss=loss, scores=scores),)
+        self.losses = []
+
+    def check(self, config: TrainConfig, checkpoint: Path) -> None:
+        """Raise TrainingError if the last loss is no number."""
+        if not math.isfinite(self.losses[-1]):
+            raise TrainingError(
+                f"training diverged at step {self.step:,} with learning rate {config.learning_rate:g};"
+                f" delete {checkpoint} and choose a smaller one"
+            )
 
 
 def _fresh(config: TrainConfig, device: torch.device) -> Network:
