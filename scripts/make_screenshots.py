@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 from PIL import Image
 from qtpy.QtWidgets import QApplication, QScrollArea, QWidget
 
+from napari_inr_volume.plugin import kept_fits
 from napari_inr_volume.plugin.job import Job
 from napari_inr_volume.plugin.samples import SAMPLE
 
@@ -35,6 +37,7 @@ def main() -> None:
     parser.add_argument("--size", default="1600x1000", help="of the window in pixels")
     parser.add_argument("--theme", choices=("dark", "light"), default="dark")
     given = parser.parse_args()
+    kept_fits.FOLDER = Path(tempfile.mkdtemp())  # the pictures show no fit of another day
     width, height = (int(length) for length in given.size.split("x"))
     given.out.mkdir(parents=True, exist_ok=True)
     draw_compress(_viewer(width, height, given.theme), given.out)

@@ -117,10 +117,9 @@ def test_worker_told_to_quit_drops_the_work_and_ends(qtbot, job: Job) -> None:
 def test_work_ends_with_the_panel_that_started_it(qtbot) -> None:
     job = Job()
     job.start(lambda control: [control.check() for _ in iter(int, 1)])
-    worker = job._worker
     job.deleteLater()
     qtbot.waitUntil(lambda: job.control.drop.is_set())
-    qtbot.waitUntil(lambda: not worker.is_running)
+    qtbot.waitUntil(lambda: not job.at_work)
 
 
 # The latest question

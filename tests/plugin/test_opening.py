@@ -46,10 +46,9 @@ def panel(
     qtbot.addWidget(panel)
     yield panel
     jobs = [value for value in vars(panel).values() if isinstance(value, Job)]
-    workers = [job._worker for job in jobs if job.running]
     for job in jobs:
         job.drop()
-    qtbot.waitUntil(lambda: not any(worker.is_running for worker in workers))
+    qtbot.waitUntil(lambda: not any(job.at_work for job in jobs))
 
 
 @pytest.fixture
@@ -63,7 +62,7 @@ def open_ct(qtbot, viewer: ViewerModel, panel: CompressWidget, way: str, monkeyp
             viewer.open(str(path), plugin=PLUGIN)
         elif way == "menu":
             commands.open_ct_folder(viewer)
-            qtbot.waitUntil(lambda: not commands._running)
+            qtbot.waitUntil(lambda: not commands.running)
         else:
             panel.source.load.click()
             qtbot.waitUntil(lambda: not panel.source_controller.loading.running)
@@ -129,9 +128,9 @@ def broken(tmp_path: Path) -> Path:
 
 
 def test_phases_of_one_series_are_told_apart_and_one_is_chosen(open_ct, phases: Path, monkeypatch) -> None:
-    asked = answer(monkeypatch, "ask_series", lambda series, where: series[1])
+    asked = answer(monkeypatch, "ask_series", lambda series, *_: series[1])
     (layer,) = open_ct(phases)
-    ((series, where),) = asked
+    ((series, where, *_),) = asked
     assert [line.part for line in series] == ["phase 10 %", "phase 40 %"]
     assert where == "heart"
     assert layer.name == "heart Phantom phase 40 %"
@@ -218,7 +217,7 @@ def test_pictures_with_a_stray_dicom_file_are_refused_in_words(open_ct, tmp_path
 
 
 def test_zip_of_dicom_opens_when_it_is_dropped(viewer: ViewerModel, phases: Path, qtbot, monkeypatch) -> None:
-    answer(monkeypatch, "ask_series", lambda series, where: series[0])
+    answer(monkeypatch, "ask_series", lambda series, *_: series[0])
     path = shutil.make_archive(str(phases), "zip", phases)
     (layer,) = viewer.open(path, plugin=PLUGIN)
     np.testing.assert_array_equal(layer.data, head(10).voxels)
@@ -227,7 +226,7 @@ def test_zip_of_dicom_opens_when_it_is_dropped(viewer: ViewerModel, phases: Path
 def test_panel_says_in_its_tooltip_all_that_was_read(
     panel: CompressWidget, phases, qtbot, monkeypatch
 ) -> None:
-    answer(monkeypatch, "ask_series", lambda series, where: series[0])
+    answer(monkeypatch, "ask_series", lambda series, *_: series[0])
     monkeypatch.setattr(dialogs, "ask_folder", lambda *_: phases)
     panel.source.load.click()
     qtbot.waitUntil(lambda: panel.state.volume is not None)

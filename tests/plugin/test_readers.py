@@ -232,7 +232,7 @@ def test_person_chooses_among_several_series(
 ) -> None:
     asked = []
 
-    def choose_second(series, where):
+    def choose_second(series, where, *_):
         asked.append((len(series), where))
         return series[1]
 
@@ -248,7 +248,7 @@ def test_person_chooses_among_several_series(
 def test_person_who_chooses_no_series_gets_no_layer_and_no_error(
     viewer: ViewerModel, two_series: Path, qtbot, monkeypatch
 ) -> None:
-    monkeypatch.setattr(dialogs, "ask_series", lambda series, where: None)
+    monkeypatch.setattr(dialogs, "ask_series", lambda *_: None)
     assert viewer.open(str(two_series), plugin=PLUGIN) == []
 
 

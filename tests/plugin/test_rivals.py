@@ -76,7 +76,7 @@ def test_some_slices_have_their_share_of_the_bytes(layer: Image, inr: InrVolume)
 
 def test_an_original_of_another_shape_is_refused(inr: InrVolume) -> None:
     data, arguments, _ = original_layer(head_phantom((8, 32, 32)), "other")
-    with pytest.raises(VolumeError, match="choose the layer that it was made of"):
+    with pytest.raises(VolumeError, match="choose the layer that it was made from"):
         run(Image(data, **arguments), inr, [])
 
 
@@ -91,11 +91,11 @@ def test_dropped_work_ends_at_once(layer: Image, inr: InrVolume) -> None:
 @pytest.mark.parametrize(
     ("others", "expected"),
     [
-        ([rival("HEVC", 38.0), rival("SZ3", 30.0)], "other codecs are better here: HEVC by 2.0 dB."),
+        ([rival("HEVC", 38.0), rival("SZ3", 30.0)], "better here: HEVC by 2.0 dB"),
         ([rival("HEVC", 38.0), rival("SZ3", 37.0)], "HEVC by 2.0 dB, SZ3 by 1.0 dB."),
-        ([rival("HEVC", 33.0), rival("SZ3", 30.0)], "the INR is ahead: of HEVC, the nearest, by 3.0 dB."),
+        ([rival("HEVC", 33.0), rival("SZ3", 30.0)], "ahead of HEVC, the nearest codec, by 3.0 dB"),
         ([rival("HEVC", 36.02)], "the INR and HEVC are even."),
-        ([rival("SZ3", 50.0, fits=False)], "Cannot go so small: SZ3;"),
+        ([rival("SZ3", 50.0, fits=False)], "Cannot reach this size: SZ3;"),
         ([rival("SZ3", 0.0, failed="SZ3 failed at quality 3")], "SZ3 failed at quality 3."),
     ],
 )

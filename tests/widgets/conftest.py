@@ -37,10 +37,9 @@ def settings(npe2pm, plugin_settings) -> None:
 
 def drop_jobs(qtbot, jobs: list[Job]) -> None:
     """End what is running; a job whose window is closed already hears no more of its worker."""
-    workers = [job._worker for job in jobs if job.running]
     for job in jobs:
         job.drop()
-    qtbot.waitUntil(lambda: not any(worker.is_running for worker in workers))
+    qtbot.waitUntil(lambda: not any(job.at_work for job in jobs))
 
 
 @pytest.fixture(autouse=True)

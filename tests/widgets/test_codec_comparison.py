@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from pyqtgraph import PlotWidget
 from qtpy.QtCore import Qt
 
 from napari_inr_volume import codec, compress
@@ -69,7 +70,7 @@ def test_the_other_codec_becomes_a_linked_layer_over_the_original(qtbot, filled)
     np.testing.assert_allclose(other.data_to_world((3, 5, 7)), original.data_to_world((3, 5, 7)))
     original.contrast_limits = (-100, 100)
     assert list(other.contrast_limits) == [-100, 100]
-    assert "At these bytes" in filled.result.words.text()
+    assert "At this size" in filled.result.words.text()
     assert filled.result.table.rowCount() == 2
 
 
@@ -112,5 +113,7 @@ def test_legend_names_every_codec_and_covers_no_point(qtbot, filled) -> None:
     plot = filled.result.plot
     text = plot.legend.text().replace("&nbsp;", " ")
     assert text.index("\u2605</span> INR") < text.index("\u25cf</span> JPEG 2000")
-    qtbot.waitUntil(lambda: plot.legend.height() > 0 and plot.legend.y() >= plot._plot.geometry().bottom())
-    assert plot._plot.getPlotItem().legend is None
+    qtbot.waitUntil(
+        lambda: plot.legend.height() > 0 and plot.legend.y() >= plot.findChild(PlotWidget).geometry().bottom()
+    )
+    assert plot.findChild(PlotWidget).getPlotItem().legend is None

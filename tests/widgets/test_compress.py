@@ -11,6 +11,7 @@ import torch
 from napari import Viewer
 from napari.utils import progress
 from napari.utils.notifications import notification_manager
+from pyqtgraph import PlotWidget
 from qtpy.QtCore import Qt, QTimer
 
 from napari_inr_volume import codec
@@ -126,7 +127,7 @@ def test_folder_of_several_series_asks_which_and_loads_that(qtbot, panel, tmp_pa
         write_dicom_series(head_phantom(shape), tmp_path / f"{number}", description=f"series {number}")
     monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path)
     monkeypatch.setattr(
-        dialogs, "ask_series", lambda stacks, where: max(stacks, key=lambda series: series.slices)
+        dialogs, "ask_series", lambda stacks, *_: max(stacks, key=lambda series: series.slices)
     )
     qtbot.mouseClick(panel.source.load, LEFT)
     qtbot.waitUntil(lambda: panel.state.volume is not None, timeout=LONG)
@@ -416,13 +417,13 @@ def test_closing_the_viewer_while_fitting_returns_and_leaves_nothing_running(
     qtbot, window: Viewer, docked: CompressWidget
 ) -> None:
     start_endless(qtbot, docked)
-    worker = docked.state.fitting._worker
+    fitting = docked.state.fitting
     window.close()  # the fit has no end of its own: pytest's timeout ends a wait for it
-    qtbot.waitUntil(lambda: not worker.is_running, timeout=LONG)
+    qtbot.waitUntil(lambda: not fitting.at_work, timeout=LONG)
 
 
 def test_theme_of_the_plot_follows_the_viewer(panel: CompressWidget) -> None:
     panel.viewer.theme = "light"
-    assert panel.fit.plot._plot.backgroundBrush().color().lightness() > 150
+    assert panel.fit.plot.findChild(PlotWidget).backgroundBrush().color().lightness() > 150
     panel.viewer.theme = "dark"
-    assert panel.fit.plot._plot.backgroundBrush().color().lightness() < 100
+    assert panel.fit.plot.findChild(PlotWidget).backgroundBrush().color().lightness() < 100

@@ -189,7 +189,7 @@ def test_a_damaged_fit_is_told_and_removed(qtbot, settings, volume: Volume) -> N
     qtbot.waitUntil(lambda: second.fit.go_on.isVisible(), timeout=LONG)
     qtbot.mouseClick(second.fit.go_on, LEFT)
     wait_for_the_end(qtbot, second)
-    assert "damaged and was removed; press Fit to begin anew" in second.fit.words.text()
+    assert "damaged and was removed; press Fit to start over" in second.fit.words.text()
     assert not list(kept_fits.FOLDER.iterdir())
 
 
@@ -282,5 +282,5 @@ def test_volumes_are_told_apart_by_voxels_shape_and_padding() -> None:
 
 def test_a_state_that_is_gone_is_told(no_fits_of_others: None, tmp_path: Path) -> None:
     kept = kept_fits.Kept(path=tmp_path / "gone.fit", settings=SETTINGS, step=1, psnr=1.0)
-    with pytest.raises(FitError, match="press Fit to begin anew"):
+    with pytest.raises(FitError, match="press Fit to start over"):
         kept_fits.load(kept)

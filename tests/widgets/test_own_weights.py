@@ -12,6 +12,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 
 from napari_inr_volume import codec, compress
+from napari_inr_volume.core.words import in_ratio
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.io.inr_file import to_bytes, write_inr
@@ -19,7 +20,6 @@ from napari_inr_volume.plugin import dialogs
 from napari_inr_volume.plugin.settings import load_last_used, own_weights
 from napari_inr_volume.superres.model_file import NETWORKS, ModelInfo
 from napari_inr_volume.widgets.compress import CompressWidget
-from napari_inr_volume.widgets.section import in_ratio
 
 pytestmark = pytest.mark.gui
 

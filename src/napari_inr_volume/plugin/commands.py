@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 EXPORTS = ("NIfTI (*.nii.gz *.nii)", "NRRD (*.nrrd)", "TIFF (*.tif *.tiff)", "NumPy (*.npy)")
 
-_running: set[Job] = set()  # kept alive until they end
+running: set[Job] = set()  # in the background; kept alive until they end
 
 
 def _errors_shown(command: Callable[[napari.viewer.Viewer], None]) -> Callable[[napari.viewer.Viewer], None]:
@@ -114,7 +114,10 @@ def export_reconstruction(viewer: napari.viewer.Viewer) -> None:
         for note in notes:
             show_warning(note)
         if caveats and not even and find_suffix(path) in EVEN_GRIDS:
-            show_warning(f"{path.name} cannot say it all: {'; '.join(caveats)}.")
+            show_warning(
+                f"{path.name} was written as scanned, but most programs read this format as evenly spaced,"
+                f" with right angles, and here {'; '.join(caveats)}."
+            )
         show_info(f"Exported the reconstruction to {path.name}.")
 
     where = path_of(layer), own_weights(), preferences().device
@@ -188,11 +191,11 @@ def _in_background(
 
     def end() -> None:
         bar.close()
-        _running.discard(job)
+        running.discard(job)
 
     job.reported.connect(show)
     job.finished.connect(done)
     job.failed.connect(show_error)
     job.ended.connect(end)
-    _running.add(job)
+    running.add(job)
     job.start(work, *args)

@@ -56,14 +56,14 @@ def ask_where_to_save(
     return _answer(dialog)
 
 
-def ask_series(series: Sequence[Series], where: str) -> Series | None:
+def ask_series(series: Sequence[Series], where: str, parent: QWidget | None = None) -> Series | None:
     """Return which of several CT series, or parts of one such as phases, the person wants, or None."""
     lines = [f"{number}: {printable(str(line))}" for number, line in enumerate(series, start=1)]
     whole = len({line.uid for line in series}) > 1
     what = f"{len(series)} CT series" if whole else f"a CT series of {len(series)} parts"
     question = plain(f"{where} holds {what}. Which one?")
     line, accepted = QInputDialog.getItem(
-        QApplication.activeWindow(), "Choose a CT series", question, lines, 0, False
+        parent or QApplication.activeWindow(), "Choose a CT series", question, lines, 0, False
     )
     return series[lines.index(line)] if accepted else None
 
@@ -81,8 +81,8 @@ def ask_to_skip(broken: Sequence[Broken], where: str, parent: QWidget | None = N
 def ask_even(caveats: Sequence[str]) -> bool | None:
     """Return whether to export an evenly spaced volume instead of the grid as scanned; None to cancel."""
     question = (
-        "Most programs take a volume for evenly spaced, with right angles, and this one is not. It can be"
-        " exported as it was scanned, or resampled to an evenly spaced grid."
+        "Most programs assume that a volume is evenly spaced, with right angles, and this one is not. It can"
+        " be exported as scanned, or resampled to an evenly spaced grid."
     )
     facts = [sentence(phrase) for phrase in caveats]
     answer = _ask("Export the reconstruction", question, facts, ["Evenly Spaced", "As Scanned"])

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.metrics import Comparison
+from ..core.units import RAW
 from ..core.volume import Volume
 from ..inr_volume import InrVolume
 from ..superres.catalogue import title_of
@@ -191,7 +192,8 @@ class FitLayers:
 
     def show_difference(self, error: NDArray[Any]) -> None:
         """Add the layer of reconstruction - original."""
-        name = layer_name(self.name, "difference, HU" if self.volume.units == "HU" else "difference")
+        unit = "" if self.volume.units == RAW else f", {self.volume.units}"
+        name = layer_name(self.name, f"difference{unit}")
         data, arguments = difference_layer(error, name, self.source)
         self.error = self.viewer.add_image(data, **arguments)
 

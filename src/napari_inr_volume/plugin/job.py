@@ -100,6 +100,11 @@ class Job(QObject):
         """Whether work is under way."""
         return self._worker is not None
 
+    @property
+    def at_work(self) -> bool:
+        """Whether its thread is; unlike `running`, also true to say once the window is gone."""
+        return self._worker is not None and self._worker.is_running
+
     def start(self, work: Callable[..., object], *args: Any, **kwargs: Any) -> bool:
         """Run `work(control, *args, **kwargs)` in a thread. Returns False if the job is busy."""
         if self._worker is not None:

@@ -44,7 +44,7 @@ class Kept:
         """What a person may know of it."""
         return (
             f"A fit of this volume was stopped at step {self.step:,} of {self.settings.fit.all_steps:,}"
-            f" (LR PSNR {self.psnr:.1f} dB). Continue goes on with it."
+            f" (LR PSNR {self.psnr:.1f} dB). Press Continue to resume it."
         )
 
 
@@ -99,7 +99,7 @@ def load(kept: Kept) -> FitState:
         return load_state(kept.path)
     except FitError as error:
         forget(kept.path.stem)
-        raise FitError("the fit that was kept is damaged and was removed; press Fit to begin anew") from error
+        raise FitError("the fit that was kept is damaged and was removed; press Fit to start over") from error
 
 
 def forget(name: str) -> None:

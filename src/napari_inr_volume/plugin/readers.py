@@ -19,6 +19,8 @@ from ..core.errors import SourceError
 from .notices import plain, plain_errors, show_notes, show_warning
 
 if TYPE_CHECKING:
+    from qtpy.QtWidgets import QWidget
+
     from ..core.volume import Volume
     from ..io.dicom import Listing, Series
     from .layers import LayerData
@@ -87,9 +89,9 @@ def _hide_until_asynchronous(layer_data: LayerData, upscaler: str) -> None:
                 layer.visible = True
 
     words = (
-        f"{title_of(upscaler)} takes long for each slice on the CPU, and napari would stand still meanwhile,"
-        " so the reconstruction is hidden. Preferences > Experimental > Render Layers Asynchronously keeps it"
-        " going."
+        f"{title_of(upscaler)} takes long per slice on the CPU, and napari would freeze meanwhile, so the"
+        " reconstruction is hidden. With Preferences > Experimental > Render Layers Asynchronously, napari"
+        " stays responsive."
     )
     notification_manager.dispatch(Notification(words, "info", [("Turn on and show", show)]))
 
@@ -128,7 +130,7 @@ class Choice:
     key: str | None  # of the series; None if there was none to choose
 
 
-def choose(listing: Listing, name: str) -> Choice | None:
+def choose(listing: Listing, name: str, parent: QWidget | None = None) -> Choice | None:
     """Return what to read; among several series the person chooses, or not: None.
 
     `name` is that of the folder or file; the layer's says too, if it holds several, which series it is.
@@ -143,7 +145,7 @@ def choose(listing: Listing, name: str) -> Choice | None:
         )
     from .dialogs import ask_series
 
-    chosen = ask_series(stacks, name)
+    chosen = ask_series(stacks, name, parent)
     if chosen is None:
         return None
     words = [chosen.description or ("" if chosen.number is None else str(chosen.number)), chosen.part]
@@ -159,6 +161,7 @@ def _read(paths: list[Path], choice: Choice, show: Callable[[int, int], None]) -
     """Read what was chosen; None if there are broken files among it, and the person wants no others."""
     from ..io.dicom import BrokenFilesError, read_dicom
     from ..io.sources import read_source
+    from .dialogs import NAMED, ask_to_skip
 
     def read(*, skip_broken: bool) -> Volume:
         if len(paths) == 1:
@@ -169,9 +172,11 @@ def _read(paths: list[Path], choice: Choice, show: Callable[[int, int], None]) -
         return read(skip_broken=False)
     except BrokenFilesError as error:
         if not _can_ask():
-            raise
-        from .dialogs import ask_to_skip
-
+            named = "; ".join(f"{one.path.name}: {one.reason}" for one in error.broken[:NAMED])
+            raise SourceError(
+                f"'{choice.name}' holds files that cannot be read ({named}); copy them again, or read the"
+                " rest with napari_inr_volume.load(path, skip_broken=True)"
+            ) from error
         if not ask_to_skip(error.broken, choice.name):
             return None
     return read(skip_broken=True)

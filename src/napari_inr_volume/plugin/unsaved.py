@@ -15,7 +15,7 @@ from . import kept_fits
 if TYPE_CHECKING:
     from ..inr_volume import InrVolume
 
-WORDS = "A fit of this volume was finished and not saved. Continue shows it again."
+WORDS = "A fit of this volume was finished but not saved. Press Continue to show it again."
 
 
 def keep(name: str, inr: InrVolume) -> None:

@@ -9,14 +9,12 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
-    QComboBox,
     QFormLayout,
     QHBoxLayout,
     QHeaderView,
     QLabel,
     QProgressBar,
     QPushButton,
-    QSizePolicy,
     QSpinBox,
     QTableWidget,
     QTableWidgetItem,
@@ -24,6 +22,7 @@ from qtpy.QtWidgets import (
 
 from ..classical import CODECS, missing
 from ..core.errors import InrError
+from ..core.words import in_bytes, in_decibels, in_ratio
 from ..plugin.compare import link
 from ..plugin.job import Done, Job
 from ..plugin.layers import carried, check_layer, kwargs_over, layer_name, path_of
@@ -31,9 +30,10 @@ from ..plugin.notices import show_error
 from ..plugin.settings import own_weights, preferences
 from ..plugin.work import rivals
 from ..plugin.work.rivals import Compared, Rival
+from .layer_box import LayerBox
 from .panel import Panel
 from .plot import RatePlot
-from .section import Section, TextLine, in_bytes, in_decibels, in_ratio
+from .section import Section, TextLine
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -50,20 +50,17 @@ class ChoiceSection(Section):
 
     def __init__(self) -> None:
         super().__init__("Compare", "An .inr beside other codecs, each within the same number of bytes.")
-        self.files, self.originals = QComboBox(), QComboBox()
-        self.files.setToolTip("A layer that was decoded from an .inr, or fitted here.")
-        self.originals.setToolTip("The layer that the .inr was made of; it is what the other codecs code.")
+        self.files = LayerBox("A layer that was decoded from an .inr, or fitted here.")
+        self.originals = LayerBox("The layer that the .inr was made from; the other codecs encode it.")
         form = QFormLayout()
         for words, box in (("La&yer", self.files), ("Ori&ginal", self.originals)):
-            box.setMinimumContentsLength(8)
-            box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             label = QLabel(words)
             label.setBuddy(box)
             form.addRow(label, box)
         self.all_slices = QCheckBox("Whole volume")
         self.all_slices.setChecked(True)
         self.all_slices.setToolTip(
-            "Code every slice. Else only some around the one in view, which is quicker."
+            "Encode every slice; otherwise only some around the one in view, which is faster."
         )
         self.count = QSpinBox()
         self.count.setRange(1, 9_999)
@@ -71,7 +68,7 @@ class ChoiceSection(Section):
         self.count.setSuffix(" slices")
         self.count.setEnabled(False)
         self.count.setToolTip(
-            "So many slices around the one in view; the bytes are those of the .inr in proportion to them."
+            "This many slices around the one in view, with their share of the bytes of the .inr."
         )
         self.all_slices.toggled.connect(self.count.setDisabled)
         part = QHBoxLayout()
@@ -85,13 +82,13 @@ class ChoiceSection(Section):
             why = missing(codec)
             box.setEnabled(why is None)
             box.setChecked(why is None and name in USUAL)
-            box.setToolTip(why or f"Code the slices by {codec.label}, as well as it can within the bytes.")
+            box.setToolTip(why or f"Encode the slices with {codec.label}, as well as the bytes allow.")
             self.codecs[name] = box
             self.body.addWidget(box)
         self.compare = QPushButton("&Compare")
-        self.compare.setToolTip("Code and decode in the background; the reconstructions become layers.")
+        self.compare.setToolTip("Encode and decode in the background; the reconstructions become layers.")
         self.cancel = QPushButton("Cance&l")
-        self.cancel.setToolTip("End it; nothing is added.")
+        self.cancel.setToolTip("Stop; nothing is added.")
         row = QHBoxLayout()
         row.addWidget(self.compare, 1)
         row.addWidget(self.cancel)
@@ -140,7 +137,7 @@ class ResultSection(Section):
         self.table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.table.setToolTip(
-            "Seconds: encoding and decoding; of the INR, decoding alone: it was fitted before."
+            "Seconds: encoding / decoding; for the INR, decoding alone, since it was fitted before."
         )
         vertical, horizontal = self.table.verticalHeader(), self.table.horizontalHeader()
         assert vertical is not None
@@ -193,8 +190,6 @@ class CodecComparisonWidget(Panel):
         self.choice, self.result = ChoiceSection(), ResultSection()
         self.show_sections(self.choice, self.result)
         self.comparing = Job(self)
-        self._files: list[Image] = []
-        self._originals: list[Image] = []
         self._found: list[Rival] = []
         self._source: Image | None = None  # the original of what is being compared
         self._source_bytes = 1
@@ -223,35 +218,18 @@ class CodecComparisonWidget(Panel):
                 originals.append(layer)
             elif held.inr is not None and (held.kind == "hr" or id(held.inr) not in files):
                 files[id(held.inr)] = layer
-        before = (
-            self._chosen(self.choice.files, self._files),
-            self._chosen(self.choice.originals, self._originals),
-        )
-        self._files, self._originals = list(files.values()), originals
-        for box, layers, chosen in (
-            (self.choice.files, self._files, before[0]),
-            (self.choice.originals, self._originals, before[1]),
-        ):
-            box.clear()
-            box.addItems([layer.name for layer in layers])
-            if chosen is not None and any(layer is chosen for layer in layers):
-                box.setCurrentIndex([layer is chosen for layer in layers].index(True))
+        self.choice.files.offer(list(files.values()))
+        self.choice.originals.offer(originals)
         self._update()
 
-    @staticmethod
-    def _chosen(box: QComboBox, layers: list[Image]) -> Image | None:
-        index = box.currentIndex()
-        return layers[index] if 0 <= index < len(layers) else None
-
     def _update(self) -> None:
-        ready = bool(self._files and self._originals)
+        ready = bool(self.choice.files.layers and self.choice.originals.layers)
         self.choice.compare.setEnabled(ready and not self.comparing.running)
         if not self.comparing.running:
             self.choice.words.setText("" if ready else NO_FILE)
 
     def _compare(self) -> None:
-        file = self._chosen(self.choice.files, self._files)
-        original = self._chosen(self.choice.originals, self._originals)
+        file, original = self.choice.files.layer, self.choice.originals.layer
         held = None if file is None else carried(file)
         if file is None or original is None or held is None or held.inr is None:
             return
@@ -284,7 +262,7 @@ class CodecComparisonWidget(Panel):
             slices,
         )
         self.choice.show_running(True)
-        self.choice.words.setText("Coding...")
+        self.choice.words.setText("Encoding...")
         self._update()
 
     def _reported(self, record: Done | Rival) -> None:
@@ -325,7 +303,7 @@ class CodecComparisonWidget(Panel):
 
     def _ended(self) -> None:
         self.choice.show_running(False)
-        if self.choice.words.text() == "Coding...":
+        if self.choice.words.text() == "Encoding...":
             self.choice.words.setText("")
         self._update()
 

@@ -19,8 +19,9 @@ from qtpy.QtWidgets import (
 )
 from superqt import QLabeledSlider
 
+from ..core.words import DASH, in_decibels, in_hu, in_ssim
 from ..plugin.compare import Figures, Mode
-from .section import DASH, Section, TextLine, in_decibels, in_hu, in_ssim
+from .section import Section, TextLine
 
 MODES: tuple[tuple[Mode, str, str], ...] = (
     ("off", "Off", "The layers as you arrange them yourself."),
@@ -30,13 +31,13 @@ MODES: tuple[tuple[Mode, str, str], ...] = (
         "Original, LR fit and reconstruction in one row, zoomed alike.",
     ),
     ("overlay", "Overlay", "The reconstruction over the original, as opaque as the slider says."),
-    ("difference", "Difference", "Reconstruction minus original in HU, on a colour scale symmetric about 0."),
+    ("difference", "Difference", "Reconstruction minus original, on a colour scale symmetric about 0."),
 )
 COLUMNS = (
     ("PSNR", "PSNR in dB; peak: the intensity range of the original."),
     ("8 bit", "PSNR in dB; peak 255, on grey levels through the window chosen under Source."),
     ("SSIM", "Structural similarity, from 0 to 1."),
-    ("RMSE", "Root mean square error in HU."),
+    ("RMSE", "Root mean square error in the units of the volume, HU for CT."),
 )
 
 
@@ -79,13 +80,13 @@ class CompareSection(Section):
         self.body.addWidget(self.table)
         self.sizes = TextLine("Fit a volume to see the figures.")
         self.sizes.setToolTip(
-            "Bytes of the .inr; stored pixels of the source against them; the same with the bytes of the"
-            " super-resolution model counted, where one is used."
+            "Size of the .inr; ratio of the source's stored pixels to it; and that ratio with the bytes of"
+            " the super-resolution model counted too, where one is used."
         )
         self.body.addWidget(self.sizes)
         self.save = QPushButton("Save .inr...")
         self.save.setToolTip(
-            "Save the fitted network as an .inr file: what decodes to the LR fit and the reconstruction."
+            "Save the fitted network as an .inr file, which decodes to the LR fit and the reconstruction."
         )
         self.body.addWidget(self.save)
         self._modes.buttonToggled.connect(self._toggled)

@@ -9,12 +9,14 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QHeaderView, QSizePolicy, QTreeWidget, QTreeWidgetItem
 
 from ..core.text import printable
+from ..core.units import suffix
+from ..core.words import in_bytes, in_decibels, in_hu, in_ratio
 from ..fields.registry import find_kind
 from ..inr_volume import InrVolume
 from ..plugin.notices import plain
 from ..plugin.work.inr import Contents
 from ..superres.catalogue import title_of
-from .section import AdviceLine, Section, TextLine, in_bytes, in_decibels, in_hu, in_ratio
+from .section import AdviceLine, Section, TextLine
 
 PEAK = "Peak: the intensity range of the original."
 OPEN = ("File", "Quality when it was made")  # the groups that are seen at first
@@ -124,7 +126,7 @@ def _file(contents: Contents) -> list[Line]:
         if path is None
         else ("Name", path.name, str(path)),
         ("Size", in_bytes(size), f"{size:,} bytes{', once it is saved' if path is None else ''}."),
-        ("Ratio", in_ratio(contents.ratio), "Stored pixels of the source against the bytes of the file."),
+        ("Ratio", in_ratio(contents.ratio), "Stored pixels of the source to bytes of the file."),
     ]
     if contents.ratio_with_model is not None:
         words = "The same with the bytes of the super-resolution model counted, which every reader needs."
@@ -186,7 +188,11 @@ def _original(inr: InrVolume) -> list[Line]:
         ("Values", f"{inr.dtype}, {inr.units}", "Type and unit of the voxels."),
         ("Intensity range", f"{low:,.0f} to {high:,.0f}{unit}", "Padding not counted."),
         ("Padding", padding, "Voxels outside the scan circle; they decode to the lowest intensity."),
-        ("Stored pixels", in_bytes(inr.source_bytes), f"{inr.source_bytes:,} bytes, what the ratio is of."),
+        (
+            "Stored pixels",
+            in_bytes(inr.source_bytes),
+            f"{inr.source_bytes:,} bytes; the ratio is that to the file.",
+        ),
     ]
 
 
@@ -225,7 +231,7 @@ def _network(inr: InrVolume) -> list[Line]:
 def _fit(inr: InrVolume) -> list[Line]:
     return [
         ("Preset", inr.fit.preset, "Settings of the fit."),
-        ("Steps", f"{inr.fit.steps:,}", "Done when the network was kept."),
+        ("Steps", f"{inr.fit.steps:,}", "Done when the network was at its best."),
         ("Seed", str(inr.fit.seed), "Where the random numbers started."),
     ]
 
@@ -245,7 +251,7 @@ def _upscaler(contents: Contents) -> list[Line]:
 
 
 def _unit(inr: InrVolume) -> str:
-    return " HU" if inr.units == "HU" else ""
+    return suffix(inr.units)
 
 
 def _listed(numbers: Iterable[float]) -> str:

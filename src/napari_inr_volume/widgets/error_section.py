@@ -9,13 +9,14 @@ import pyqtgraph
 from napari.utils.theme import get_theme
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ..core.windows import Window
 from ..plugin.compare import of_slice, of_volume
 from ..plugin.work.inr import Errors
 from ..superres.catalogue import title_of
 from .compare_section import FigureTable
+from .layer_box import LayerBox
 from .plot import COLOURS, still_plot
 from .section import Section, TextLine
 
@@ -27,19 +28,15 @@ class ErrorSection(Section):
     """Chooses the original, and shows the error of each slice and of the one in view."""
 
     measure_wanted = Signal()
-    original_chosen = Signal()
 
     def __init__(self) -> None:
         super().__init__("Error", "How far each slice is from the original, if that is in the viewer.")
-        self.originals = QComboBox()
-        self.originals.setToolTip(
-            "The layer that the .inr was made of, to measure it against; of as many voxels along z, y, x."
+        self.originals = LayerBox(
+            "The layer that the .inr was made from; it has the same number of voxels along z, y, x.", "last"
         )
-        self.originals.setMinimumContentsLength(8)
-        self.originals.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.measure = QPushButton("&Measure")
         self.measure.setToolTip(
-            "Decode the reconstruction and compare it with the original: PSNR in dB and error in HU of each"
+            "Decode the reconstruction and compare it with the original: PSNR in dB and error of each"
             " slice, in the background."
         )
         label = QLabel("Ori&ginal")
@@ -55,7 +52,6 @@ class ErrorSection(Section):
         self.body.addWidget(self.plot)
         self.table = FigureTable()
         self.body.addWidget(self.table)
-        self.originals.currentIndexChanged.connect(lambda _: self.original_chosen.emit())
         self.measure.clicked.connect(self.measure_wanted)
         self._errors: Errors | None = None
         self.show_nothing("")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton
 
+from ..core.words import DASH, in_decibels, in_time
 from ..plugin.work.fit import FitReport
 from .plot import FitPlot
-from .section import DASH, Section, TextLine, in_decibels, in_time
+from .section import Section, TextLine
 
 BAR = 1000  # steps of the progress bar
 
@@ -25,11 +26,9 @@ class FitSection(Section):
         self.fit = QPushButton("F&it")
         self.pause = QPushButton("Pa&use")
         self.pause.setCheckable(True)
-        self.pause.setToolTip("Let the computer do something else for a while; the fit goes on where it was.")
+        self.pause.setToolTip("Pause the fit to free the computer for a while; it resumes where it was.")
         self.go_on = QPushButton("C&ontinue")
-        self.go_on.setToolTip(
-            "Go on with the fit that was stopped, with the settings that it was begun with."
-        )
+        self.go_on.setToolTip("Resume the fit that was stopped, with the settings that it was started with.")
         row = QHBoxLayout()
         row.addWidget(self.fit, 2)
         row.addWidget(self.go_on, 1)
@@ -37,7 +36,7 @@ class FitSection(Section):
         self.body.addLayout(row)
         self.bar = QProgressBar()
         self.bar.setRange(0, BAR)
-        self.bar.setToolTip("Steps done of the steps under Settings; then slices measured.")
+        self.bar.setToolTip("Steps done, of those under Settings; then slices measured.")
         self.body.addWidget(self.bar)
         self.words = TextLine("Not fitted yet.")
         self.body.addWidget(self.words)
@@ -72,7 +71,7 @@ class FitSection(Section):
         self.bar.setValue(0)
         self.words.setText("Downsampling the volume...")
         self.fit.setText("&Stop and keep")
-        self.fit.setToolTip("End the fit now and keep what it has.")
+        self.fit.setToolTip("Stop the fit now and keep the best result so far.")
         self.fit.setEnabled(True)
         self.pause.setEnabled(True)
 

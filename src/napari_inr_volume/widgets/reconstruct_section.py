@@ -22,12 +22,12 @@ ENTRIES = (
     (
         "srdensenet",
         title_of("srdensenet"),
-        "The paper's network, trained on CT slices; half a second or more a slice on a CPU.",
+        "The paper's network, trained on CT slices; half a second or more per slice on a CPU.",
     ),
     (
         "span",
         f"{title_of('span')} (small)",
-        "A small network, trained on the same slices; on a CPU less than a tenth of a second a slice for"
+        "A small network, trained on the same slices; on a CPU less than a tenth of a second per slice for"
         " 4 x 4, some tenths for 2 x 2.",
     ),
     (
@@ -38,7 +38,7 @@ ENTRIES = (
     (
         OWN,
         "Own weights...",
-        "Choose a weights file (.safetensors), as the command inr-volume train-sr makes them.",
+        "Choose a weights file (.safetensors), such as the command inr-volume train-sr writes.",
     ),
 )
 
@@ -61,7 +61,7 @@ class ReconstructSection(Section):
         self._chosen = "auto"
         self._show_tooltip()
         self.apply = QPushButton("&Apply")
-        self.apply.setToolTip("Make the reconstruction (HR) as a layer, from the slice in view outwards.")
+        self.apply.setToolTip("Add the reconstruction (HR) as a layer, starting at the slice in view.")
         label = QLabel("Ups&caler")
         label.setBuddy(self.upscalers)
         row = QHBoxLayout()
@@ -73,7 +73,7 @@ class ReconstructSection(Section):
         self.bar = QProgressBar()
         self.bar.setToolTip("Slices decoded, then measured.")
         self.cancel = QPushButton("Cancel")
-        self.cancel.setToolTip("Stop applying; the layer is taken away.")
+        self.cancel.setToolTip("Stop; the layer is removed.")
         row = QHBoxLayout(self.progress)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.bar, 1)

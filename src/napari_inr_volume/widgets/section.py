@@ -10,14 +10,6 @@ from qtpy.QtWidgets import QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidge
 
 from ..core.advice import advice
 from ..core.text import printable
-from ..core.words import DASH as DASH
-from ..core.words import in_bytes as in_bytes
-from ..core.words import in_decibels as in_decibels
-from ..core.words import in_hu as in_hu
-from ..core.words import in_mm as in_mm
-from ..core.words import in_ratio as in_ratio
-from ..core.words import in_ssim as in_ssim
-from ..core.words import in_time as in_time
 
 FRAMED = "font-weight: bold; border: 1px solid palette(mid); padding: 3px;"  # style of what must be seen
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast, get_args
 
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, SpinBox
-from qtpy.QtWidgets import QAbstractSpinBox, QDoubleSpinBox, QSizePolicy
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QLabel,
+    QSizePolicy,
+    QWidget,
+)
 
 from ..core.choices import Device
 from ..fields.base import FieldKind
@@ -17,48 +24,62 @@ FACTOR = (1.0, 64.0)  # least and most
 USUAL_PSNR = 45.0  # dB, what an option that may be left out begins with
 
 
-class SettingsForm:
+class SettingsForm(QWidget):
     """Shows settings of one kind of field, and gives them back as they were edited."""
 
-    def __init__(self, kind: FieldKind, edited: Callable[[], object]) -> None:
+    edited = Signal()
+
+    def __init__(self, kind: FieldKind) -> None:
+        super().__init__()
         self.kind = kind
         self.factor = [_factor(axis) for axis in "zyx"]
         self.options = {option.name: _control(option) for option in kind.options}
         self.device = ComboBox(
             name="device",
+            label="Device",
             choices=get_args(Device),
             tooltip="Where to compute: auto takes a GPU where there is one, else the CPU.",
         )
         factors = Container(
-            name="factor",
             label="Factor z, y, x",
             layout="horizontal",
             widgets=self.factor,
             labels=False,
             tooltip="HR voxels per LR voxel along each axis.",
         )
-        self.container = Container(widgets=[factors, *self.options.values(), self.device])
-        self.container.margins = factors.margins = (0, 0, 0, 0)
-        self.container.changed.connect(lambda _: edited())
+        factors.margins = (0, 0, 0, 0)
+        form = QFormLayout(self)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.setHorizontalSpacing(8)
+        form.setVerticalSpacing(3)
+        self._filling = False
+        for control in (factors, *self.options.values(), self.device):
+            label = QLabel(control.label)
+            label.setToolTip(control.tooltip)
+            label.setBuddy(control.native)
+            form.addRow(label, control.native)
+            control.changed.connect(self._edited)
 
-    @property
-    def native(self) -> Any:
-        """The Qt widget."""
-        return self.container.native
+    def _edited(self, _: object = None) -> None:
+        if not self._filling:
+            self.edited.emit()
 
-    def show(self, settings: Settings) -> None:
+    def show_settings(self, settings: Settings) -> None:
         """Set the controls, without a word that they were edited."""
-        with self.container.changed.blocked():
-            for box, value in zip(self.factor, settings.factor, strict=True):
-                box.value = value
-            for option in self.kind.options:
-                self.options[option.name].value = _allowed(option, option.of(settings))
+        self._filling = True
+        for box, value in zip(self.factor, settings.factor, strict=True):
+            box.value = value
+        for option in self.kind.options:
+            self.options[option.name].value = _allowed(option, option.of(settings))
+        self._filling = False
 
     def show_device(self, device: Device) -> None:
         """Set the device, without a word that it was edited; one that is none is left aside."""
         if device in get_args(Device):
-            with self.container.changed.blocked():
-                self.device.value = device
+            self._filling = True
+            self.device.value = device
+            self._filling = False
 
     def applied_to(self, settings: Settings, preset: str) -> Settings:
         """Return settings with what the controls say; what they do not show stays."""

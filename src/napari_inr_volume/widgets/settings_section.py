@@ -35,7 +35,7 @@ PRESET_WORDS = {
 
 # Words, suffix, unit, least, most and usual value of each kind of target.
 TARGETS: dict[TargetKind, tuple[str, str, float, float, float, float]] = {
-    "preset": ("as the preset", "", 1.0, 0.0, 0.0, 0.0),
+    "preset": ("none", "", 1.0, 0.0, 0.0, 0.0),
     "bytes": ("file size", " kB", 1e3, 0.1, 1e6, 30.0),
     "ratio": ("ratio", ":1", 1.0, 1.0, 1e6, 1000.0),
     "psnr": ("PSNR", " dB", 1.0, 5.0, 150.0, 36.0),
@@ -63,9 +63,9 @@ class SettingsSection(Section):
         for kind, (words, *_) in TARGETS.items():
             self.target_kind.addItem(words, kind)
         self.target_kind.setToolTip(
-            "What the file is to be. A size, a ratio or a PSNR of the reconstruction (peak: the intensity"
-            " range) chooses factor, hidden features and bits a weight, after a short look at the volume; the"
-            " preset gives the steps and all else."
+            "Ask for a file size, a ratio or a PSNR of the reconstruction (peak: the intensity range). A"
+            " short look at the volume then chooses factor, hidden features and bits per weight; the preset"
+            " gives the steps and everything else."
         )
         self.target_value = _decimal(0.0, 1e6, 1, 1.0)
         self.target_value.setAccessibleName("target")
@@ -81,8 +81,9 @@ class SettingsSection(Section):
 
         self.prediction = TextLine("Choose a volume to see what to expect.")
         self.prediction.setToolTip(
-            "Size of the .inr, stored pixels of the source against it, and time of the fit, from a short"
-            " trial on this device or from the last fit. An estimate: measuring afterwards is not counted."
+            "Estimates: size of the .inr, its ratio (stored pixels of the source to bytes of the file), and"
+            " time of the fit, from a short trial on this device or from the last fit. Measuring afterwards"
+            " is not included."
         )
         self.banner = AdviceLine()
         self.locked = TextLine("Locked while a fit is running.")
@@ -146,17 +147,18 @@ class SettingsSection(Section):
         self._shown = settings
         if settings.field.kind != self.form.kind.name:
             device = self.form.device.value
-            self.advanced.body.removeWidget(self.form.native)
-            self.form.native.deleteLater()
+            self.advanced.body.removeWidget(self.form)
+            self.form.deleteLater()
             self.form = self._make_form(settings)
             self.form.device.value = device
         self.preset.setCurrentText(settings.preset if settings.preset in PRESETS else CUSTOM)
-        self.form.show(settings)
+        self.form.show_settings(settings)
         self.changed.emit()
 
     def _make_form(self, settings: Settings) -> SettingsForm:
-        form = SettingsForm(find_kind(settings.field.kind), self._edited)
-        self.advanced.body.addWidget(form.native)
+        form = SettingsForm(find_kind(settings.field.kind))
+        form.edited.connect(self._edited)
+        self.advanced.body.addWidget(form)
         return form
 
     def show_prediction(self, words: str, ratio: float | None = None) -> None:

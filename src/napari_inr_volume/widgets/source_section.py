@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from magicgui.widgets import ComboBox
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QWidget
 
+from ..core.units import HU, RAW
 from ..core.windows import WINDOWS, Window, find_window
+from ..core.words import in_bytes, in_mm
 from ..plugin.notices import plain, sentence
-from .section import FRAMED, Section, TextLine, in_bytes, in_mm
+from .layer_box import LayerBox
+from .section import FRAMED, Section, TextLine
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Layer
+    from napari.layers import Image
 
     from ..core.volume import Volume
 
@@ -22,7 +24,9 @@ EMPTY = (
     "Drop a CT folder on napari, or open one here. To try it without data: File > Open Sample >"
     " CT head phantom."
 )
-MEANING = "Voxels along z, y, x; spacing in mm; intensity range without padding; source; memory."
+MEANING = (
+    "Voxels along z, y, x; spacing in mm; intensity range without padding; where it was read from; memory."
+)
 
 
 class SourceSection(Section):
@@ -36,17 +40,16 @@ class SourceSection(Section):
     def __init__(self) -> None:
         super().__init__("Source", "What to compress: a 3D image layer, or a CT series from a folder.")
         self.preferred_window = ""  # the one used last
-        self.layers = ComboBox(name="layer", choices=())
-        self.layers.tooltip = "The 3D image layer (z, y, x) to compress."
+        self.layers = LayerBox("The 3D image layer (z, y, x) to compress.")
         label = QLabel("La&yer")
-        label.setBuddy(self.layers.native)
+        label.setBuddy(self.layers)
         self.load = QPushButton("&Open CT...")
         self.load.setToolTip(
             "Load a CT series (DICOM, or PNG or TIFF slices) from a folder into a new layer."
         )
         row = QHBoxLayout()
         row.addWidget(label)
-        row.addWidget(self.layers.native, 1)
+        row.addWidget(self.layers, 1)
         row.addWidget(self.load)
         self.body.addLayout(row)
 
@@ -74,7 +77,7 @@ class SourceSection(Section):
         self.windows = QComboBox()
         self.windows.setToolTip(
             "Which intensities are shown from black to white (level / width in HU). Sets the contrast of the"
-            " original and of all that is made of it, and is the window of the 8-bit PSNR."
+            " original and of everything made from it, and is the window of the 8-bit PSNR."
         )
         self.window_row = QWidget()
         label = QLabel("Wi&ndow")
@@ -86,7 +89,7 @@ class SourceSection(Section):
         self.body.addWidget(self.window_row)
         self.window_row.hide()
 
-        self.layers.changed.connect(lambda _: self.layer_chosen.emit())
+        self.layers.layer_chosen.connect(self.layer_chosen)
         self.load.clicked.connect(self.folder_wanted)
         self.cancel.clicked.connect(self.cancel_wanted)
         self.windows.textActivated.connect(lambda _: self.window_chosen.emit(self.window_name))
@@ -94,8 +97,7 @@ class SourceSection(Section):
     @property
     def layer(self) -> Image | None:
         """The layer that is chosen, if any."""
-        chosen: Image | None = self.layers.value
-        return chosen
+        return self.layers.layer
 
     @property
     def window_name(self) -> str:
@@ -104,22 +106,17 @@ class SourceSection(Section):
 
     def find_window(self, volume: Volume) -> Window:
         """Return the chosen window as it is on a volume: one in HU fits only HU."""
-        return find_window(self.window_name if volume.units == "HU" else "full", volume)
+        return find_window(self.window_name if volume.units == HU else "full", volume)
 
     def offer_layers(self, viewer: ViewerModel) -> None:
         """Offer the image layers of the viewer; the one chosen stays so, renamed or not."""
         from napari.layers import Image
 
-        images = [layer for layer in viewer.layers if isinstance(layer, Image)]
-        chosen = self.layer
-        with self.layers.changed.blocked():
-            self.layers.choices = [(layer.name, layer) for layer in images]
-            if any(layer is chosen for layer in images):  # under a new name it is a new choice
-                self.layers.value = chosen
+        self.layers.offer([layer for layer in viewer.layers if isinstance(layer, Image)])
 
-    def choose(self, layer: Layer) -> None:
+    def choose(self, layer: Image) -> None:
         """Choose a layer."""
-        self.layers.value = layer
+        self.layers.choose(layer)
 
     def show_loading(self, words: str, done: int = 0, total: int = 0) -> None:
         """Show how far loading has come; a total of 0 means that it is not known."""
@@ -143,7 +140,7 @@ class SourceSection(Section):
         """Show what the volume is; `memory` is what a fit takes in bytes, `limits` the layer's contrast."""
         size = " × ".join(str(length) for length in volume.shape)
         low, high = volume.intensity_range
-        unit = "HU" if volume.units == "HU" else "values"
+        unit = "values" if volume.units == RAW else volume.units
         lines = [
             f"{size} voxels (z, y, x)",
             f"{in_mm(volume.geometry.spacing)}, {unit} {low:.7g} to {high:.7g}",
@@ -167,7 +164,7 @@ class SourceSection(Section):
         """Offer the windows that fit the volume; chosen is the one that the layer shows, else all of it."""
         self.windows.clear()
         low, high = volume.intensity_range
-        if volume.units == "HU":
+        if volume.units == HU:
             for name, window in WINDOWS.items():
                 self.windows.addItem(f"{name} ({window.level:g} / {window.width:g} HU)", name)
         self.windows.addItem(f"full ({low:.0f} to {high:.0f})", "full")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,14 +67,14 @@ def compare(
     Those are its bytes in proportion to the slices. Reports Done of codecs and tries, and each Rival as it is
     found. Raises VolumeError if the original is not of the shape that the `.inr` decodes to.
     """
-    from ...classical import CODECS, SEARCH, CodecError, Coded, code_within
+    from ...classical import SEARCH
     from ...io.inr_file import packed_size
 
     volume = volume_of(original)
     if volume.shape != inr.geometry.shape:
         raise VolumeError(
             f"the original has the shape {volume.shape}, the .inr decodes to {inr.geometry.shape};"
-            " choose the layer that it was made of"
+            " choose the layer that it was made from"
         )
     start, stop, _ = slices.indices(len(volume.voxels))
     share = (stop - start) / len(volume.voxels)
@@ -82,43 +82,55 @@ def compare(
     part = volume if whole else _cut(volume, start, stop)
     peak = volume.intensity_range[1] - volume.intensity_range[0]
     most = int((path.stat().st_size if path is not None else packed_size(inr)) * share)
-    total = len(names) * (SEARCH + 1) + 1
     ours, notes = _ours(control, part, inr, path, own, device, start, most, peak)
     control.report(ours)
-    done, rivals = 1, []
-    control.report(Done(done, total))
-    for name in names:
-        points: list[tuple[int, float]] = []
+    each = SEARCH + 1  # tries of a codec, and one for what comes of them
+    total, rivals = len(names) * each + 1, []
+    for number, name in enumerate(names):
+        before = number * each + 1
+        control.report(Done(before, total))
 
-        def on_point(found: Coded, points: list[tuple[int, float]] = points, before: int = done) -> None:
-            points.append((found.size, _psnr(part, found.voxels, peak)))
-            control.check()
-            control.report(Done(min(before + len(points), total), total))
+        def on_try(tries: int, before: int = before) -> None:
+            control.report(Done(min(before + tries, total), total))
 
-        try:
-            found = code_within(CODECS[name], part, most, on_point=on_point, stop=control.drop)
-            rival = Rival(
-                label=CODECS[name].label,
-                voxels=found.voxels,
-                size=found.size,
-                psnr=_psnr(part, found.voxels, peak),
-                points=tuple(sorted(points)),
-                seconds=(found.encode_seconds, found.decode_seconds),
-                fits=found.size <= most,
-            )
-        except CodecError as error:
-            control.check()
-            rival = Rival(label=CODECS[name].label, failed=str(error))
-        rivals.append(rival)
-        control.report(rival)
-        done += SEARCH + 1
-        control.report(Done(done, total))
+        rivals.append(_rival(control, name, part, most, peak, on_try))
+        control.report(rivals[-1])
+    control.report(Done(total, total))
     return Compared(
         start=start,
         source_bytes=int(volume.source_bytes * share),
         ours=ours,
         rivals=tuple(rivals),
         notes=notes,
+    )
+
+
+def _rival(
+    control: Control, name: str, part: Volume, most: int, peak: float, on_try: Callable[[int], object]
+) -> Rival:
+    """Return what a codec makes of the voxels within these bytes; `on_try` is told how often it was tried."""
+    from ...classical import CODECS, CodecError, Coded, code_within
+
+    codec, points = CODECS[name], list[tuple[int, float]]()
+
+    def on_point(found: Coded) -> None:
+        points.append((found.size, _psnr(part, found.voxels, peak)))
+        control.check()
+        on_try(len(points))
+
+    try:
+        found = code_within(codec, part, most, on_point=on_point, stop=control.drop)
+    except CodecError as error:
+        control.check()
+        return Rival(label=codec.label, failed=str(error))
+    return Rival(
+        label=codec.label,
+        voxels=found.voxels,
+        size=found.size,
+        psnr=_psnr(part, found.voxels, peak),
+        points=tuple(sorted(points)),
+        seconds=(found.encode_seconds, found.decode_seconds),
+        fits=found.size <= most,
     )
 
 
@@ -131,17 +143,17 @@ def verdict(ours: Rival, rivals: Sequence[Rival]) -> str:
     words = []
     if better:
         names = ", ".join(f"{rival.label} by {rival.psnr - ours.psnr:.1f} dB" for rival in better)
-        words.append(f"At these bytes other codecs are better here: {names}.")
+        words.append(f"At this size, other codecs are better here: {names}.")
     elif judged:
         nearest = max(judged, key=lambda rival: rival.psnr)
         lead = ours.psnr - nearest.psnr
         words.append(
-            f"At these bytes the INR is ahead: of {nearest.label}, the nearest, by {lead:.1f} dB."
+            f"At this size, the INR is ahead of {nearest.label}, the nearest codec, by {lead:.1f} dB."
             if lead > EVEN
-            else f"At these bytes the INR and {nearest.label} are even."
+            else f"At this size, the INR and {nearest.label} are even."
         )
     if large := [rival.label for rival in rivals if not rival.fits]:
-        words.append(f"Cannot go so small: {', '.join(large)}; shown at the fewest bytes that they take.")
+        words.append(f"Cannot reach this size: {', '.join(large)}; shown at the smallest they reach.")
     words += [f"{rival.failed}." for rival in rivals if rival.failed]
     return " ".join(words)
 

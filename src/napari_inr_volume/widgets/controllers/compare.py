@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject
+from superqt.utils import QSignalThrottler
 
 from ...core.choices import Device
 from ...core.errors import InrError
@@ -19,7 +20,7 @@ from ...plugin.notices import file_name, show_error, show_info
 from ...plugin.work import measure as work
 from ...plugin.writers import save_inr
 from ..compare_section import CompareSection
-from .state import PanelState, after_a_pause
+from .state import PanelState
 
 if TYPE_CHECKING:
     from ...core.metrics import Comparison
@@ -47,7 +48,9 @@ class CompareController(QObject):
         self.device = device
         self.arrangement = Arrangement(state.viewer)
         self.measuring, self.subtracting = LatestJob(self), Job(self)
-        self._timer = after_a_pause(self, SCROLL_DELAY_MS, self.show_figures)
+        self._scrolls = QSignalThrottler(parent=self)
+        self._scrolls.setTimeout(SCROLL_DELAY_MS)
+        self._scrolls.triggered.connect(self.show_figures)
         section.mode_chosen.connect(self.arrange)
         section.opacity_changed.connect(self._set_opacity)
         section.save_wanted.connect(self.save)
@@ -77,8 +80,7 @@ class CompareController(QObject):
 
     def scrolled(self) -> None:
         """Let the figures follow the slice in view."""
-        if not self._timer.isActive():
-            self._timer.start()
+        self._scrolls.throttle()
 
     def show_figures(self) -> None:
         """Show the figures of the slice in view: a look-up."""

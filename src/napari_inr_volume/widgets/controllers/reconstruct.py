@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
+from superqt.utils import QSignalThrottler
 
 from ...core.choices import Device
 from ...core.errors import InrError
@@ -16,7 +17,7 @@ from ...plugin.notices import plain, show_error, show_warning
 from ...plugin.work import reconstruct as work
 from ...superres.catalogue import title_of
 from ..reconstruct_section import ReconstructSection
-from .state import PanelState, after_a_pause
+from .state import PanelState
 
 if TYPE_CHECKING:
     from ...core.volume import Volume
@@ -50,7 +51,9 @@ class ReconstructController(QObject):
         self.checking, self.counting = LatestJob(self), Job(self)
         self._checked = Path()  # the weights file that is being checked
         self._chosen = False  # whether it is the choice, once it is sound
-        self._timer = after_a_pause(self, REFRESH_DELAY_MS, self._refresh)
+        self._refreshes = QSignalThrottler(parent=self)
+        self._refreshes.setTimeout(REFRESH_DELAY_MS)
+        self._refreshes.triggered.connect(self._refresh)
         section.apply_wanted.connect(self.apply)
         section.cancel_wanted.connect(state.applying.drop)
         section.own_wanted.connect(self._choose_own)
@@ -141,8 +144,8 @@ class ReconstructController(QObject):
             self.section.show_progress(record.done, record.total)
         elif fitted is not None and record == fitted.z:
             self._refresh()
-        elif not self._timer.isActive():
-            self._timer.start()
+        else:
+            self._refreshes.throttle()
 
     def _refresh(self) -> None:
         if self.state.fitted is not None and self.state.fitted.hr is not None:

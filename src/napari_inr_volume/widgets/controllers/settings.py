@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
+from superqt.utils import QSignalDebouncer
 
 from ...core.errors import InrError
 from ...core.words import in_bytes, in_ratio, in_time
@@ -16,7 +17,7 @@ from ...plugin.job import Done, LatestJob
 from ...plugin.predict import predicted_steps, speed_key
 from ...plugin.work import forecast
 from ..settings_section import SettingsSection
-from .state import PanelState, after_a_pause
+from .state import PanelState
 
 if TYPE_CHECKING:
     from ...core.windows import Window
@@ -48,7 +49,9 @@ class SettingsController(QObject):
         self.plan: Plan | None = None  # for the target that is shown
         self.probing, self.looking = LatestJob(self), LatestJob(self)
         self._speeds: dict[Speed, float] = {}  # steps a second
-        self._timer = after_a_pause(self, EDIT_DELAY_MS, self._after_edit)
+        self._edits = QSignalDebouncer(parent=self)
+        self._edits.setTimeout(EDIT_DELAY_MS)
+        self._edits.triggered.connect(self._after_edit)
         section.changed.connect(self.show_edit)
         state.volume_changed.connect(self._volume_changed)
         self.probing.finished.connect(self._keep_speed)
@@ -82,7 +85,7 @@ class SettingsController(QObject):
     def show_edit(self) -> None:
         """Predict anew now, and try what is not known yet when the person pauses."""
         self.predict()
-        self._timer.start()
+        self._edits.throttle()
 
     def predict(self) -> None:
         """Say what to expect of the settings, as far as it is known."""

@@ -121,7 +121,7 @@ class SourceController(QObject):
         elif isinstance(result, tuple):
             if dialogs.ask_to_skip(result, self._choice.name, self.section.window()):
                 self._read(self._choice, skip_broken=True)
-        elif (choice := choose(result, self._folder.name)) is not None:
+        elif (choice := choose(result, self._folder.name, self.section.window())) is not None:
             self._read(choice, skip_broken=False)
 
     def _read(self, choice: Choice, *, skip_broken: bool) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from ...core.volume import Volume
 from ...plugin.fit_layers import FitLayers
@@ -53,12 +52,3 @@ class PanelState(QObject):
             if not fitted.shown:
                 self.fitted = None
         self.changed.emit()
-
-
-def after_a_pause(parent: QObject, milliseconds: int, slot: Callable[[], object]) -> QTimer:
-    """Return a timer that calls `slot` once, so long after it was started last."""
-    timer = QTimer(parent)
-    timer.setSingleShot(True)
-    timer.setInterval(milliseconds)
-    timer.timeout.connect(slot)
-    return timer

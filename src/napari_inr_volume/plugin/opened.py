@@ -1,0 +1,63 @@
+"""The layers of an `.inr`: which there are in the viewer, and one that is decoded whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from napari.layers import Image
+
+from ..superres.catalogue import title_of
+from .layers import LayerData, add_layer, carried, hr_layer, kwargs_over, layer_name, lr_layer
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from ..inr_volume import InrVolume
+    from .work.inr import Decoded
+
+Kind = Literal["lr", "hr"]
+
+
+def inr_of(layer: Image) -> InrVolume | None:
+    """Return the network that a layer carries, if any."""
+    held = carried(layer)
+    return None if held is None else held.inr
+
+
+def layer_of(viewer: ViewerModel, inr: InrVolume, kind: Kind) -> Image | None:
+    """Return the layer that shows the LR or the reconstruction of an `.inr`, if there is one."""
+    for layer in viewer.layers:
+        held = carried(layer)
+        if isinstance(layer, Image) and held is not None and held.inr is inr and held.kind == kind:
+            return layer
+    return None
+
+
+def show_decoded(viewer: ViewerModel, beside: Image, kind: Kind, decoded: Decoded) -> Image | None:
+    """Show voxels in the layer that decoded them one by one, or in one over `beside`; return the layer.
+
+    None if `beside`, a layer of the `.inr`, carries no network any more.
+    """
+    inr = inr_of(beside)
+    if inr is None:
+        return None
+    shown = layer_of(viewer, inr, kind)
+    if shown is None:
+        added: Image = add_layer(viewer, _layer_beside(beside, kind, inr, decoded))
+        return added
+    shown.data = decoded.voxels
+    return shown
+
+
+def _layer_beside(beside: Image, kind: Kind, inr: InrVolume, decoded: Decoded) -> LayerData:
+    """Return the layer of what was decoded: exactly over the layer that is there of the same `.inr`."""
+    psnr = None
+    if inr.quality is not None:
+        of_hr = {"lanczos": inr.quality.lanczos_psnr, inr.upscaler.name: inr.quality.hr_psnr}
+        psnr = inr.quality.lr_psnr if kind == "lr" else of_hr.get(decoded.upscaler)
+    what = "LR fit" if kind == "lr" else title_of(decoded.upscaler)
+    name = layer_name(beside.name.split(" [")[0], what, psnr)
+    data, arguments, layer_type = (lr_layer if kind == "lr" else hr_layer)(decoded.voxels, name, inr)
+    z, y, x = inr.factor
+    over = kwargs_over(beside, (z, y, x) if kind == "lr" else (1 / z, 1 / y, 1 / x))
+    return data, arguments | over | {"contrast_limits": beside.contrast_limits}, layer_type

@@ -1,0 +1,81 @@
+"""The part of the widget INR file that chooses an `.inr`, and decodes it whole."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QWidget
+
+from .layer_box import LayerBox
+from .section import Section, TextLine
+
+NO_FILE = (
+    "Drop an .inr on napari, or open one here. To try it without data: File > Open Sample > INR Volume >"
+    " CT head phantom as .inr."
+)
+
+
+class FileSection(Section):
+    """Chooses among the layers of `.inr` files, opens one, and decodes it whole."""
+
+    open_wanted = Signal()
+    decode_wanted = Signal(str)
+    cancel_wanted = Signal()
+
+    def __init__(self) -> None:
+        super().__init__("INR file", "Which .inr to look into, and how much of it to decode.")
+        self.layers = LayerBox(
+            "A layer that was decoded from an .inr, or fitted here. Follows the layer list.", "last"
+        )
+        self.open = QPushButton("&Open .inr...")
+        self.open.setToolTip("Open an .inr: its LR fit and its reconstruction become layers.")
+        label = QLabel("La&yer")
+        label.setBuddy(self.layers)
+        row = QHBoxLayout()
+        row.addWidget(label)
+        row.addWidget(self.layers, 1)
+        self.body.addLayout(row)
+        self.decode_lr = QPushButton("Decode &LR")
+        self.decode_hr = QPushButton("Decode &HR")
+        for button, what in ((self.decode_lr, "LR fit"), (self.decode_hr, "reconstruction")):
+            button.setToolTip(
+                f"Decode all slices of the {what} into memory, in the background, so that scrolling and 3D"
+                " need not wait. Adds a layer of it if there is none."
+            )
+        row = QHBoxLayout()
+        row.addWidget(self.open)
+        row.addWidget(self.decode_lr)
+        row.addWidget(self.decode_hr)
+        self.body.addLayout(row)
+        self.progress = QWidget()
+        self.bar = QProgressBar()
+        self.bar.setToolTip("Slices done.")
+        self.cancel = QPushButton("&Cancel")
+        self.cancel.setToolTip("Stop; nothing is changed.")
+        row = QHBoxLayout(self.progress)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.bar, 1)
+        row.addWidget(self.cancel)
+        self.progress.hide()
+        self.body.addWidget(self.progress)
+        self.words = TextLine(NO_FILE)
+        self.body.addWidget(self.words)
+        self.open.clicked.connect(self.open_wanted)
+        self.decode_lr.clicked.connect(lambda: self.decode_wanted.emit("lr"))
+        self.decode_hr.clicked.connect(lambda: self.decode_wanted.emit("hr"))
+        self.cancel.clicked.connect(self.cancel_wanted)
+
+    def show_words(self, words: str) -> None:
+        """Say something, or nothing."""
+        self.words.setText(words)
+        self.words.setVisible(bool(words))
+
+    def show_progress(self, done: int, total: int) -> None:
+        """Show how far it has come; a total of 0 means that it is not known yet."""
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+        self.progress.show()
+
+    def show_possible(self, free: bool) -> None:
+        """Offer to decode, if there is something and nothing is being done."""
+        self.decode_lr.setEnabled(free)
+        self.decode_hr.setEnabled(free)
