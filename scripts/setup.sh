@@ -34,14 +34,11 @@ debian_packages() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# Install packages for a Python: torch first and by our constraints, so that no other package chooses its build.
-# Uncompiled, since of torch and napari only a part is ever imported.
-install_with() {
-    local python="$1" pip=(-m pip install --quiet --disable-pip-version-check --no-compile)
-    pip+=(--constraint "$CONSTRAINTS")
+# Install for a Python. torch goes first and by our constraints, so that no other package chooses its build.
+install_for() {
+    local python="$1"
     shift
-    "$python" "${pip[@]}" torch
-    "$python" "${pip[@]}" "$@"
+    "$python" -m pip install --quiet --disable-pip-version-check --constraint "$CONSTRAINTS" "$@"
 }
 
 set_up() {
@@ -56,7 +53,8 @@ set_up() {
     stamp="$VENV/.set-up-$1-$(cat pyproject.toml "$CONSTRAINTS" | cksum | tr -d ' ')"
     if [ ! -e "$stamp" ]; then
         echo "Installing napari-inr-volume ($1) into $VENV ..."
-        install_with python --editable ".[$1]"
+        install_for python torch
+        install_for python --editable ".[$1]"
         touch "$stamp"
     fi
 }

@@ -32,7 +32,8 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     """Whether matrix products in bfloat16 are done in hardware there, and so worth their rounding."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return device.type == "cpu" and onednn and torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
 def out_of_memory(error: RuntimeError) -> bool:

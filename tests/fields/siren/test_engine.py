@@ -167,7 +167,7 @@ def test_dropped_step_ends_in_words_from_any_thread(monkeypatch: pytest.MonkeyPa
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is on this machine, and records")
 def test_a_step_that_cuda_does_not_record_is_computed_without_and_says_so() -> None:
     with pytest.warns(UserWarning, match="CUDA could not record the step .* makes the fit slower"):
-        assert engine_module._record(lambda: None) is None
+        assert engine_module.record(lambda: None) is None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")

@@ -56,7 +56,7 @@ class Engine:
         self.loss = torch.zeros((), device=device)
         for parameter in siren.parameters():
             parameter.grad = torch.zeros_like(parameter)
-        self._graph = _record(self._compute) if device.type == "cuda" else None
+        self._graph = record(self._compute) if device.type == "cuda" else None
 
     def step(self, index: Tensor) -> Tensor | None:
         """Take the voxels at `index` (batch) and return their loss, or None if `stop` was set.
@@ -193,7 +193,7 @@ def _split(start: int, end: int, pieces: int) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def _record(compute: Callable[[], None]) -> torch.cuda.CUDAGraph | None:
+def record(compute: Callable[[], None]) -> torch.cuda.CUDAGraph | None:
     """Record the step as a CUDA graph, which starts its many small kernels at once.
 
     Returns None, with a warning that says why, where CUDA refuses; the step then runs one by one.
