@@ -47,6 +47,18 @@ OtherUpscalerOption = Annotated[
         " a weights file (.safetensors)."
     ),
 ]
+ResumeOption = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Resume the fit that OUT.inr.fit holds; give SRC and all settings as before."
+    ),
+]
+EmbedOption = Annotated[
+    bool,
+    typer.Option(
+        "--embed-model", help="Put the upscaler's weights into the .inr, so that nobody needs their file."
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON object on standard output.")
 ]
