@@ -95,13 +95,13 @@ class SettingsController(QObject):
             self.section.show_prediction(NO_VOLUME)
             return
         if self.has_target:
-            models = self._models()
-            if models is None:
-                self.section.show_prediction("Looking at the volume, to choose settings...")
-                return
             from ...planning import plan
 
             try:
+                models = self._models()
+                if models is None:
+                    self.section.show_prediction("Looking at the volume, to choose settings...")
+                    return
                 self.plan = plan(volume, list(models), self.section.target, settings)
             except InrError as error:
                 self.section.show_prediction(f"{error}.")
@@ -156,8 +156,12 @@ class SettingsController(QObject):
     def _look(self) -> None:
         """Look in the background at what fits to the volume come to, if a target needs to know."""
         if self.state.volume is not None and self.has_target and not self.state.fitting.running:
+            try:
+                question = self._question()
+            except InrError:  # this kind of field cannot be planned for, as the prediction says
+                return
             self.looking.ask(
-                self._question(),
+                question,
                 forecast.look,
                 self.state.volume,
                 self.section.settings,
