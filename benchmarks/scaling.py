@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -25,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from napari_inr_volume import compress
 from napari_inr_volume.codec import decompress, encode, fit_volume
 from napari_inr_volume.compute import threads
 from napari_inr_volume.core.lowres import low_res
@@ -48,6 +50,7 @@ from report import forget_peak, in_turns, machine, peak_memory, table, write_jso
 SLICES = (32, 64, 128)  # of 256 x 256 voxels; fitted: of an LR of 128 x 128
 REPEATS = 5
 STAGES = ("read", "resample", "decode")
+WAYS = ("compress", "decompress")
 BATCHES = (16_384, 65_536, 262_144)
 NETWORKS = {
     f"{layers} x {width}": SirenConfig(layers=layers, hidden_features=width)
@@ -65,12 +68,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--series", type=Path, help=argparse.SUPPRESS)  # one size, in a process of its own
     parser.add_argument("--fit-slices", type=int, help=argparse.SUPPRESS)  # the same for a fit
+    parser.add_argument("--whole-slices", type=int, help=argparse.SUPPRESS)  # and for both ways
     arguments = parser.parse_args()
     if arguments.series:
         print(json.dumps(measure(arguments.series)))
         return
     if arguments.fit_slices:
         print(json.dumps(fit_memory(arguments.fit_slices)))
+        return
+    if arguments.whole_slices:
+        print(json.dumps(whole_memory(arguments.whole_slices)))
         return
     sizes = []
     for slices in SLICES:
@@ -81,12 +88,27 @@ def main() -> None:
     steps = step_seconds()
     # What is freed goes back to the system (glibc), or the fit would live in what making the phantom left.
     memory = [median_alone("--fit-slices", str(slices), MALLOC_MMAP_THRESHOLD_="65536") for slices in SLICES]
-    for name, text in (("scaling", as_text(sizes)), ("scaling-fit", fit_text(steps, memory))):
+    whole = [
+        median_alone("--whole-slices", str(slices), MALLOC_MMAP_THRESHOLD_="65536", OMP_NUM_THREADS="1")
+        for slices in SLICES
+    ]
+    texts = {
+        "scaling": as_text(sizes),
+        "scaling-fit": fit_text(steps, memory),
+        "scaling-memory": whole_text(whole),
+    }
+    for name, text in texts.items():
         print(text, end="\n\n")
         write_section(name, text)
     write_json(
         arguments.json,
-        {"machine": machine(), "sizes": sizes, "step_seconds": steps, "fit_megabytes": memory},
+        {
+            "machine": machine(),
+            "sizes": sizes,
+            "step_seconds": steps,
+            "fit_megabytes": memory,
+            "beside_volume": whole,
+        },
     )
 
 
@@ -188,6 +210,45 @@ def fit_memory(slices: int) -> dict[str, float]:
     before = peak_memory()
     to_the_end(fit(samples, settings.field, config, CPU))
     return {"lr": samples.intensity.nbytes / 1e6, "grown": peak_memory() - before}
+
+
+def whole_memory(slices: int) -> dict[str, float]:
+    """Return by how many MB a process grows at its peak beside a volume: compressing it, and decoding it."""
+    settings = PRESETS["fast"]
+    settings = replace(settings, fit=settings.fit.with_all_steps(20))
+    # What torch and compiled functions take when they are first used is no cost of these.
+    decompress(compress(head_phantom((8, 64, 64)), settings, device="cpu"), device="cpu")
+    volume = head_phantom((slices, 512, 512))
+    forget_peak()
+    before = peak_memory()
+    inr = compress(volume, settings, device="cpu")
+    grown = peak_memory() - before
+    forget_peak()
+    before = peak_memory()
+    decoded = decompress(inr, device="cpu")
+    beside = peak_memory() - before - decoded.voxels.nbytes / 1e6
+    return {"volume": volume.voxels.nbytes / 1e6, "compress": grown, "decompress": beside}
+
+
+def whole_text(figures: list[dict[str, float]]) -> str:
+    """Return the table of memory beside the volume."""
+    rows = [
+        [
+            f"{slices} x 512 x 512",
+            f"{found['volume']:.0f} MB",
+            *(
+                f"{found[way]:.0f} MB ({found[way] / found['volume']:.2f})"
+                for way in ("compress", "decompress")
+            ),
+        ]
+        for slices, found in zip(SLICES, figures, strict=True)
+    ]
+    header = ["volume", "its voxels", "compress: fit and measure", "decompress, the result not counted"]
+    return (
+        f"Head phantom, preset `fast` with 20 steps, SPAN; one thread; medians of {REPEATS}. By how much a"
+        f" process that holds the volume grows at its peak; in brackets the ratio to the voxels. {machine()}.\n\n"
+        f"{table(header, rows)}"
+    )
 
 
 def as_text(figures: list[dict[str, float]]) -> str:

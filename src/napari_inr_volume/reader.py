@@ -37,7 +37,7 @@ from .superres.upscale import LanczosUpscaler, Upscaler
 Level = Literal["lr", "hr"]  # the grid of the fit, and that of the original
 Plane = NDArray[Any]  # a slice (y, x)
 
-CACHE_BYTES = 2**25  # of decoded slices that are kept, unless more are asked for: 64 of 512 x 512 in int16
+CACHE_BYTES = 2**23  # of decoded slices that are kept, unless more are asked for: 16 of 512 x 512 in int16
 SLICES_AT_ONCE = 8  # slices decoded together: enough work for a GPU, little memory
 VOXELS_AT_ONCE = 2**24  # of them, unless a slice alone has more: 8 slices of 1448 x 1448
 LARGEST_OUTPUT = 1e6  # of a field, in intensity ranges from their middle; a fitted one gives 0.5 at most
@@ -206,13 +206,17 @@ def restored(lr: NDArray[np.float32], upscaler: Upscaler, inr: InrVolume) -> NDA
             f"the weights of {upscaler.name} give values that are no numbers, so they are damaged or of other"
             " images; use the upscaler lanczos"
         )
-    # In float64: the largest int32 is no float32, and would come back as the smallest.
-    scaled = hr.astype(np.float64) * (high - low) + low
-    if dtype.kind in "iu":
-        # The largest int64 is no float64 either: the one before 2^63 is.
-        largest = np.nextafter(float(np.iinfo(dtype).max) + 1, 0)
-        return np.rint(np.clip(scaled, low, min(high, largest))).astype(dtype)
-    return np.clip(scaled, low, high).astype(dtype)
+    voxels = np.empty(hr.shape, dtype)
+    for plane, out in zip(hr, voxels, strict=True):  # one by one, for what they take in between
+        # In float64: the largest int32 is no float32, and would come back as the smallest.
+        scaled = plane.astype(np.float64) * (high - low) + low
+        if dtype.kind in "iu":
+            # The largest int64 is no float64 either: the one before 2^63 is.
+            largest = np.nextafter(float(np.iinfo(dtype).max) + 1, 0)
+            out[:] = np.rint(np.clip(scaled, low, min(high, largest))).astype(dtype)
+        else:
+            out[:] = np.clip(scaled, low, high)
+    return voxels
 
 
 def check_restoring(inr: InrVolume, slices: int = 1) -> None:
