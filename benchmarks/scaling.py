@@ -246,7 +246,8 @@ def whole_text(figures: list[dict[str, float]]) -> str:
     header = ["volume", "its voxels", "compress: fit and measure", "decompress, the result not counted"]
     return (
         f"Head phantom, preset `fast` with 20 steps, SPAN; one thread; medians of {REPEATS}. By how much a"
-        f" process that holds the volume grows at its peak; in brackets the ratio to the voxels. {machine()}.\n\n"
+        f" process that holds the volume grows at its peak; in brackets the ratio to the voxels. {machine()}."
+        "\n\n"
         f"{table(header, rows)}"
     )
 
