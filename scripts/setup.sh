@@ -75,5 +75,5 @@ run_tests() {
         fi
     fi
     NAPARI_CONFIG= NAPARI_ENSURE_PLUGIN_MAIN_THREAD=1 NAPARI_STRICT_QT=1 \
-        ${run[@]+"${run[@]}"} python -m pytest --numprocesses auto --dist worksteal "$@"
+        ${run[@]+"${run[@]}"} python -m pytest --numprocesses logical --dist worksteal "$@"
 }
