@@ -2,7 +2,7 @@
 
     python benchmarks/coding.py SOURCE... [--preset default] [--json OUT]
 
-Every source is fitted once for each number of bits a weight, with the steps of the preset, tuning included;
+Every source is fitted once for each number of bits per weight, with the steps of the preset, tuning included;
 what is lost is told against the same fit without tuning, coded at 16 bits. Then a file is decoded, and
 changed at random a thousand times: each must end in an error of ours.
 """
@@ -132,7 +132,7 @@ def as_text(figures: list[dict[str, Any]], settings: Settings) -> str:
                     f"{row['psnr'] - volume['psnr']:+.2f} dB",
                 ]
             )
-    header = ["volume", "bits a weight", "weights", "of float32", "tuned", "LR PSNR (range)", "lost"]
+    header = ["volume", "bits per weight", "weights", "of float32", "tuned", "LR PSNR (range)", "lost"]
     damage = "; ".join(
         f"{volume['volume']}: {found['refused']:,.0f} of {MUTATIONS:,} changed files refused, each within"
         f" {found['slowest_milliseconds']:.1f} ms and {found['most_megabytes']:.1f} MB; weights decode in"

@@ -1,4 +1,4 @@
-"""What is foretold for a ratio, against what comes of it.
+"""What is predicted for a ratio, against what comes of it.
 
     python benchmarks/prediction.py SOURCE... [--ratios 500 1500] [--preset default] [--json OUT]
 
@@ -58,7 +58,7 @@ def probed(volume: Volume, base: Settings) -> list[FactorModel]:
 
 
 def measure(volume: Volume, models: list[FactorModel], ratio: float, base: Settings) -> dict[str, Any]:
-    """Return what was foretold and what came, or why no file can be so small."""
+    """Return what was predicted and what came, or why no file can be so small."""
     try:
         planned = plan(volume, models, Target(kind="ratio", value=ratio), base)
     except FitError as error:
@@ -97,8 +97,8 @@ def as_text(figures: list[dict[str, Any]], preset: str) -> str:
         for found in figures
         if "refused" in found
     )
-    header = ["asked", "planned", "bytes foretold", "bytes", "HR PSNR foretold", "HR PSNR (range)"]
-    header += ["LR PSNR foretold", "LR PSNR (range)"]
+    header = ["asked", "planned", "bytes predicted", "bytes", "HR PSNR predicted", "HR PSNR (range)"]
+    header += ["LR PSNR predicted", "LR PSNR (range)"]
     return f"Preset `{preset}`, seed 0. {machine()}.\n\n{table(header, rows)}{refused}"
 
 

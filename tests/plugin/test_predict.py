@@ -1,4 +1,4 @@
-"""What a fit is foretold to cost."""
+"""What a fit is predicted to cost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_predicted_size_is_that_of_the_file_to_within_2_percent(
     settings = Settings(field=SirenConfig(layers=3, hidden_features=hidden), fit=short)
     file = to_bytes(compress(volume, settings, device="cpu", upscaler=upscaler))
     predicted = predicted_bytes(volume, settings, upscaler)
-    assert predicted == pytest.approx(len(file), rel=0.02, abs=80)  # figures are foretold at their longest
+    assert predicted == pytest.approx(len(file), rel=0.02, abs=80)  # figures are predicted at their longest
     assert predicted >= len(file)
 
 

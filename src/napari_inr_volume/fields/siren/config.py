@@ -80,7 +80,7 @@ class FitConfig:
     precision: Precision = "float32"  # mixed: bfloat16 products where the processor has them
     first_layer: FirstLayer = "alike"  # its frequencies along the axes; measured: as the LR changes there
     tuning_steps: int = 0  # steps after these, with weights rounded as they will be coded
-    weight_bits: float = 8.0  # bits a weight that the coded weights may take, all in all
+    weight_bits: float = 8.0  # bits per weight that the coded weights may take, all in all
     target_psnr: float | None = (
         None  # dB (range) on the LR; once it is reached, tuning begins or the fit ends
     )
