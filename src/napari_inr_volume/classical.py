@@ -90,7 +90,7 @@ def code(codec: Codec, volume: Volume, quality: float, stop: Event | None = None
     ended = time.perf_counter()
     low, high = volume.intensity_range
     voxels = np.clip(decoded.astype(np.float64) * scale + low, low, high)
-    dtype = volume.voxels.dtype
+    dtype = volume.dtype
     return Coded(
         codec=codec.name,
         quality=quality,
@@ -131,7 +131,7 @@ def code_within(
 def _pixels(volume: Volume, most_bits: int) -> tuple[Pixels, float, int]:
     """Return the voxels as whole numbers, the intensity of one, and how many bits they take (12 or 16)."""
     low, high = volume.intensity_range
-    voxels: NDArray[Any] = volume.voxels
+    voxels = volume.read()
     whole = voxels.dtype.kind in "iu" and high - low < 2**most_bits
     bits = 12 if whole and high - low < 2**12 else most_bits
     scale = 1.0 if whole else (high - low) / (2**bits - 1)

@@ -83,7 +83,7 @@ class InrVolume:
             factor=settings.factor,
             intensity_range=volume.intensity_range,
             units=volume.units,
-            dtype=volume.voxels.dtype.name,
+            dtype=volume.dtype.name,
             padding=volume.padding,
             source_bytes=volume.source_bytes,
             upscaler=upscaler,

@@ -174,7 +174,9 @@ def _decoded(
     """Return the middle slices with the LR that networks fitted to them decode to."""
     first = max(0, (len(hr) - FIT_SLICES) // 2)
     part = slice(first, first + FIT_SLICES)
-    middle = Volume.from_array(volume.voxels[part], units=volume.units, padding=volume.padding)
+    middle = Volume.from_array(
+        volume.read((part, slice(None), slice(None))), units=volume.units, padding=volume.padding
+    )
     pairs = []
     for degradation in degradations:
         preset = PRESETS["default"]

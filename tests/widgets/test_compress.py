@@ -235,14 +235,14 @@ def test_memory_running_out_is_a_notification_that_says_what_to_do(qtbot, panel,
     def allocate(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(fit_module.Engine, "step", allocate)
-    fit_it(qtbot, panel)
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_module.Engine, "step", allocate)
+        fit_it(qtbot, panel)
     assert "ran out of memory at batch 256; choose a smaller batch or the CPU" in messages()[-1]
     assert "ran out of memory" in panel.fit.words.text()
     assert panel.fit.fit.isEnabled()
     assert panel.state.fitted is None
     assert [layer.name for layer in panel.viewer.layers] == ["head"]
-    monkeypatch.undo()
     fit_it(qtbot, panel)
     assert panel.state.fitted.inr is not None
 

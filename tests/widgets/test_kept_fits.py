@@ -164,13 +164,13 @@ def test_a_finished_fit_can_be_saved_whatever_went_wrong_after_it(
 
 def test_closing_napari_while_measuring_keeps_the_fit(qtbot, settings, volume: Volume, monkeypatch) -> None:
     panel = open_panel(qtbot, volume)
-    monkeypatch.setattr(session, "measure", lambda *_, **__: panel.state.fitting.control.drop.wait())
     panel.settings.show_settings(replace(SETTINGS, fit=replace(SETTINGS.fit, steps=30, tuning_steps=0)))
-    qtbot.mouseClick(panel.fit.fit, LEFT)
-    qtbot.waitUntil(lambda: panel.state.fitted.inr is not None, timeout=LONG)
-    panel.state.fitting.drop()
-    wait_for_the_end(qtbot, panel)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "measure", lambda *_, **__: panel.state.fitting.control.drop.wait())
+        qtbot.mouseClick(panel.fit.fit, LEFT)
+        qtbot.waitUntil(lambda: panel.state.fitted.inr is not None, timeout=LONG)
+        panel.state.fitting.drop()
+        wait_for_the_end(qtbot, panel)
     assert unsaved.find(kept_fits.identity(volume)) is not None
 
 

@@ -68,7 +68,7 @@ def decompress(
     report = {
         "output": str(output),
         "shape": volume.shape,
-        "dtype": volume.voxels.dtype.name,
+        "dtype": volume.dtype.name,
         "units": volume.units,
         "upscaler": restore.name,
         "upscaler_sha256": restore.sha256,
@@ -78,9 +78,7 @@ def decompress(
         print_json(report)
     else:
         shape = " x ".join(str(length) for length in volume.shape)
-        tell(
-            f"{output}: {shape} {volume.voxels.dtype.name}{suffix(volume.units)}, restored by {restore.name}"
-        )
+        tell(f"{output}: {shape} {volume.dtype.name}{suffix(volume.units)}, restored by {restore.name}")
 
 
 def _restorer(inr: InrVolume, src: Path, chosen: str | None, device: Device) -> Upscaler:

@@ -42,11 +42,11 @@ def evened(volume: Volume) -> Volume:
     shape = grid.geometry.shape
     size = " x ".join(str(length) for length in shape)
     check_memory(
-        math.prod(shape) * volume.voxels.itemsize + PLANES * 8 * math.prod(shape[1:]),
-        f"the evenly spaced volume, {size} {volume.voxels.dtype},",
+        math.prod(shape) * volume.dtype.itemsize + PLANES * 8 * math.prod(shape[1:]),
+        f"the evenly spaced volume, {size} {volume.dtype},",
         "close other programs, or take the volume as it was scanned",
     )
-    voxels = np.empty(shape, dtype=volume.voxels.dtype)
+    voxels = np.empty(shape, dtype=volume.dtype)
     _fill(voxels, volume, grid)
     spacing = " x ".join(f"{mm:.4g}" for mm in grid.geometry.spacing)
     note = f"resampled to an evenly spaced, orthogonal grid of {size} voxels, {spacing} mm"
@@ -113,7 +113,7 @@ def _fill(voxels: NDArray[Any], volume: Volume, grid: _Grid) -> None:
         """Return an old slice where it lies in the new plane: how much was measured, and values by that."""
         measured = volume.measured(z)
         share = np.ones(volume.shape[1:]) if measured is None else measured.astype(np.float64)
-        planes = share, share * volume.voxels[z]
+        planes = share, share * volume.plane(z)
         share, values = (
             ndimage.affine_transform(
                 plane, grid.matrix, grid.offsets[z], voxels.shape[1:], order=1, mode="grid-constant"

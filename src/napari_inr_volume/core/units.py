@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import reprlib
-from typing import Any
-
-from numpy.typing import NDArray
 
 from .errors import VolumeError
 
@@ -31,14 +28,13 @@ def check_units(value: object) -> None:
         )
 
 
-def guess_units(voxels: NDArray[Any]) -> Units:
-    """Return the units of voxels of which nothing is said.
+def guess_units(lowest: float) -> Units:
+    """Return the units of values of which nothing is said but the lowest, which may be NaN.
 
-    They are HU if any lies below -200: the air in a CT is -1000, while grey levels, counts and MR are not
+    They are HU if it lies below -200: the air in a CT is -1000, while grey levels, counts and MR are not
     negative.
     """
-    has_air = voxels.dtype.kind in "if" and float(voxels.min()) < LEAST_GREY  # not so for NaN
-    return HU if has_air else RAW
+    return HU if lowest < LEAST_GREY else RAW
 
 
 def suffix(units: Units) -> str:

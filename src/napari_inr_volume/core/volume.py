@@ -193,7 +193,8 @@ class Volume:
             direction=(triple(rows[0]), triple(rows[1]), triple(rows[2])),
         )
         if units is None:
-            units = guess_units(voxels) if isinstance(voxels, np.ndarray) else RAW
+            in_memory = isinstance(voxels, np.ndarray) and voxels.dtype.kind in "if"
+            units = guess_units(float(voxels.min())) if in_memory else RAW
         return cls(voxels=voxels, geometry=geometry, units=units, padding=padding)
 
     @property
@@ -206,6 +207,11 @@ class Volume:
         """Of the voxels."""
         found: np.dtype[Any] = self.voxels.dtype
         return found
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all voxels, in memory or not."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def read(self, region: Region = WHOLE) -> NDArray[Any]:
         """Return a region's voxels (z, y, x); those of a volume that is not in memory are read now.

@@ -56,7 +56,8 @@ def _stored_dtype(volume: Volume) -> type[np.uint16] | type[np.int16]:
     if volume.units != HU:
         found = "of unknown units" if volume.units == RAW else f"in {volume.units}"
         raise VolumeError(f"a CT series holds HU, and this volume is {found}; rescale it to HU first")
-    for z, plane in enumerate(volume.voxels):
+    for z in range(volume.shape[0]):
+        plane = volume.plane(z)
         if plane.dtype.kind == "f" and (plane != np.rint(plane)).any():
             raise VolumeError(f"a CT series holds whole HU, slice {z} has fractions; round the voxels first")
     low, high = int(volume.voxels.min()) - INTERCEPT, int(volume.voxels.max()) - INTERCEPT
@@ -130,7 +131,7 @@ def _slice(volume: Volume, z: int, dtype: type[np.uint16] | type[np.int16], comm
     image.SOPInstanceUID = generate_uid(entropy_srcs=[common.SeriesInstanceUID, str(z)])
     image.InstanceNumber = z + 1
     image.ImagePositionPatient = _decimals(_position(volume.geometry, z))
-    stored: NDArray[Any] = (volume.voxels[z].astype(np.int32) - INTERCEPT).astype(dtype)
+    stored: NDArray[Any] = (volume.plane(z).astype(np.int32) - INTERCEPT).astype(dtype)
     image.file_meta = FileMetaDataset()
     image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     bits = 16 if dtype is np.int16 else 12
@@ -153,9 +154,7 @@ def _decimals(values: Any) -> list[str]:
 
 def _fingerprint(volume: Volume, description: str) -> str:
     """Return a hash of all that is written, from which the UIDs are made."""
-    digest = hashlib.sha256(
-        repr((description, volume.geometry, volume.padding, volume.voxels.dtype)).encode()
-    )
-    for plane in volume.voxels:
+    digest = hashlib.sha256(repr((description, volume.geometry, volume.padding, volume.dtype)).encode())
+    for plane in map(volume.plane, range(volume.shape[0])):
         digest.update(np.ascontiguousarray(plane).data)
     return digest.hexdigest()

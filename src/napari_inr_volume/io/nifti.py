@@ -59,7 +59,7 @@ def write_nifti(volume: Volume, path: Path) -> None:
     """Write a volume as NIfTI-1, compressed if the name ends in .gz. See `volumes.write_volume`."""
     import nibabel
 
-    geometry, voxels = volume.geometry, volume.voxels
+    geometry, voxels = volume.geometry, volume.read()
     if voxels.dtype == np.float16:  # which NIfTI does not know
         voxels = voxels.astype(np.float32)
     affine = RAS_TO_LPS @ geometry.affine[:, [2, 1, 0, 3]]

@@ -40,7 +40,7 @@ def read_npz(path: Path) -> Volume:
 def write_npy(volume: Volume, path: Path) -> None:
     """Write the voxels alone. See `volumes.write_volume`."""
     with path.open("wb") as file:  # given a name, numpy may add a suffix of its own
-        np.save(file, volume.voxels, allow_pickle=False)
+        np.save(file, volume.read(), allow_pickle=False)
 
 
 def _volume(stored: Voxels, spacing: Triple | None) -> Volume:

@@ -71,7 +71,7 @@ def read_nrrd(path: Path) -> Volume:
 
 def write_nrrd(volume: Volume, path: Path) -> None:
     """Write a volume as one NRRD file, compressed by gzip. See `volumes.write_volume`."""
-    geometry, voxels = volume.geometry, volume.voxels
+    geometry, voxels = volume.geometry, volume.read()
     if voxels.dtype == np.float16:  # which NRRD does not know
         voxels = voxels.astype(np.float32)
     columns = geometry.affine[:3, 2::-1]  # mm (LPS) from voxel to voxel along x, y, z

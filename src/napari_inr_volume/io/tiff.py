@@ -71,7 +71,7 @@ def write_tiff(volume: Volume, path: Path) -> None:
         notes["slice_positions_mm"] = geometry.slice_positions
     tifffile.imwrite(
         path,
-        volume.voxels,
+        volume.read(),
         photometric="minisblack",
         metadata={"axes": "ZYX", **notes},
         resolution=(10 / geometry.spacing[2], 10 / geometry.spacing[1]),  # pixels a centimetre along x, y

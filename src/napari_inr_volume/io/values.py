@@ -47,17 +47,19 @@ def _holds(kind: Any, values: list[int]) -> bool:
     return bool(np.iinfo(kind).min <= min(values) and max(values) <= np.iinfo(kind).max)
 
 
-def guess_meaning(voxels: Voxels) -> tuple[Units, float | None]:
-    """Return the units and the padding of voxels (z, y, x) of which the file says nothing.
+def guess_meaning(voxels: Any) -> tuple[Units, float | None]:
+    """Return the units and the padding of voxels (z, y, x) of which nothing is said, read a slice at a time.
 
     Of HU (`core.units.guess_units`), a value below -1024, the least that 12 bits hold, is padding if all
     corners have it.
     """
-    if voxels.ndim != 3 or voxels.size == 0 or guess_units(voxels) != HU:
+    if len(voxels.shape) != 3 or 0 in voxels.shape or voxels.dtype.kind not in "if":
         return RAW, None
-    low = float(voxels.min())
-    corners = voxels[np.ix_([0, -1], [0, -1], [0, -1])]
-    return HU, low if low < -1024 and (corners == low).all() else None
+    low = min(float(np.asarray(voxels[z]).min()) for z in range(voxels.shape[0]))
+    if guess_units(low) != HU:
+        return RAW, None
+    corners = [np.asarray(voxels[z])[np.ix_([0, -1], [0, -1])] for z in (0, voxels.shape[0] - 1)]
+    return HU, low if low < -1024 and all((plane == low).all() for plane in corners) else None
 
 
 def only_grey(pixels: Voxels, axis: int, path: Path) -> Voxels:

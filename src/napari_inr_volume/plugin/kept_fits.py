@@ -50,9 +50,9 @@ class Kept:
 
 def identity(volume: Volume) -> str:
     """Return the name under which fits of a volume are kept: a hash of its voxels and of what counts."""
-    found = hashlib.sha256(repr((volume.shape, volume.voxels.dtype.str, volume.padding)).encode())
-    for plane in volume.voxels:
-        found.update(np.ascontiguousarray(plane).data)
+    found = hashlib.sha256(repr((volume.shape, volume.dtype.str, volume.padding)).encode())
+    for z in range(volume.shape[0]):
+        found.update(np.ascontiguousarray(volume.plane(z)).data)
     return found.hexdigest()[:32]
 
 

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 METADATA = "inr_volume"  # key of what is ours in a layer's metadata
 DEFAULT_WINDOW = "soft tissue"  # shows something of every body region
-LARGEST = 2**32  # bytes of voxels that are taken into memory from a layer that is not in memory
 
 LayerData = tuple[Any, dict[str, Any], str]  # data, arguments of the layer, "image"
 Kind = Literal["original", "lr", "hr"]
@@ -107,21 +106,15 @@ def check_layer(layer: Layer) -> None:
     dtype = np.dtype(layer.data.dtype)
     if dtype.kind not in "iuf":
         raise VolumeError(f"{name} holds values of the type {dtype}; convert them to whole numbers or floats")
-    size = math.prod(layer.data.shape) * dtype.itemsize
-    if not isinstance(layer.data, np.ndarray) and size > LARGEST:
-        raise VolumeError(
-            f"{name} is read piece by piece, and its {size / 2**30:.1f} GiB are more than the"
-            f" {LARGEST / 2**30:.0f} GiB taken into memory here; crop it first"
-        )
 
 
 def volume_of(layer: Layer) -> Volume:
     """Return the volume that an image layer shows, in mm: its own if it was read by this plugin.
 
     Scale, translate, units, rotation and affine of another layer become spacing, origin and direction; it
-    is taken to be axial, and units other than lengths as mm. Takes a look at every voxel, and reads those
-    that are not in memory yet: call it off the UI thread. Raises VolumeError as `check_layer` does, and
-    for voxels that make no volume.
+    is taken to be axial, and units other than lengths as mm. Takes a look at every voxel, a slice at a time,
+    and reads those that are not in memory: call it off the UI thread. Raises VolumeError as `check_layer`
+    does, and for voxels that make no volume.
     """
     check_layer(layer)
     held = carried(layer) or Carried(kind="original")
@@ -132,11 +125,10 @@ def volume_of(layer: Layer) -> Volume:
         geometry = replace(geometry, spacing=_spacing(layer), slice_positions=None)
     elif held.volume is not None and layer.data is held.volume.voxels:
         return held.volume
-    voxels = np.asarray(layer.data)
-    units, padding = guess_meaning(voxels)
+    units, padding = guess_meaning(layer.data)
     if held.volume is not None:
         padding = held.volume.padding
-    return Volume(voxels=voxels, geometry=geometry, units=held.units or units, padding=padding)
+    return Volume(voxels=layer.data, geometry=geometry, units=held.units or units, padding=padding)
 
 
 def new_voxels(shape: tuple[int, int, int], dtype: DTypeLike) -> NDArray[Any]:

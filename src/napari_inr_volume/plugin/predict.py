@@ -16,7 +16,7 @@ Speed = tuple[object, ...]  # what the time of a step depends on
 def predicted_memory(volume: Volume, settings: Settings) -> int:
     """Return roughly how many bytes a fit and its measuring take beside the volume itself."""
     lr_voxels = math.prod(lr_shape(volume.shape, settings.factor))
-    decoded = math.prod(volume.shape) * volume.voxels.itemsize
+    decoded = math.prod(volume.shape) * volume.dtype.itemsize
     fitting = find_kind(settings.field.kind).bytes_of_fit(settings)
     return 3 * 4 * lr_voxels + fitting + 2 * decoded  # the LR as samples, layer and decoded; both decoded HR
 

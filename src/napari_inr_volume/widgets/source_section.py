@@ -145,7 +145,7 @@ class SourceSection(Section):
             f"{size} voxels (z, y, x)",
             f"{in_mm(volume.geometry.spacing)}, {unit} {low:.7g} to {high:.7g}",
             ", ".join(volume.found),
-            f"{in_bytes(volume.voxels.nbytes)}; a fit takes about {in_bytes(memory)} more",
+            f"{in_bytes(volume.nbytes)}; a fit takes about {in_bytes(memory)} more",
         ]
         notes = [sentence(phrase) for phrase in (*volume.geometry.caveats, *volume.notes)]
         whole = f"{plain(volume.summary)}\n\n{MEANING}"

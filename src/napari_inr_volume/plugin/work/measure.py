@@ -42,7 +42,7 @@ def measure(
     )
     restored = None
     if reconstruction is not None:
-        before = len(volume.voxels) + inr.lr_shape[0]
+        before = volume.shape[0] + inr.lr_shape[0]
         restored = compare_volumes(
             volume,
             reconstruction,
@@ -69,11 +69,11 @@ def with_upscaler(inr: InrVolume, upscaler: Upscaler, comparison: Comparison) ->
 
 def difference(control: Control, volume: Volume, voxels: NDArray[Any]) -> NDArray[Any]:
     """Return reconstruction - original (z, y, x) in HU; 0 where nothing was measured."""
-    whole = all(array.dtype.kind in "iu" and array.dtype.itemsize <= 2 for array in (volume.voxels, voxels))
+    whole = all(one.dtype.kind in "iu" and one.dtype.itemsize <= 2 for one in (volume, voxels))
     error = new_voxels(volume.shape, np.int32 if whole else np.float32)
-    for z, original in enumerate(volume.voxels):
+    for z in range(len(error)):
         control.on_progress(z + 1, len(error))
-        np.subtract(voxels[z], original, out=error[z], dtype=error.dtype, casting="unsafe")
+        np.subtract(voxels[z], volume.plane(z), out=error[z], dtype=error.dtype, casting="unsafe")
         measured = volume.measured(z)
         if measured is not None:
             error[z][~measured] = 0

@@ -76,8 +76,8 @@ def compare(
             f"the original has the shape {volume.shape}, the .inr decodes to {inr.geometry.shape};"
             " choose the layer that it was made from"
         )
-    start, stop, _ = slices.indices(len(volume.voxels))
-    share = (stop - start) / len(volume.voxels)
+    start, stop, _ = slices.indices(volume.shape[0])
+    share = (stop - start) / volume.shape[0]
     whole = share == 1
     part = volume if whole else _cut(volume, start, stop)
     peak = volume.intensity_range[1] - volume.intensity_range[0]
@@ -196,13 +196,13 @@ def _cut(volume: Volume, start: int, stop: int) -> Volume:
     shape = (stop - start, *volume.shape[1:])
     return replace(
         volume,
-        voxels=volume.voxels[start:stop],
+        voxels=volume.read((slice(start, stop), slice(None), slice(None))),
         geometry=replace(geometry, shape=shape, slice_positions=positions),
     )
 
 
 def _psnr(volume: Volume, voxels: NDArray[Any], peak: float) -> float:
     """PSNR in dB, padding excluded."""
-    error = np.square(voxels.astype(np.float64) - volume.voxels)
+    error = np.square(voxels.astype(np.float64) - volume.read())
     measured = volume.measured()
     return psnr(float(error.mean() if measured is None else error[measured].mean()), peak)
