@@ -25,6 +25,8 @@ from napari_inr_volume.reader import Reader
 from napari_inr_volume.superres.span import Span
 from napari_inr_volume.superres.upscale import LanczosUpscaler, NetworkUpscaler, Upscaler
 
+pytestmark = pytest.mark.slow  # real fits, windows or processes
+
 FACTOR = (4.0, 4.0)
 
 

@@ -42,13 +42,17 @@ def inr(request: pytest.FixtureRequest, volume: Volume) -> InrVolume:
     )
 
 
+@pytest.fixture(scope="module")
+def wholes(inr: InrVolume) -> dict[str, Any]:
+    return {level: Reader(inr, device="cpu").read(level=level) for level in ("lr", "hr")}
+
+
 @given(region=st.tuples(parts, parts, parts), level=st.sampled_from(["lr", "hr"]))
 def test_a_region_is_that_part_of_the_whole(
-    inr: InrVolume, region: tuple[slice, slice, slice], level: Level
+    inr: InrVolume, wholes: dict[str, Any], region: tuple[slice, slice, slice], level: Level
 ) -> None:
     reader = Reader(inr, device="cpu")
-    read = reader.read(region, level)
-    whole = Reader(inr, device="cpu").read(level=level)
+    read, whole = reader.read(region, level), wholes[level]
     assert whole.shape == reader.shape(level) == reader.geometry(level).shape
     assert read.dtype == reader.dtype(level)
     assert np.array_equal(read, whole[region])

@@ -19,6 +19,8 @@ from napari_inr_volume.io.inr_file import read_inr
 from napari_inr_volume.superres.model_file import load_weights
 from napari_inr_volume.training import Degradation, training_pairs, validation_pairs, volume_names
 
+pytestmark = pytest.mark.slow  # real fits
+
 
 @pytest.fixture(autouse=True)
 def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from commands import QUICK, complaints
 
 from napari_inr_volume.io.inr_file import read_inr
 
+pytestmark = pytest.mark.slow  # real fits, windows or processes
+
 
 def test_compare_reports_every_figure_and_draws_the_picture(run: Any, source: Path, compressed: Path) -> None:
     code, out, _ = run("compare", source, compressed, "--json", "--device", "cpu")

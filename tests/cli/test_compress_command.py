@@ -20,6 +20,8 @@ from napari_inr_volume.io.inr_file import read_inr
 from napari_inr_volume.superres.model_file import ModelInfo
 from napari_inr_volume.superres.upscale import find_upscaler
 
+pytestmark = pytest.mark.slow  # real fits, windows or processes
+
 MakeWeights = Callable[..., ModelInfo]
 
 

@@ -12,6 +12,8 @@ import pytest
 from napari_inr_volume.core import phantom
 from napari_inr_volume.io.inr_file import read_inr
 
+pytestmark = pytest.mark.slow  # real fits
+
 
 def test_demo_goes_the_whole_way(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phantom, "head_phantom", partial(phantom.head_phantom, (8, 64, 64)))

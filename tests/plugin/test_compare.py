@@ -22,6 +22,8 @@ from napari_inr_volume.plugin.job import Control
 from napari_inr_volume.plugin.work import measure
 from napari_inr_volume.superres.upscale import LanczosUpscaler
 
+pytestmark = pytest.mark.slow  # real fits, windows or processes
+
 
 @pytest.fixture(scope="module")
 def volume() -> Volume:

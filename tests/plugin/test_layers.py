@@ -67,6 +67,7 @@ def test_layer_is_placed_in_mm(volume: Volume) -> None:
     np.testing.assert_allclose(layer.scale, volume.geometry.spacing)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "geometry", [Geometry(shape=(9, 30, 37), origin=(1, 2, 3)), OBLIQUE], ids=["axial", "tilted"]
 )
@@ -82,6 +83,7 @@ def test_world_coordinates_along_the_volumes_axes_are_its_place_in_the_patient(
 FACTORS = st.sampled_from([1.0, 1.5, 2.0, 3.7, 4.0])
 
 
+@pytest.mark.slow
 @given(
     factor=st.tuples(FACTORS, FACTORS, FACTORS),
     lr_index=st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5)),

@@ -25,7 +25,7 @@ from napari_inr_volume.plugin.layers import carried
 from napari_inr_volume.plugin.notices import sentence
 from napari_inr_volume.widgets.compress import CompressWidget
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 PLUGIN = "napari-inr-volume"
 WAYS = ["dropped", "menu", "panel"]

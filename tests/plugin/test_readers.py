@@ -32,6 +32,8 @@ from napari_inr_volume.plugin.readers import (
 from napari_inr_volume.plugin.settings import OWN_WEIGHTS, remember
 from napari_inr_volume.superres.upscale import LanczosUpscaler
 
+pytestmark = pytest.mark.slow  # real fits, windows or processes
+
 PLUGIN = "napari-inr-volume"
 
 

@@ -12,6 +12,8 @@ from napari_inr_volume.io.inr_file import read_inr
 from napari_inr_volume.plugin.layers import volume_of
 from napari_inr_volume.plugin.samples import SAMPLE
 
+pytestmark = pytest.mark.slow  # real fits, windows or processes
+
 PLUGIN = "napari-inr-volume"
 
 

@@ -20,7 +20,7 @@ from napari_inr_volume.superres.upscale import LanczosUpscaler, NetworkUpscaler
 CPU = torch.device("cpu")
 TOLERANCE = {"float32": 1e-5, "bfloat16": 1e-2}  # as NetworkUpscaler states it
 
-pytestmark = pytest.mark.parametrize("architecture", NETWORKS)
+pytestmark = [pytest.mark.parametrize("architecture", NETWORKS), pytest.mark.slow]
 MakeNetwork = Callable[..., Network]
 
 

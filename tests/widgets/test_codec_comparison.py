@@ -17,7 +17,7 @@ from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.plugin.layers import add_layer, hr_layer, original_layer
 from napari_inr_volume.widgets.codec_comparison import NO_FILE, CodecComparisonWidget
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 LONG = 60_000  # ms
 LEFT = Qt.MouseButton.LeftButton

@@ -29,7 +29,7 @@ from napari_inr_volume.plugin.settings import load_last_used
 from napari_inr_volume.superres.catalogue import title_of
 from napari_inr_volume.widgets.compress import CompressWidget
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 LEFT = Qt.MouseButton.LeftButton
 LONG = 30_000  # ms

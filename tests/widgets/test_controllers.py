@@ -30,7 +30,7 @@ from napari_inr_volume.widgets.controllers.state import PanelState
 from napari_inr_volume.widgets.fit_section import FitSection
 from napari_inr_volume.widgets.source_section import SourceSection
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 LONG = 30_000  # ms
 SMALL = Settings(

@@ -32,7 +32,7 @@ from napari_inr_volume.plugin.work.inr import Section as FileSection
 from napari_inr_volume.widgets.contents_section import groups_of
 from napari_inr_volume.widgets.inr_info import InrFileWidget
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 LEFT = Qt.MouseButton.LeftButton
 LONG = 30_000  # ms

@@ -30,7 +30,7 @@ from napari_inr_volume.plugin.work import source
 from napari_inr_volume.reader import Reader
 from napari_inr_volume.widgets.compress import CompressWidget
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 LEFT = Qt.MouseButton.LeftButton
 LONG = 60_000  # ms

@@ -21,7 +21,7 @@ from napari_inr_volume.plugin.settings import load_last_used, own_weights
 from napari_inr_volume.superres.model_file import NETWORKS, ModelInfo
 from napari_inr_volume.widgets.compress import CompressWidget
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 LEFT = Qt.MouseButton.LeftButton
 LONG = 30_000  # ms

@@ -17,7 +17,7 @@ from napari_inr_volume.target import Target
 from napari_inr_volume.widgets.compress import CompressWidget
 from napari_inr_volume.widgets.settings_section import SettingsSection, target_from
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 LONG = 60_000  # ms
 LEFT = Qt.MouseButton.LeftButton

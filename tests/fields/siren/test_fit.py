@@ -24,6 +24,8 @@ from napari_inr_volume.fields.siren.fit_state import FitState
 from napari_inr_volume.fields.siren.network import Siren
 from napari_inr_volume.fields.state_file import load_state, save_state
 
+pytestmark = pytest.mark.slow  # real fits, windows or processes
+
 CPU = torch.device("cpu")
 small = SirenConfig(layers=2, hidden_features=32)
 quick = FitConfig(steps=150, batch=512, learning_rate=3e-3, schedule="cosine")

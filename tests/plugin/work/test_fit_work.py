@@ -34,6 +34,8 @@ from napari_inr_volume.plugin.work.reconstruct import reconstruct
 from napari_inr_volume.reader import Reader
 from napari_inr_volume.session import Request
 
+pytestmark = pytest.mark.slow  # real fits, windows or processes
+
 SMALL = Settings(
     field=SirenConfig(layers=2, hidden_features=16),
     fit=FitConfig(steps=40, batch=256, learning_rate=1e-3),
