@@ -65,9 +65,11 @@ def in_ssim(ssim: float) -> str:
     return _number(ssim, 3)
 
 
-def in_hu(error: float) -> str:
-    """Return an error in whole HU; below one, that it is."""
-    return "< 1" if 0 < error < 0.5 else _number(error, 0)
+def in_error(error: float) -> str:
+    """Return an error in the units of its volume: whole from ten on, three significant digits below."""
+    if not 0 < error < 9.995:
+        return _number(error, 0)
+    return f"{error:.{max(0, 2 - math.floor(math.log10(error)))}f}"
 
 
 def _number(value: float, decimals: int) -> str:

@@ -34,7 +34,7 @@ class Figures:
     psnr: float  # dB, peak: the original's intensity range
     psnr_8bit: float  # dB, peak 255, through the chosen window
     ssim: float
-    rmse: float  # in the volume's units, HU
+    rmse: float  # in the volume's units
 
 
 def of_volume(comparison: Comparison) -> Figures:
@@ -58,8 +58,8 @@ def of_slice(comparison: Comparison, z: int) -> Figures:
 
 def difference_layer(error: NDArray[Any], name: str, over: Layer) -> tuple[NDArray[Any], dict[str, Any]]:
     """Return data and arguments of a signed difference's layer: symmetric limits, 0 is white."""
-    some = error[:: max(1, len(error) // 16)]
-    limit = max(1.0, float(np.percentile(np.abs(some), 99.5)))
+    some = np.abs(error[:: max(1, len(error) // 16)])
+    limit = float(np.percentile(some, 99.5)) or float(some.max()) or 1.0
     arguments = {
         "name": name,
         "colormap": DIVERGING,

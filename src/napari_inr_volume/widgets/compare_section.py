@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QLabeledSlider
 
-from ..core.words import DASH, in_decibels, in_hu, in_ssim
+from ..core.words import DASH, in_decibels, in_error, in_ssim
 from ..plugin.compare import Figures, Mode
 from .section import Section, TextLine
 
@@ -179,5 +179,5 @@ def _cells(name: str, figures: Figures | None) -> list[str]:
         in_decibels(figures.psnr),
         in_decibels(figures.psnr_8bit),
         in_ssim(figures.ssim),
-        in_hu(figures.rmse),
+        in_error(figures.rmse),
     ]

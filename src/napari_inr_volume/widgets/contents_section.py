@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QHeaderView, QSizePolicy, QTreeWidget, QTreeWidgetIte
 
 from ..core.text import printable
 from ..core.units import suffix
-from ..core.words import in_bytes, in_decibels, in_hu, in_ratio
+from ..core.words import in_bytes, in_decibels, in_error, in_ratio
 from ..fields.registry import find_kind
 from ..inr_volume import InrVolume
 from ..plugin.notices import plain
@@ -166,9 +166,13 @@ def _quality(contents: Contents) -> list[Line]:
             f"PSNR of the same LR put back by Lanczos alone, against the original. {PEAK}",
         ),
         ("Peak of the PSNR", f"{high - low:,.0f}{unit}", "Width of the original's intensity range."),
-        ("HR RMSE", f"{in_hu(quality.rmse)}{unit}{by}", "Root mean square error of the reconstruction."),
-        ("HR 99 % below", f"{in_hu(quality.p99)}{unit}{by}", "99th percentile of the absolute error."),
-        ("HR largest error", f"{in_hu(quality.max_error)}{unit}{by}", "Of all voxels of the reconstruction."),
+        ("HR RMSE", f"{in_error(quality.rmse)}{unit}{by}", "Root mean square error of the reconstruction."),
+        ("HR 99 % below", f"{in_error(quality.p99)}{unit}{by}", "99th percentile of the absolute error."),
+        (
+            "HR largest error",
+            f"{in_error(quality.max_error)}{unit}{by}",
+            "Of all voxels of the reconstruction.",
+        ),
     ]
 
 

@@ -68,7 +68,7 @@ def with_upscaler(inr: InrVolume, upscaler: Upscaler, comparison: Comparison) ->
 
 
 def difference(control: Control, volume: Volume, voxels: NDArray[Any]) -> NDArray[Any]:
-    """Return reconstruction - original (z, y, x) in HU; 0 where nothing was measured."""
+    """Return reconstruction - original (z, y, x) in the volume's units; 0 where nothing was measured."""
     whole = all(one.dtype.kind in "iu" and one.dtype.itemsize <= 2 for one in (volume, voxels))
     error = new_voxels(volume.shape, np.int32 if whole else np.float32)
     for z in range(len(error)):
