@@ -28,7 +28,7 @@ numpy.save('head.npy', head_phantom((8, 32, 32)).voxels)
 clean=$(mktemp -d)
 (set -e; check_wheel) >"$clean.log" 2>&1 &
 wheel=$!
-trap 'kill "$wheel" 2>/dev/null; wait; rm -rf "$clean" "$clean.log"' EXIT
+trap 'kill "$wheel" 2>/dev/null || true; wait; rm -rf "$clean" "$clean.log"' EXIT
 
 ruff check .
 ruff format --check .
