@@ -24,7 +24,7 @@ FLOORS = [
     {"reader", "io", "classical"},
     {"measuring", "outputs"},
     {"codec", "target", "figure"},
-    {"planning"},
+    {"planning", "export"},
     {"session", "training"},
     {"", "console"},
     {"cli", "plugin"},

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from .core.atomic import claimed
 from .core.errors import InrError, SourceError
+from .io.dicom_export import refuse_foreign
 from .io.volumes import check_output
 
 T = TypeVar("T")
@@ -81,6 +82,35 @@ def check_folder(folder: Path, own: Callable[[Path], bool]) -> None:
         raise SourceError(
             f"'{folder}' holds other files, such as {foreign[0]}; move them away, or choose another name"
         )
+
+
+def check_series(folder: Path, sources: tuple[Path, ...] = (), *, force: bool = False) -> None:
+    """Raise SourceError if a DICOM series cannot be written to a folder, or not without a loss.
+
+    Only an earlier series of ours is ever replaced, by `force`. Raises InrError if another run writes there.
+    """
+    parent = folder.absolute().parent
+    if folder.exists() and not folder.is_dir():
+        raise SourceError(f"'{folder}' is a file; give the name of a folder for the series")
+    if not parent.is_dir():
+        raise SourceError(f"there is no folder '{parent}' to make '{folder.name}' in; make it first")
+    if not os.access(parent, os.W_OK):
+        raise SourceError(f"nothing can be written to the folder '{parent}'; choose another one")
+    if folder.is_dir():
+        if folder.samefile(Path.cwd()) or os.path.ismount(folder):
+            raise SourceError(
+                f"'{folder}' is the folder you are in, or a disk of its own, which cannot be replaced;"
+                " give the name of a new folder"
+            )
+        if any(_is_same(folder, source) or _is_part(source, folder) for source in sources):
+            raise SourceError(f"'{folder}' is the source itself, or holds it; choose another name")
+        refuse_foreign(folder)
+        if any(folder.iterdir()) and not force:
+            raise SourceError(
+                f"'{folder}' holds a series already; choose another name, or replace it with --force"
+            )
+    with claimed(folder):
+        pass
 
 
 def _is_same(path: Path, source: Path) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from commands import decompressed, voxels_by
 from numpy.typing import NDArray
@@ -122,3 +124,88 @@ def test_an_even_volume_is_the_same_with_even(run: Any, compressed: Path, tmp_pa
     run("decompress", compressed, tmp_path / "a.npy", "--device", "cpu")
     run("decompress", compressed, tmp_path / "b.npy", "--even", "--device", "cpu")
     assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
+
+
+# ---- a DICOM series ---------------------------------------------------------------------------------
+
+
+def test_a_name_that_ends_in_a_slash_is_the_folder_of_a_dicom_series(
+    run: Any, compressed: Path, tmp_path: Path
+) -> None:
+    from napari_inr_volume import decompress
+
+    code, out, err = run("decompress", compressed, f"{tmp_path / 'series'}/", "--device", "cpu", "--json")
+    assert (code, err) == (0, "")
+    report = json.loads(out)
+    assert (report["files"], report["shape"], report["rounded_to"]) == (8, [8, 48, 48], None)
+    back, inr = load(tmp_path / "series"), read_inr(compressed)
+    np.testing.assert_array_equal(back.voxels, decompress(inr, device="cpu").voxels)
+    np.testing.assert_allclose(back.geometry.affine, inr.geometry.affine, atol=1e-6)
+    for image in map(pydicom.dcmread, (tmp_path / "series").iterdir()):
+        assert (image.LossyImageCompression, image.PatientName, image.PatientID) == ("01", "", "")
+        ratio = inr.source_bytes / compressed.stat().st_size
+        assert image.LossyImageCompressionRatio == pytest.approx(ratio, abs=0.006)
+        assert f"{inr.quality.max_error:,.0f} HU" in image.DerivationDescription
+
+
+def test_the_same_inr_gives_the_same_series_and_another_upscaler_another_of_its_study(
+    run: Any, by_own: Path, own: Path, tmp_path: Path
+) -> None:
+    for name, restored_by in (("a", own), ("b", own), ("c", "lanczos")):
+        command = "decompress", by_own, f"{tmp_path / name}/", "--upscaler", restored_by, "--device", "cpu"
+        assert run(*command)[0] == 0
+    first, again, other = (sorted((tmp_path / name).iterdir()) for name in "abc")
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
+    one, two = pydicom.dcmread(first[0]), pydicom.dcmread(other[0])
+    assert one.StudyInstanceUID == two.StudyInstanceUID
+    assert one.SeriesInstanceUID != two.SeriesInstanceUID
+
+
+def test_an_uneven_volume_comes_back_uneven_from_a_series_and_even_if_asked_for(
+    run: Any, uneven: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "as it is").mkdir()
+    assert run("decompress", uneven, tmp_path / "as it is", "--device", "cpu")[::2] == (0, "")
+    images = [pydicom.dcmread(path) for path in sorted((tmp_path / "as it is").iterdir())]
+    heights = [image.ImagePositionPatient[2] - UNEVEN.origin[2] for image in images]
+    assert heights == pytest.approx(UNEVEN.slice_positions)
+    assert run("decompress", uneven, f"{tmp_path / 'even'}/", "--even", "--device", "cpu")[0] == 0
+    assert load(tmp_path / "even").geometry.caveats == ()
+    assert "evenly" in pydicom.dcmread(tmp_path / "even" / "slice-0001.dcm").DerivationDescription
+
+
+def test_a_series_is_replaced_by_force_and_nothing_else_is(
+    run: Any, compressed: Path, tmp_path: Path
+) -> None:
+    command = "decompress", compressed, f"{tmp_path / 'series'}/", "--device", "cpu"
+    assert run(*command)[0] == 0
+    code, _, err = run(*command)
+    assert (code, "holds a series already; choose another name, or replace it with --force" in err) == (
+        2,
+        True,
+    )
+    assert run(*command, "--force")[0] == 0
+    (tmp_path / "series" / "notes.txt").write_text("kept")
+    code, _, err = run(*command, "--force")
+    assert (code, "1 other files or folders, such as notes.txt" in err) == (2, True)
+    assert (tmp_path / "series" / "notes.txt").read_text() == "kept"
+
+
+def test_a_series_does_not_take_the_place_of_what_is_in_use(
+    run: Any, compressed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    inr = tmp_path / "with it" / "a.inr"
+    inr.parent.mkdir()
+    inr.write_bytes(compressed.read_bytes())
+    for source, output, words in (
+        (compressed, "./", "is the folder you are in"),
+        (compressed, f"{tmp_path / 'nowhere' / 'series'}/", "make it first"),
+        (compressed, f"{compressed}/", "is a file"),
+        (inr, inr.parent, "is the source itself, or holds it"),
+        (compressed, "series", "or in / for the folder of a DICOM series"),
+    ):
+        code, _, err = run("decompress", source, output, "--device", "cpu")
+        assert (code, words in err, len(err.splitlines())) == (2, True, 1), err
+    assert list((tmp_path / "here").iterdir()) == []

@@ -96,7 +96,9 @@ def test_irregular_slices_keep_their_places(tmp_path: Path) -> None:
         pytest.param(-1024, 3071, 12, 0, id="12 bits where they suffice"),
         pytest.param(-2000, 3071, 16, 1, id="padding below -1024"),
         pytest.param(-1024, 3072, 16, 1, id="one HU too bright"),
-        pytest.param(-33792, 31743, 16, 1, id="all that 16 bits hold"),
+        pytest.param(-33792, 31743, 16, 1, id="all that signed 16 bits hold"),
+        pytest.param(0, 40_000, 16, 0, id="brighter than that"),
+        pytest.param(-1024, 64511, 16, 0, id="all that unsigned 16 bits hold"),
     ],
 )
 def test_values_are_stored_in_as_few_bits_as_scanners_do(
@@ -142,10 +144,11 @@ def test_whole_numbers_in_floats_are_stored(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("volume", "message"),
     [
-        pytest.param(hu(ramp(0, 9) + 0.5), "slice 0 has fractions", id="fractions"),
-        pytest.param(hu(ramp(0, 40_000)), "this volume 0 to 40000; clip", id="too bright"),
-        pytest.param(hu(ramp(-40_000, 0)), "this volume -40000 to 0; clip", id="too dark"),
-        pytest.param(Volume.from_array(ramp(0, 9), units="raw"), "holds HU", id="raw units"),
+        pytest.param(
+            replace(hu(np.where(ramp(0, 9) < 1, -70_000, ramp(0, 9))), padding=-70_000.0),
+            "holds -1024 to 3071, and a slice -70000 to 2; clip",
+            id="padding out of reach",
+        ),
         pytest.param(
             Volume.from_array(
                 ramp(0, 9), direction=np.array([[0, 0.6, 1], [0, 0.8, 0], [1, 0, 0]]), units="HU"

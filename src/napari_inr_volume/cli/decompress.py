@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..console import print_json, slices_bar, spinner, tell
 from ..core.units import suffix
+from ..core.words import in_figures
 from ..superres.catalogue import CHOICES
 from .files import warn
 from .options import InrPath, OtherUpscalerOption, RunOptions
@@ -21,11 +25,15 @@ if TYPE_CHECKING:
     from ..superres.upscale import Upscaler
 
 
+OUT = (
+    "What to write: a file, .nii, .nii.gz, .nrrd, .tif or .npy; or a DICOM series, into a new folder whose"
+    " name ends in /, or into one that is empty."
+)
+
+
 def decompress(
     src: InrPath,
-    output: Annotated[
-        Path, typer.Argument(metavar="OUT", help="The file to write: .nii, .nii.gz, .nrrd, .tif or .npy.")
-    ],
+    output: Annotated[str, typer.Argument(metavar="OUT", help=OUT)],  # no Path, which loses the last /
     *,
     upscaler: OtherUpscalerOption = None,
     even: Annotated[
@@ -38,17 +46,61 @@ def decompress(
 
     A weights file given as --upscaler is used if it is the one the .inr was made with, or if the .inr names
     none. Otherwise Lanczos is used, and a line on standard error says so.
+
+    A DICOM series names no patient: an .inr knows of none. It has UIDs of its own, and says that its images
+    are derived by lossy compression.
     """
-    from ..codec import decompress
     from ..io.inr_file import read_inr
-    from ..io.volumes import EVEN_GRIDS, find_suffix, write_volume
-    from ..outputs import Output
 
     started = time.perf_counter()
-    to = Output(path=output, sources=(src,), force=run.force)
-    to.check()
+    to = Path(output)
+    is_series = output.endswith(tuple(filter(None, (os.sep, os.altsep)))) or to.is_dir()
+    check = _series_check(to, src, run) if is_series else _file_check(to, src, run)
+    check()
     inr = read_inr(src)
     restore = _restorer(inr, src, upscaler, run.device)
+    if is_series:
+        report = _write_series(inr, src, to, restore, even, run)
+    else:
+        report = _write_file(inr, to, restore, even, run, check)
+    report |= {"upscaler": restore.name, "upscaler_sha256": restore.sha256}
+    report["seconds"] = time.perf_counter() - started
+    if run.as_json:
+        print_json(report)
+    else:
+        shape = " x ".join(str(length) for length in report["shape"])
+        what = f"{shape} {report['dtype']}{suffix(inr.units)}"
+        files = f" in {report['files']} DICOM files" if is_series else ""
+        tell(f"{output}: {what}{files}, restored by {restore.name}")
+
+
+def _file_check(to: Path, src: Path, run: RunOptions) -> Callable[[], None]:
+    """Return what raises InrError if a file cannot be written."""
+    from ..core.errors import SourceError
+    from ..io.volumes import WRITERS, find_suffix
+    from ..outputs import Output
+
+    if find_suffix(to) not in WRITERS:
+        raise SourceError(
+            f"'{to.name}' must end in {', '.join(WRITERS)}, or in / for the folder of a DICOM series; choose"
+            " another name"
+        )
+    return Output(path=to, sources=(src,), force=run.force).check
+
+
+def _series_check(to: Path, src: Path, run: RunOptions) -> Callable[[], None]:
+    """Return what raises InrError if a series cannot be written."""
+    from ..outputs import check_series
+
+    return partial(check_series, to, (src,), force=run.force)
+
+
+def _write_file(
+    inr: InrVolume, to: Path, restore: Upscaler, even: bool, run: RunOptions, check: Callable[[], None]
+) -> dict[str, Any]:
+    from ..codec import decompress
+    from ..io.volumes import EVEN_GRIDS, find_suffix, write_volume
+
     with slices_bar("decoding") as on_slices:
         volume = decompress(inr, upscaler=restore, device=run.device, on_slices=on_slices)
     if even:
@@ -57,28 +109,44 @@ def decompress(
         with spinner("resampling"):
             volume = evened(volume)
     caveats = volume.geometry.caveats
-    if caveats and find_suffix(output) in EVEN_GRIDS:
+    if caveats and find_suffix(to) in EVEN_GRIDS:
         warn(
-            f"{output.name} cannot describe this grid exactly: {'; '.join(caveats)}; --even exports an evenly"
+            f"{to.name} cannot describe this grid exactly: {'; '.join(caveats)}; --even exports an evenly"
             " spaced, orthogonal volume"
         )
-    with spinner(f"writing {output.name}"):
-        to.check()
-        write_volume(volume, output)
-    report = {
-        "output": str(output),
+    with spinner(f"writing {to.name}"):
+        check()
+        write_volume(volume, to)
+    return {
+        "output": str(to),
         "shape": volume.shape,
         "dtype": volume.dtype.name,
         "units": volume.units,
-        "upscaler": restore.name,
-        "upscaler_sha256": restore.sha256,
-        "seconds": time.perf_counter() - started,
     }
-    if run.as_json:
-        print_json(report)
-    else:
-        shape = " x ".join(str(length) for length in volume.shape)
-        tell(f"{output}: {shape} {volume.dtype.name}{suffix(volume.units)}, restored by {restore.name}")
+
+
+def _write_series(
+    inr: InrVolume, src: Path, to: Path, restore: Upscaler, even: bool, run: RunOptions
+) -> dict[str, Any]:
+    from ..export import export_series
+
+    with slices_bar(f"writing {to.name}") as on_slices:
+        series = export_series(
+            inr, src, to, upscaler=restore, device=run.device, even=even, on_slices=on_slices
+        )
+    if series.stored.step > 0:
+        warn(
+            f"values are rounded to steps of {in_figures(series.stored.step)}{suffix(inr.units)}, as 16 bits"
+            " cannot hold them all"
+        )
+    return {
+        "output": str(to),
+        "shape": series.shape,
+        "dtype": inr.dtype,
+        "units": inr.units,
+        "files": len(series.paths),
+        "rounded_to": series.stored.step or None,
+    }
 
 
 def _restorer(inr: InrVolume, src: Path, chosen: str | None, device: Device) -> Upscaler:

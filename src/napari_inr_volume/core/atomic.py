@@ -1,4 +1,4 @@
-"""Saving a file whole or not at all, by one process at a time."""
+"""Saving a file, or a folder of files, whole or not at all, by one process at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from .errors import InrError
 from .lock import locked
 
-_living: set[Path] = set()  # temporary files that this process is writing
+_living: set[Path] = set()  # temporary files and folders that this process is writing
 
 
 @contextmanager
@@ -25,8 +25,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     behind. The block should only write: an OSError in it is reported as a failure to save. Raises InrError.
     """
     target = Path(os.path.realpath(path))  # a link stays a link
-    # Not tempfile: its files are readable by their owner alone, and stay so after the renaming.
-    temporary = target.with_name(f".{_key(target)}-{secrets.token_hex(4)}-{target.name[-32:]}")
+    temporary = _beside(target)
     try:
         if target.exists() and not target.is_file():  # a folder, or a device such as /dev/null
             raise InrError(f"cannot save to {path}: it exists and is not a file; choose another name")
@@ -46,8 +45,51 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with suppress(OSError):  # not every system can sync a folder
             _sync(target.parent)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise InrError(f"cannot save {path}: {reason}; choose another folder or free some space") from error
+        raise _unsaved(path, error) from error
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside `path`, which takes its place when the block ends well.
+
+    What was in an old folder is gone then, so the caller must know that it may go. If the block raises, or
+    the disk is full, the old folder stays whole and nothing is left behind. The block should only write
+    files. Raises InrError as `atomic_write` does.
+    """
+    target = Path(os.path.realpath(path))
+    temporary, old = _beside(target), _beside(target)
+    try:
+        with claimed(path):
+            _living.update((temporary, old))
+            try:
+                temporary.mkdir()
+                yield temporary
+                for file in temporary.iterdir():
+                    _sync(file)
+                _swap(temporary, target, old)
+            finally:
+                _living.difference_update((temporary, old))
+                for left in (temporary, old):
+                    shutil.rmtree(left, ignore_errors=True)
+        with suppress(OSError):
+            _sync(target.parent)
+    except OSError as error:
+        raise _unsaved(path, error) from error
+
+
+def _swap(new: Path, target: Path, old: Path) -> None:
+    """Put a folder in the place of another, which is at `old` then: no system has one step for that."""
+    found = target.exists()
+    if found:
+        shutil.copymode(target, new)
+    try:
+        if found:
+            target.rename(old)
+        new.rename(target)
+    except BaseException:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise
 
 
 @contextmanager
@@ -62,8 +104,28 @@ def claimed(path: Path) -> Iterator[None]:
         if alone:
             with suppress(OSError):
                 for left in set(target.parent.glob(f".{key}-*")) - _living:
-                    left.unlink(missing_ok=True)
+                    _remove(left)
         yield
+
+
+def _remove(left: Path) -> None:
+    if left.is_dir() and not left.is_symlink():
+        shutil.rmtree(left, ignore_errors=True)
+    else:
+        left.unlink(missing_ok=True)
+
+
+def _beside(target: Path) -> Path:
+    """Return a free name in the same folder that ends as `target` does.
+
+    Not of tempfile: what that makes is for its owner alone, and stays so after the renaming.
+    """
+    return target.with_name(f".{_key(target)}-{secrets.token_hex(4)}-{target.name[-32:]}")
+
+
+def _unsaved(path: Path, error: OSError) -> InrError:
+    reason = error.strerror or str(error)
+    return InrError(f"cannot save {path}: {reason}; choose another folder or free some space")
 
 
 def _key(target: Path) -> str:

@@ -21,6 +21,7 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
     MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
     MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+    SecondaryCaptureImageStorage,
     XRay3DAngiographicImageStorage,
     XRay3DCraniofacialImageStorage,
 )
@@ -47,7 +48,7 @@ CAPTURE_CLASSES = (  # volumes that a viewer or a cone-beam CT exports frame aft
     MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
     MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
 )
-
+VOLUME = "VOLUME"  # value of ImageType, by which a capture of one image says that it is a slice of one
 
 _HEADER_TAGS = [
     *("SOPClassUID", "SOPInstanceUID", "ImageType", "Modality", "Manufacturer"),
@@ -205,16 +206,20 @@ def _why_no_ct(dataset: Dataset) -> str:
     if not sop_class:
         return "not DICOM"
     name = printable(sop_class.name) if sop_class.name != str(sop_class) else "unknown DICOM object"
-    if sop_class not in (*CT_CLASSES, *CONE_BEAM_CLASSES, *CAPTURE_CLASSES):
+    image_type = texts_of(dataset, "ImageType")
+    # Other captures of one image are pictures of a scout, of a dose report and the like.
+    of_volume = sop_class == SecondaryCaptureImageStorage and VOLUME in image_type
+    is_capture = of_volume or sop_class in CAPTURE_CLASSES
+    if not is_capture and sop_class not in (*CT_CLASSES, *CONE_BEAM_CLASSES):
         return name
-    if "LOCALIZER" in texts_of(dataset, "ImageType"):
+    if "LOCALIZER" in image_type:
         return "localizer"
     photometric = text_of(dataset, "PhotometricInterpretation")
     if photometric == "PALETTE COLOR":
         return "image in PALETTE COLOR"
     if whole_of(dataset, "SamplesPerPixel") not in (None, 1):
         return "colour image"
-    if sop_class in CAPTURE_CLASSES and (lacking := _lacking_geometry(next(frames_of(dataset)))):
+    if is_capture and (lacking := _lacking_geometry(next(frames_of(dataset)))):
         return f"{name} without {lacking}"
     return ""
 

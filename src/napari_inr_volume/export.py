@@ -1,0 +1,106 @@
+"""An `.inr` as a DICOM series: decoded a few slices at a time, and written as it is decoded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .codec import decompress
+from .core.advice import advice
+from .core.choices import Device
+from .core.even import evened
+from .core.region import Region
+from .core.source import Source
+from .core.version import __version__
+from .core.volume import Geometry
+from .core.words import in_ratio
+from .inr_volume import InrVolume
+from .io.dicom_export import Derivation, OwnHeader, Series, write_series
+from .reader import Reader
+from .superres.upscale import Upscaler
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The reconstruction as a `Source`: decoded where it is read, its range known from the file."""
+
+    reader: Reader
+    padding: float | None = None  # what was padding comes back as the lowest intensity
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where the voxels lie."""
+        return self.reader.geometry()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Their type, that of the original."""
+        return self.reader.dtype()
+
+    @property
+    def units(self) -> str:
+        """What their values are in."""
+        return self.reader.inr.units
+
+    @property
+    def intensity_range(self) -> tuple[float, float]:
+        """The smallest and the largest value of the original, which no voxel leaves."""
+        return self.reader.inr.intensity_range
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """Return the voxels of a region (z, y, x)."""
+        return self.reader.read(region)
+
+
+def export_series(
+    inr: InrVolume,
+    path: Path,  # the file that holds it
+    folder: Path,
+    *,
+    upscaler: Upscaler,
+    device: Device = "auto",
+    even: bool = False,  # resampled to an even grid with right angles, which takes memory for the whole
+    on_slices: Callable[[int, int], None] | None = None,
+) -> Series:
+    """Decode an `.inr` and write it as a DICOM series, of nobody; as `io.dicom_export.write_series`.
+
+    The same file, restored by the same weights, gives the same series.
+    """
+    source: Source = (
+        evened(decompress(inr, upscaler=upscaler, device=device))
+        if even
+        else Decoded(Reader(inr, upscaler, device=device))
+    )
+    with path.open("rb") as file:
+        seed = hashlib.file_digest(file, "sha256").hexdigest()
+    ratio = inr.source_bytes / path.stat().st_size
+    header = OwnHeader(
+        source,
+        seed=seed,
+        variant=f"{upscaler.name} {upscaler.sha256} {even}",
+        description=f"Decoded from .inr, lossy {in_ratio(ratio)}",
+    )
+    as_measured = inr.quality is not None and upscaler.sha256 == inr.upscaler.sha256 and not even
+    derivation = Derivation(
+        lossy=True,
+        ratio=ratio,
+        max_error=inr.quality.max_error if inr.quality is not None and as_measured else None,
+        description=_description(upscaler.name, even, ratio),
+    )
+    return write_series(source, folder, header, derivation, on_slices=on_slices)
+
+
+def _description(upscaler: str, even: bool, ratio: float) -> str:
+    words = [
+        f"Decoded by napari-inr-volume {__version__} from a neural network that was fitted to the original"
+        f" volume, and restored by {upscaler}.",
+        "Resampled to an evenly spaced, orthogonal grid." if even else None,
+        advice(ratio),
+    ]
+    return " ".join(filter(None, words))
