@@ -21,9 +21,21 @@ from .core.version import __version__
 from .core.volume import Geometry
 from .core.words import in_ratio
 from .inr_volume import InrVolume
-from .io.dicom_export import Derivation, OwnHeader, Series, write_series
+from .io.dicom_export import (
+    Closeness,
+    Derivation,
+    Original,
+    OwnHeader,
+    Series,
+    headers_like,
+    write_series,
+)
 from .reader import Reader
 from .superres.upscale import Upscaler
+
+# Of the RMSE that was measured, by which the RMSE to the original may be larger now: on other processors, and
+# restored by another upscaler. That to another scan of the same place is several times as large.
+SAME, RESTORED = 1.05, 2.0
 
 
 @dataclass(frozen=True)
@@ -66,11 +78,13 @@ def export_series(
     upscaler: Upscaler,
     device: Device = "auto",
     even: bool = False,  # resampled to an even grid with right angles, which takes memory for the whole
+    like: Original | None = None,  # the series that it was made from; None: headers of nobody
     on_slices: Callable[[int, int], None] | None = None,
 ) -> Series:
-    """Decode an `.inr` and write it as a DICOM series, of nobody; as `io.dicom_export.write_series`.
+    """Decode an `.inr` and write it as a DICOM series; as `io.dicom_export.write_series`.
 
-    The same file, restored by the same weights, gives the same series.
+    The same file, restored by the same weights, gives the same series. Raises SourceError or VolumeError if
+    `like` is not the series that the `.inr` was made from.
     """
     source: Source = (
         evened(decompress(inr, upscaler=upscaler, device=device))
@@ -80,20 +94,24 @@ def export_series(
     with path.open("rb") as file:
         seed = hashlib.file_digest(file, "sha256").hexdigest()
     ratio = inr.source_bytes / path.stat().st_size
-    header = OwnHeader(
-        source,
-        seed=seed,
-        variant=f"{upscaler.name} {upscaler.sha256} {even}",
-        description=f"Decoded from .inr, lossy {in_ratio(ratio)}",
-    )
-    as_measured = inr.quality is not None and upscaler.sha256 == inr.upscaler.sha256 and not even
+    # What was measured when the file was made holds for what restored it then.
+    measured = inr.quality is not None and upscaler.sha256 == inr.upscaler.sha256 and not even
     derivation = Derivation(
         lossy=True,
         ratio=ratio,
-        max_error=inr.quality.max_error if inr.quality is not None and as_measured else None,
+        max_error=inr.quality.max_error if inr.quality is not None and measured else None,
         description=_description(upscaler.name, even, ratio),
     )
-    return write_series(source, folder, header, derivation, on_slices=on_slices)
+    words = {
+        "seed": seed,
+        "variant": f"{upscaler.name} {upscaler.sha256} {even}",
+        "description": f"Decoded from .inr, lossy {in_ratio(ratio)}",
+    }
+    if like is None:
+        return write_series(source, folder, OwnHeader(source, **words), derivation, on_slices=on_slices)
+    allowed = None if inr.quality is None else inr.quality.rmse * (SAME if measured else RESTORED)
+    with headers_like(like, source, Closeness(rmse=allowed), **words) as header:
+        return write_series(source, folder, header, derivation, on_slices=on_slices)
 
 
 def _description(upscaler: str, even: bool, ratio: float) -> str:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from commands import decompressed, voxels_by
+from commands import LONGER, decompressed, in_this_process, voxels_by
 from numpy.typing import NDArray
 
 from napari_inr_volume import compress, load
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
+from napari_inr_volume.io.dicom_export import write_dicom_series
 from napari_inr_volume.io.inr_file import read_inr, write_inr
 from napari_inr_volume.superres.upscale import LanczosUpscaler, find_upscaler
 
@@ -209,3 +210,64 @@ def test_a_series_does_not_take_the_place_of_what_is_in_use(
         code, _, err = run("decompress", source, output, "--device", "cpu")
         assert (code, words in err, len(err.splitlines())) == (2, True, 1), err
     assert list((tmp_path / "here").iterdir()) == []
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A DICOM series of a named patient, and the .inr made from it."""
+    folder = tmp_path_factory.mktemp("study")
+    for path in write_dicom_series(head_phantom((8, 48, 48)), folder / "original"):
+        image = pydicom.dcmread(path)
+        image.PatientName, image.PatientID = "Some^Body", "17"
+        image.save_as(path)
+    assert in_this_process("compress", folder / "original", folder / "a.inr", *LONGER) == 0
+    return folder / "original", folder / "a.inr"
+
+
+def test_a_series_like_the_original_has_its_patient_and_study(
+    run: Any, study: tuple[Path, Path], tmp_path: Path
+) -> None:
+    original, inr = study
+    command = "decompress", inr, f"{tmp_path / 'new'}/", "--like", original, "--device", "cpu"
+    code, _, err = run(*command)
+    assert (code, err) == (0, "")
+    for path in original.iterdir():
+        image, source = pydicom.dcmread(tmp_path / "new" / path.name), pydicom.dcmread(path)
+        for keyword in ("PatientName", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID"):
+            assert image[keyword].value == source[keyword].value
+        assert image.SeriesInstanceUID != source.SeriesInstanceUID
+        assert image.SourceImageSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
+    assert load(tmp_path / "new").geometry == load(original).geometry
+
+
+def test_a_series_of_another_patient_lends_no_headers(
+    run: Any, study: tuple[Path, Path], tmp_path: Path
+) -> None:
+    head = head_phantom((8, 48, 48))
+    write_dicom_series(replace(head, voxels=np.roll(head.voxels, 6, axis=1)), tmp_path / "other")
+    code, _, err = run(
+        "decompress", study[1], f"{tmp_path / 'new'}/", "--like", tmp_path / "other", "--device", "cpu"
+    )
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "they lie in the same place, but differ" in err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["new.nii", "--like", "original"], "--like is for a DICOM series"),
+        (["new/", "--like", "original", "--even"], "leave out one of the two"),
+        (["new/", "--series", "1"], "give that too"),
+        (["original/", "--like", "original", "--force"], "is the source itself, or holds it"),
+        (["new/", "--like", "nowhere"], "there is no file or folder 'nowhere'"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    run: Any, study: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, options: list[str], words: str
+) -> None:
+    original, inr = study
+    monkeypatch.chdir(original.parent)
+    code, _, err = run("decompress", inr, *options, "--device", "cpu")
+    assert (code, len(err.splitlines()), words in err) == (2, 1, True), err
+    assert not Path("new").exists()

@@ -16,12 +16,13 @@ from ..core.units import suffix
 from ..core.words import in_figures
 from ..superres.catalogue import CHOICES
 from .files import warn
-from .options import InrPath, OtherUpscalerOption, RunOptions
+from .options import InrPath, OtherUpscalerOption, RunOptions, SeriesOptions
 from .upscalers import chosen_upscaler, named_upscaler
 
 if TYPE_CHECKING:
     from ..core.choices import Device
     from ..inr_volume import InrVolume
+    from ..io.dicom_export import Original
     from ..superres.upscale import Upscaler
 
 
@@ -40,6 +41,15 @@ def decompress(
         bool,
         typer.Option("--even", help="Resample a tilted or unevenly spaced volume to an even grid."),
     ] = False,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SRC",
+            help="For a DICOM series: copy the headers, with patient and study, of the series that the .inr"
+            " was made from.",
+        ),
+    ] = None,
+    source: SeriesOptions,
     run: RunOptions,
 ) -> None:
     """Turn an .inr file back into a volume at full resolution.
@@ -47,20 +57,21 @@ def decompress(
     A weights file given as --upscaler is used if it is the one the .inr was made with, or if the .inr names
     none. Otherwise Lanczos is used, and a line on standard error says so.
 
-    A DICOM series names no patient: an .inr knows of none. It has UIDs of its own, and says that its images
-    are derived by lossy compression.
+    A DICOM series names no patient, since an .inr knows of none, unless --like copies the headers of the
+    original. Its images have UIDs of their own, and say that they are derived by lossy compression.
     """
     from ..io.inr_file import read_inr
 
     started = time.perf_counter()
     to = Path(output)
     is_series = output.endswith(tuple(filter(None, (os.sep, os.altsep)))) or to.is_dir()
-    check = _series_check(to, src, run) if is_series else _file_check(to, src, run)
+    original = _original(like, source, even, is_series)
+    check = _series_check(to, src, original, run) if is_series else _file_check(to, src, run)
     check()
     inr = read_inr(src)
     restore = _restorer(inr, src, upscaler, run.device)
     if is_series:
-        report = _write_series(inr, src, to, restore, even, run)
+        report = _write_series(inr, src, to, restore, even, original, run)
     else:
         report = _write_file(inr, to, restore, even, run, check)
     report |= {"upscaler": restore.name, "upscaler_sha256": restore.sha256}
@@ -72,6 +83,24 @@ def decompress(
         what = f"{shape} {report['dtype']}{suffix(inr.units)}"
         files = f" in {report['files']} DICOM files" if is_series else ""
         tell(f"{output}: {what}{files}, restored by {restore.name}")
+
+
+def _original(like: Path | None, source: SeriesOptions, even: bool, is_series: bool) -> Original | None:
+    """Return the series whose headers are wanted. Raises InrError for options that do not go together."""
+    from ..core.errors import SourceError
+    from ..io.dicom_export import Original
+
+    if like is None:
+        if source.series is not None or source.skip_broken:
+            raise SourceError("--series and --skip-broken are about the series of --like; give that too")
+        return None
+    if not is_series:
+        raise SourceError("--like is for a DICOM series; give the name of a folder, which ends in /")
+    if even:
+        raise SourceError(
+            "--even makes slices that the series of --like does not have; leave out one of the two"
+        )
+    return Original(path=like, series=source.series, skip_broken=source.skip_broken)
 
 
 def _file_check(to: Path, src: Path, run: RunOptions) -> Callable[[], None]:
@@ -88,11 +117,12 @@ def _file_check(to: Path, src: Path, run: RunOptions) -> Callable[[], None]:
     return Output(path=to, sources=(src,), force=run.force).check
 
 
-def _series_check(to: Path, src: Path, run: RunOptions) -> Callable[[], None]:
+def _series_check(to: Path, src: Path, original: Original | None, run: RunOptions) -> Callable[[], None]:
     """Return what raises InrError if a series cannot be written."""
     from ..outputs import check_series
 
-    return partial(check_series, to, (src,), force=run.force)
+    sources = (src,) if original is None else (src, original.path)
+    return partial(check_series, to, sources, force=run.force)
 
 
 def _write_file(
@@ -126,13 +156,31 @@ def _write_file(
 
 
 def _write_series(
-    inr: InrVolume, src: Path, to: Path, restore: Upscaler, even: bool, run: RunOptions
+    inr: InrVolume,
+    src: Path,
+    to: Path,
+    restore: Upscaler,
+    even: bool,
+    original: Original | None,
+    run: RunOptions,
 ) -> dict[str, Any]:
     from ..export import export_series
 
+    if original is not None and inr.quality is None:
+        warn(
+            f"{src.name} does not say how large its errors are, so whether {original.path.name} is its"
+            " original can be told by the place of the slices only"
+        )
     with slices_bar(f"writing {to.name}") as on_slices:
         series = export_series(
-            inr, src, to, upscaler=restore, device=run.device, even=even, on_slices=on_slices
+            inr,
+            src,
+            to,
+            upscaler=restore,
+            device=run.device,
+            even=even,
+            like=original,
+            on_slices=on_slices,
         )
     if series.stored.step > 0:
         warn(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -117,15 +118,8 @@ def read_dicom(
     files, and BrokenFilesError where `skip_broken` would help.
     """
     report = on_progress or _no_progress
-    with opened(source) as (paths, missing):
-        scan = _scan(paths, missing, lambda done, total: report(done, 2 * total))
-        where = _name(source)
-        if not scan.listing.series:
-            raise SourceError(f"there is no CT image in {where}: {_nothing(scan.listing)}")
-        chosen = _choose(scan, series, where)
-        broken = _beside(scan.listing.broken, chosen, isinstance(source, str | Path))
-        if broken and not skip_broken:
-            raise BrokenFilesError(_refuse_broken(broken, where), broken)
+    with _chosen(source, series, lambda done, total: report(done, 2 * total), skip_broken) as found:
+        scan, chosen, broken = found
         ordered, read, lost = _read(
             scan.parts[chosen.key],
             lambda done, total: report(scan.files + scan.files * done // total, 2 * scan.files),
@@ -133,6 +127,33 @@ def read_dicom(
             gaps_allowed=bool(broken),
         )
         return _volume(scan, chosen, ordered, read, (*broken, *lost))
+
+
+@contextmanager
+def opened_series(source: Source, series: str | None = None, *, skip_broken: bool = False) -> Iterator[Stack]:
+    """Yield the images of one CT series in the order of z, chosen and refused as `read_dicom` does.
+
+    Reads headers only. What is in a zip lies in a temporary folder until the block ends.
+    """
+    with _chosen(source, series, _no_progress, skip_broken) as (scan, chosen, broken):
+        yield stack(scan.parts[chosen.key].slices, gaps_allowed=bool(broken))
+
+
+@contextmanager
+def _chosen(
+    source: Source, series: str | None, report: Progress, skip_broken: bool
+) -> Iterator[tuple[_Scan, Series, list[Broken]]]:
+    """Yield the headers of a source, the series that is meant, and what is broken beside it."""
+    with opened(source) as (paths, missing):
+        scan = _scan(paths, missing, report)
+        where = _name(source)
+        if not scan.listing.series:
+            raise SourceError(f"there is no CT image in {where}: {_nothing(scan.listing)}")
+        chosen = _choose(scan, series, where)
+        broken = _beside(scan.listing.broken, chosen, isinstance(source, str | Path))
+        if broken and not skip_broken:
+            raise BrokenFilesError(_refuse_broken(broken, where), broken)
+        yield scan, chosen, broken
 
 
 def _scan(paths: Sequence[Path], missing: Sequence[Path], report: Progress) -> _Scan:
@@ -229,7 +250,7 @@ def _volume(scan: _Scan, chosen: Series, ordered: Stack, read: Voxels, broken: S
     return Volume(
         voxels=read.voxels,
         geometry=ordered.geometry,
-        units=_units(heads[0].rescale_type),
+        units=units_of(heads[0]),
         padding=read.padding,
         source_bytes=sum(head.size[0] * head.size[1] * head.bits_allocated // 8 for head in heads),
         found=tuple(filter(None, (chosen.vendor, _files_used(scan, chosen, heads, broken)))),
@@ -358,6 +379,7 @@ def _no_progress(done: int, total: int) -> None:
     pass
 
 
-def _units(rescale_type: str) -> Units:
-    """Return what values are in after a rescale of this type; US stands for unspecified."""
-    return rescale_type if is_units(rescale_type) and rescale_type != "US" else RAW
+def units_of(image: Slice) -> Units:
+    """Return what an image's values are in; the rescale type US stands for unspecified."""
+    found = image.rescale_type
+    return found if is_units(found) and found != "US" else RAW

@@ -2,6 +2,7 @@
 
     stored    values -> 16 bits, slope and intercept
     header    what is known of a volume -> the headers of its slices, of nobody
+    like      the headers of a series that a person has
     series    headers and pixels -> files, in a folder of their own, whole or not at all
 
 `write_series` does it for what is decoded; `write_dicom_series` for the phantoms of the demo and the tests.
@@ -16,9 +17,20 @@ import numpy as np
 
 from ...core.volume import Volume
 from .header import OwnHeader
+from .like import Closeness, Original, headers_like
 from .series import Derivation, Series, refuse_foreign, write_series
 
-__all__ = ["Derivation", "OwnHeader", "Series", "refuse_foreign", "write_dicom_series", "write_series"]
+__all__ = [
+    "Closeness",
+    "Derivation",
+    "Original",
+    "OwnHeader",
+    "Series",
+    "headers_like",
+    "refuse_foreign",
+    "write_dicom_series",
+    "write_series",
+]
 
 PHANTOM = "Phantom"
 

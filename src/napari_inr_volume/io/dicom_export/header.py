@@ -21,7 +21,7 @@ from ...core.units import HU, RAW
 from ...core.version import __version__
 from ...core.volume import Geometry
 from ..dicom.header import VOLUME
-from .stored import decimal
+from .stored import Plane, decimal
 
 RIGHT_ANGLE = 1e-3  # cosine up to which the rows and columns of a slice count as orthogonal
 SOFT_TISSUE = 40, 400  # HU, centre and width of the window that viewers show first
@@ -74,7 +74,7 @@ class OwnHeader:
             common.PatientOrientation = ""
         _place(common, source.geometry)
 
-    def slice(self, z: int) -> Dataset:
+    def slice(self, z: int, _: Plane) -> Dataset:
         """Return what the header of slice z says, all but its pixels."""
         image = deepcopy(self._common)
         image.InstanceNumber = z + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +48,8 @@ class Series:
 class Header(Protocol):
     """Where the headers of slices come from."""
 
-    def slice(self, z: int) -> Dataset:
-        """Return what the header of slice z says, all but its pixels; the caller may change it."""
+    def slice(self, z: int, plane: Plane) -> Dataset:
+        """Return what the header of slice z, with these voxels (y, x), says but for its pixels."""
 
 
 def write_series(
@@ -78,11 +79,11 @@ def write_series(
         raise _unwritable(folder, error) from error
     with atomic_folder(folder) as temporary:
         for z, plane in planes(source):
-            image = _image(header.slice(z), z, plane, stored)
+            image = _image(header.slice(z, plane), z, plane, stored)
             if derivation is not None:
                 _derive(image, derivation, stored, suffix(source.units))
             try:
-                image.save_as(temporary / names[z], enforce_file_format=True)
+                _save(image, temporary / names[z])
             except OSError as error:
                 raise _unwritable(folder, error) from error
             if on_slices is not None:
@@ -123,6 +124,12 @@ def _image(image: Dataset, z: int, plane: Plane, stored: Stored) -> Dataset:
     image.file_meta.ImplementationClassUID = IMPLEMENTATION
     image.file_meta.ImplementationVersionName = METHOD
     return image
+
+
+def _save(image: Dataset, path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of values of a copied header that break a rule
+        image.save_as(path, enforce_file_format=True)
 
 
 def _derive(image: Dataset, derivation: Derivation, stored: Stored, units: str) -> None:

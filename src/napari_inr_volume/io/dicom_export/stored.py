@@ -83,7 +83,8 @@ class Stored:
         image.PhotometricInterpretation = photometric
         image.RescaleSlope, image.RescaleIntercept = decimal(self.slope), decimal(self.intercept)
         if self.padding_pixel is not None:
-            image.PixelPaddingValue = self.padding_pixel
+            # With its kind: pydicom does not ask for the sign of the pixels in a header that was read.
+            image.add_new("PixelPaddingValue", "SS" if self.signed else "US", self.padding_pixel)
 
 
 def find_stored(source: Source) -> Stored:
