@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from napari_inr_volume.core.atomic import atomic_write, working_folder
+from napari_inr_volume.core.atomic import atomic_folder, atomic_write, working_folder
 from napari_inr_volume.core.errors import InrError
 
 
@@ -130,3 +131,81 @@ def test_working_folder_stays_only_if_something_was_put_into_it(tmp_path: Path) 
 def test_working_folder_that_cannot_be_made_gets_a_word(tmp_path: Path) -> None:
     with pytest.raises(InrError, match="cannot make the folder"), working_folder(tmp_path / "no" / "x"):
         pytest.fail("the block must not start")
+
+
+# ---- folders ----------------------------------------------------------------------------------------
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("before", [None, {}, {"old": b"1", "a": b"2"}], ids=["none", "empty", "full"])
+@pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
+def test_a_folder_is_there_whole_or_as_it_was(
+    tmp_path: Path, before: dict[str, bytes] | None, error: type[BaseException] | None
+) -> None:
+    folder = tmp_path / "series"
+    if before is not None:
+        folder.mkdir()
+        for name, data in before.items():
+            (folder / name).write_bytes(data)
+
+    def save() -> None:
+        with atomic_folder(folder) as temporary:
+            (temporary / "a").write_bytes(b"new")
+            assert (content(folder) if folder.exists() else None) == before
+            if error is not None:
+                raise error
+
+    if error is None:
+        save()
+        assert content(folder) == {"a": b"new"}
+    else:
+        with pytest.raises(error):
+            save()
+        assert (content(folder) if folder.exists() else None) == before
+    assert list(tmp_path.iterdir()) == [folder] * folder.exists()
+
+
+def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "series"
+    folder.mkdir()
+    (folder / "old").write_bytes(b"1")
+    rename = Path.rename
+
+    def fail(path: Path, target: Path) -> Path:
+        if target == folder and (path / "a").exists():
+            raise OSError(28, "No space left on device")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(InrError, match="No space left"), atomic_folder(folder) as temporary:
+        (temporary / "a").write_bytes(b"new")
+    assert content(folder) == {"old": b"1"}
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no permission bits")
+def test_an_old_folder_keeps_its_permissions(tmp_path: Path) -> None:
+    (tmp_path / "series").mkdir(mode=0o750)
+    with atomic_folder(tmp_path / "series"):
+        pass
+    assert stat.S_IMODE((tmp_path / "series").stat().st_mode) == 0o750
+
+
+def test_what_a_killed_run_left_of_a_folder_is_removed_by_the_next(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; from pathlib import Path; from napari_inr_volume.core.atomic import atomic_folder\n"
+        "with atomic_folder(Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'half').touch(); os._exit(9)"
+    )
+    folder = tmp_path / "series"
+    assert subprocess.run([sys.executable, "-c", script, str(folder)], check=False).returncode == 9
+    assert not folder.exists()
+    assert [path for path in tmp_path.iterdir() if path.is_dir()]
+    with atomic_folder(folder) as temporary:
+        (temporary / "a").write_bytes(b"new")
+    assert list(tmp_path.iterdir()) == [folder]

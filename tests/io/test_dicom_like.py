@@ -192,6 +192,29 @@ def test_originals_of_every_kind_lend_their_headers(tmp_path: Path, kind: str) -
     assert image.PhotometricInterpretation == ("MONOCHROME1" if kind == "MONOCHROME1" else "MONOCHROME2")
 
 
+@pytest.mark.parametrize("slopes", [(0.3, 0.3), (0.3, 0.7)], ids=["one slope", "a slope a slice"])
+def test_fractions_are_stored_as_the_original_did_if_its_slices_agree(
+    tmp_path: Path, slopes: tuple[float, ...]
+) -> None:
+    for z, slope in enumerate(slopes, start=1):
+        dataset = ct_dataset(z, pixels_of(z), RescaleSlope=slope, PixelPaddingValue=-32768)
+        dataset["PixelPaddingValue"].VR = "SS"
+        save(dataset, tmp_path / "original" / f"{z}.dcm")
+    volume = read_dicom(tmp_path / "original")
+    assert volume.dtype == np.float32
+    series = written(volume, tmp_path / "original", tmp_path / "new", EXACT, Closeness(max_error=0.0))
+    image, back = pydicom.dcmread(series.paths[0]), read_dicom(tmp_path / "new")
+    if len(set(slopes)) == 1:
+        np.testing.assert_array_equal(image.pixel_array, pixels_of(1))
+        np.testing.assert_array_equal(back.voxels, volume.voxels)
+        assert image.LossyImageCompression == "00"
+    else:
+        assert np.abs(back.voxels - volume.voxels).max() <= series.stored.step
+        assert image.LossyImageCompression == "01"
+    lossy = written(changed(volume), tmp_path / "original", tmp_path / "lossy")
+    assert np.abs(read_dicom(tmp_path / "lossy").voxels - volume.voxels).max() <= 5 + lossy.stored.step
+
+
 def test_an_element_that_holds_nonsense_stops_nothing(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -35,6 +35,8 @@ class OwnHeader:
     Raises VolumeError for slices whose rows and columns are not at right angles, which DICOM cannot place.
     """
 
+    stored = None
+
     def __init__(
         self,
         source: Source,

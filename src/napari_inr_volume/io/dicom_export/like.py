@@ -26,14 +26,14 @@ from ...core.units import RAW
 from ...core.version import __version__
 from ...core.volume import Geometry
 from ..dicom.elements import text_of, texts_of, whole_of
-from ..dicom.header import Slice, read_dataset
+from ..dicom.header import Slice, read_dataset, reason
 from ..dicom.pixels import read_voxels
 from ..dicom.series import opened_series, units_of
 from ..dicom.stack import Stack
 from ..dicom.syntaxes import LOSSY
 from .header import DESCRIPTION, position
 from .series import code
-from .stored import Plane
+from .stored import Plane, Stored
 
 NEAR = 0.01  # mm by which a slice may lie beside that of the source
 TURNED = 1e-3  # by which cosines and spacings may differ, as among the slices of a series
@@ -95,24 +95,38 @@ class LikeHeader:
         self._squares, self._count = 0.0, 0  # of the errors so far: their sum, and how many there are
         self._voxels = math.prod(source.geometry.shape)
 
+    @property
+    def stored(self) -> Stored | None:
+        """How the original stored its values, if all slices do it alike."""
+        first = self._images[0]
+        kinds = {(one.slope, one.intercept, one.signed, one.bits_stored) for one in self._images}
+        if len(kinds) > 1 or first.lut is not None:
+            return None
+        return Stored(
+            signed=first.signed, bits=first.bits_stored, slope=first.slope, intercept=first.intercept
+        )
+
     def slice(self, z: int, plane: Plane) -> Dataset:
         """Return the header of slice z. Raises VolumeError if its voxels (y, x) are not of this source."""
         image = self._images[z]
         self._compare(image, plane, is_last=z == len(self._images) - 1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of values that break a rule; they are kept as they are
-            return self._header(image)
+            try:
+                return self._header(image)
+            except Exception as error:  # pydicom has no closed set of errors for damaged files
+                raise SourceError(f"the header of {image} cannot be copied: {reason(error)}") from error
 
     def _header(self, image: Slice) -> Dataset:
         header = _kept(read_dataset(image.path))
-        source = _reference(header)
+        header.SOPClassUID = text_of(header, "SOPClassUID") or header.file_meta.MediaStorageSOPClassUID
         header.ImageType = ["DERIVED", "SECONDARY", *texts_of(header, "ImageType")[2:]]
         header.SeriesInstanceUID = self._uid
         number = whole_of(header, "SeriesNumber")
         header.SeriesNumber = None if number is None else number + NUMBERS_ON
         earlier = text_of(header, "SeriesDescription")[: DESCRIPTION - len(self._description) - 2]
         header.SeriesDescription = ", ".join(filter(None, (earlier, self._description)))
-        header.SourceImageSequence = [source]
+        header.SourceImageSequence = [_reference(header.SOPClassUID, image.sop)] if image.sop else None
         contributors = header.get("ContributingEquipmentSequence") or []
         header.ContributingEquipmentSequence = [*contributors, _software()]
         header.RescaleType = "US" if units_of(image) == RAW else units_of(image)
@@ -217,10 +231,10 @@ def _clean(dataset: Dataset) -> None:
             del dataset[tag]
 
 
-def _reference(header: Dataset) -> Dataset:
-    """Return what refers to the source's image."""
+def _reference(sop_class: str, instance: str) -> Dataset:
+    """Return what refers to an image as that which others were made from."""
     item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, instance
     item.PurposeOfReferenceCodeSequence = [code(*UNCOMPRESSED)]
     return item
 

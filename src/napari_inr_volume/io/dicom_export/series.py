@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from ...core.errors import SourceError
 from ...core.source import Source
 from ...core.units import suffix
 from ...core.words import in_figures
+from ..dicom.header import reason
 from .stored import Plane, Stored, decimal, find_stored, planes
 
 METHOD = "INR_VOLUME"  # of the lossy compression; DICOM's own terms name none like it
@@ -48,6 +49,10 @@ class Series:
 class Header(Protocol):
     """Where the headers of slices come from."""
 
+    @property
+    def stored(self) -> Stored | None:
+        """How the original stored its values, if there is one and all its slices do it alike."""
+
     def slice(self, z: int, plane: Plane) -> Dataset:
         """Return what the header of slice z, with these voxels (y, x), says but for its pixels."""
 
@@ -69,7 +74,7 @@ def write_series(
     Raises VolumeError for what a series cannot hold, SourceError if the folder holds anything else or
     cannot take it, InrError if another run is writing to it.
     """
-    stored = find_stored(source)
+    stored = _find_stored(source, header, derivation)
     depth = source.geometry.shape[0]
     names = [f"slice-{number:0{max(4, len(str(depth)))}}.dcm" for number in range(1, depth + 1)]
     try:
@@ -82,14 +87,21 @@ def write_series(
             image = _image(header.slice(z, plane), z, plane, stored)
             if derivation is not None:
                 _derive(image, derivation, stored, suffix(source.units))
-            try:
-                _save(image, temporary / names[z])
-            except OSError as error:
-                raise _unwritable(folder, error) from error
+            _save(image, temporary / names[z], folder)
             if on_slices is not None:
                 on_slices(z + 1, depth)
     paths = tuple(folder / name for name in names)
     return Series(paths=paths, shape=source.geometry.shape, stored=stored)
+
+
+def _find_stored(source: Source, header: Header, derivation: Derivation | None) -> Stored:
+    """Return how values are stored: what the original did without rounding needs none here either."""
+    found, original, padding = find_stored(source), header.stored, source.padding
+    if found.step == 0 or original is None or not original.holds(*source.intensity_range):
+        return found
+    lossy = derivation is None or derivation.lossy
+    original = replace(original, step=original.slope if lossy else 0.0)
+    return original.with_padding(padding) if padding is not None and original.holds(padding) else original
 
 
 def refuse_foreign(folder: Path) -> None:
@@ -126,10 +138,15 @@ def _image(image: Dataset, z: int, plane: Plane, stored: Stored) -> Dataset:
     return image
 
 
-def _save(image: Dataset, path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of values of a copied header that break a rule
-        image.save_as(path, enforce_file_format=True)
+def _save(image: Dataset, path: Path, folder: Path) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of values of a copied header that break a rule
+            image.save_as(path, enforce_file_format=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    except Exception as error:  # pydicom has no closed set of errors for what cannot be written
+        raise SourceError(f"{path.name} cannot be written with this header: {reason(error)}") from error
 
 
 def _derive(image: Dataset, derivation: Derivation, stored: Stored, units: str) -> None:

@@ -53,7 +53,7 @@ class Stored:
     def holds(self, *values: float) -> bool:
         """Return whether these values can be stored."""
         low, high = self.limits
-        return all(low <= (value - self.intercept) / self.slope <= high for value in values)
+        return all(low <= round((value - self.intercept) / self.slope) <= high for value in values)
 
     def pixels(self, plane: Plane) -> Plane:
         """Return the stored values of a slice (y, x). Raises VolumeError for values that have none."""
