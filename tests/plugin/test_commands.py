@@ -28,6 +28,7 @@ from napari_inr_volume.core.even import evened
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Geometry
 from napari_inr_volume.inr_volume import UpscalerRef
+from napari_inr_volume.io.dicom import read_dicom
 from napari_inr_volume.io.dicom_export import write_dicom_series
 from napari_inr_volume.io.inr_file import read_inr, write_inr
 from napari_inr_volume.io.volumes import WRITERS, read_volume
@@ -287,6 +288,54 @@ def test_export_can_be_cancelled_in_the_activity_dock(
     finished()
     assert [path.name for path in tmp_path.iterdir()] == ["long.inr"]
     assert len(progress._all_instances) == 0
+
+
+@pytest.mark.parametrize("fitted_here", [False, True], ids=["opened", "not saved yet"])
+def test_reconstruction_is_exported_as_a_dicom_series(
+    viewer, choose, finished, make_inr, tmp_path, monkeypatch, fitted_here: bool
+) -> None:
+    inr, path = make_inr(), tmp_path / "a.inr"
+    write_inr(inr, path)
+    viewer.open(str(path), plugin=PLUGIN)
+    if fitted_here:
+        path.unlink()
+    folder = tmp_path / "series"
+    folder.mkdir()
+    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: folder)
+    choose("Export DICOM series...")
+    finished()
+    assert said()[-1] == f"Exported {inr.geometry.shape[0]} slices to the folder series."
+    exported = read_dicom(folder)
+    np.testing.assert_array_equal(exported.voxels, codec.decompress(inr, device="cpu").voxels)
+    np.testing.assert_allclose(exported.geometry.affine, inr.geometry.affine, atol=1e-6)
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["a.inr", "series"][fitted_here:]
+
+
+def test_a_dicom_series_needs_an_empty_folder(viewer, choose, inr_path, tmp_path, monkeypatch) -> None:
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / "notes.txt").touch()
+    viewer.open(str(inr_path), plugin=PLUGIN)
+    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path / "series")
+    choose("Export DICOM series...")
+    assert not commands.running
+    assert said()[-1] == "'series' is not empty; make a new folder for the DICOM series"
+
+
+def test_an_export_to_dicom_that_is_cancelled_leaves_the_folder_empty(
+    viewer, choose, finished, make_inr, tmp_path, qtbot, monkeypatch
+) -> None:
+    write_inr(make_inr(shape=(400, 256, 256)), tmp_path / "long.inr")
+    viewer.open(str(tmp_path / "long.inr"), plugin=PLUGIN)
+    (tmp_path / "series").mkdir()
+    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path / "series")
+    choose("Export DICOM series...")
+    (bar,) = progress._all_instances
+    (shown,) = viewer.window._qt_window._activity_dialog.findChildren(QtLabeledProgressBar)
+    qtbot.waitUntil(lambda: bar.n > 0)  # slices
+    shown.cancel_button.click()
+    finished()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["long.inr", "series"]
+    assert list((tmp_path / "series").iterdir()) == []
 
 
 def test_viewer_closed_while_loading_leaves_nothing_running(

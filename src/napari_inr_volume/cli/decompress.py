@@ -13,7 +13,6 @@ import typer
 
 from ..console import print_json, slices_bar, spinner, tell
 from ..core.units import suffix
-from ..core.words import in_figures
 from ..superres.catalogue import CHOICES
 from .files import warn
 from .options import InrPath, OtherUpscalerOption, RunOptions, SeriesOptions
@@ -182,11 +181,8 @@ def _write_series(
             like=original,
             on_slices=on_slices,
         )
-    if series.stored.step > 0:
-        warn(
-            f"values are rounded to steps of {in_figures(series.stored.step)}{suffix(inr.units)}, as 16 bits"
-            " cannot hold them all"
-        )
+    if series.rounding:
+        warn(series.rounding)
     return {
         "output": str(to),
         "shape": series.shape,

@@ -11,8 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InrError, SourceError
+from ..core.words import counted
 from .layers import add_layer, carried, original_layer
-from .notices import OUT_OF_MEMORY, file_name, plain, show_error, show_info, show_notes, show_warning
+from .notices import (
+    OUT_OF_MEMORY,
+    file_name,
+    plain,
+    sentence,
+    show_error,
+    show_info,
+    show_notes,
+    show_warning,
+)
 from .readers import Choice, choose
 from .writers import SUFFIX, find_network, save_inr
 
@@ -151,6 +161,56 @@ def decode_and_write(
     control.check()
     write_volume(volume, output)
     return notes
+
+
+@_errors_shown
+def export_dicom_series(viewer: napari.viewer.Viewer) -> None:
+    """Ask for an empty folder, and write the reconstruction there as a DICOM series, of nobody."""
+    from ..outputs import check_series
+    from . import dialogs
+    from .layers import path_of
+    from .settings import own_weights, preferences
+
+    inr, _, layer = _network_in(viewer)
+    folder = dialogs.ask_folder("Choose an empty folder for the DICOM series")
+    if folder is None:
+        return
+    if any(folder.iterdir()):
+        raise SourceError(f"'{folder.name}' is not empty; make a new folder for the DICOM series")
+    check_series(folder)
+
+    def tell(notes: tuple[str, ...]) -> None:
+        for note in notes:
+            show_warning(note)
+        show_info(f"Exported {counted(inr.geometry.shape[0], 'slice')} to the folder {folder.name}.")
+
+    where = path_of(layer), own_weights(), preferences().device
+    _in_background(f"Exporting to {folder.name}", tell, decode_and_write_series, folder, inr, *where)
+
+
+def decode_and_write_series(
+    control: Control, folder: Path, inr: InrVolume, path: Path | None, own: Path | None, device: Device
+) -> tuple[str, ...]:
+    """Write the reconstruction as a DICOM series; otherwise as `decode_and_write`.
+
+    What the series says of the file is that of `path`, if that holds this network still, or else of the file
+    that it would be saved to.
+    """
+    from tempfile import TemporaryDirectory
+
+    from ..export import export_series
+    from ..io.inr_file import read_inr, write_inr
+    from .work.inr import restorer
+
+    upscaler, notes = restorer(inr, path, own, device)
+    with TemporaryDirectory() as scratch:
+        if path is None or read_inr(path) != inr:
+            path = Path(scratch, f"fit{SUFFIX}")
+            write_inr(inr, path)
+        series = export_series(
+            inr, path, folder, upscaler=upscaler, device=device, on_slices=control.on_progress
+        )
+    return (*notes, sentence(series.rounding)) if series.rounding else notes
 
 
 def _check_no_source(path: Path, viewer: napari.viewer.Viewer) -> None:

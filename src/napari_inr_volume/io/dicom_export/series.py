@@ -44,6 +44,15 @@ class Series:
     paths: tuple[Path, ...]  # in the order of z
     shape: tuple[int, int, int]
     stored: Stored  # how
+    units: str
+
+    @property
+    def rounding(self) -> str:
+        """What a person must know of rounded values, in a phrase; empty if none are."""
+        if self.stored.step == 0:
+            return ""
+        step = f"{in_figures(self.stored.step)}{suffix(self.units)}"
+        return f"values are rounded to steps of {step}, as 16 bits cannot hold them all"
 
 
 class Header(Protocol):
@@ -91,7 +100,7 @@ def write_series(
             if on_slices is not None:
                 on_slices(z + 1, depth)
     paths = tuple(folder / name for name in names)
-    return Series(paths=paths, shape=source.geometry.shape, stored=stored)
+    return Series(paths=paths, shape=source.geometry.shape, stored=stored, units=source.units)
 
 
 def _find_stored(source: Source, header: Header, derivation: Derivation | None) -> Stored:
