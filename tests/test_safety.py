@@ -93,6 +93,16 @@ from napari_inr_volume.io import sources
 sources.read_source = lambda *arguments, **options: signal.raise_signal(signal.SIGTERM)
 """
 
+AT_SLICE_3 = """
+import pydicom
+save_as = pydicom.Dataset.save_as
+def interrupted(image, *arguments, **options):
+    if image.InstanceNumber == 3:
+        signal.raise_signal(signal.{name})
+    save_as(image, *arguments, **options)
+pydicom.Dataset.save_as = interrupted
+"""
+
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -238,6 +248,33 @@ def test_a_signal_while_reading_says_that_nothing_was_written(
     assert code == 143
     assert err.splitlines() == ["inr-volume: interrupted; no result was written"]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGKILL", -9)])
+@pytest.mark.parametrize("earlier", [False, True], ids=["new", "replacing another"])
+def test_a_dicom_series_that_is_interrupted_leaves_what_was_there(
+    runs: Runs, old: bytes, tmp_path: Path, name: str, code: int, earlier: bool
+) -> None:
+    (tmp_path / "x.inr").write_bytes(old)
+    command = "decompress", tmp_path / "x.inr", f"{tmp_path / 'series'}/", "--device", "cpu", "--force"
+
+    def held() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (tmp_path / "series").glob("*")}
+
+    if earlier:
+        runs.start(*command, "--upscaler", "lanczos")
+        assert runs.end()[0] == 0
+    before = held()
+    runs.start(*command, script=AT_SLICE_3.format(name=name))
+    found, _, err = runs.end()
+    assert (found, held()) == (code, before)
+    if name == "SIGTERM":
+        assert err.splitlines() == ["inr-volume: interrupted; no result was written"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["series"] * earlier + ["x.inr"]
+    runs.start(*command)
+    assert runs.end()[0] == 0
+    assert len(held()) == 8
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["series", "x.inr"]
 
 
 # Memory

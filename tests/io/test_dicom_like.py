@@ -108,6 +108,25 @@ def test_the_same_original_gives_the_same_bytes(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in one.paths] == [path.read_bytes() for path in two.paths]
 
 
+@pytest.mark.parametrize(
+    ("character_set", "name"),
+    [
+        (None, "Smith^John"),
+        ("ISO_IR 192", "Wang^XiaoDong=王^小东"),
+        ("GB18030", "Wang^XiaoDong=王^小东"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        ("ISO_IR 144", "Люкceмбypг"),
+    ],
+)
+def test_names_in_every_script_stay_what_they_are(
+    tmp_path: Path, character_set: str | list[str] | None, name: str
+) -> None:
+    tags = {} if character_set is None else {"SpecificCharacterSet": character_set}
+    write_series(tmp_path / "original", [1], PatientName=name, **tags)
+    (path,) = written(read_dicom(tmp_path / "original"), tmp_path / "original", tmp_path / "new").paths
+    assert pydicom.dcmread(path).PatientName == name
+
+
 def test_what_is_said_of_the_pixels_is_replaced_and_what_shows_or_signs_them_left_out(tmp_path: Path) -> None:
     icon = Dataset()
     icon.Rows = icon.Columns = 1

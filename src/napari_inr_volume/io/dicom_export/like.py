@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset
 from pydicom.filewriter import correct_ambiguous_vr
-from pydicom.uid import generate_uid
+from pydicom.uid import UID, generate_uid
 
 from ...core.errors import SourceError, VolumeError
 from ...core.source import Source
@@ -40,6 +40,7 @@ TURNED = 1e-3  # by which cosines and spacings may differ, as among the slices o
 UNCOMPRESSED = "121320", "DCM", "Uncompressed predecessor"
 PROCESSING = "109102", "DCM", "Processing Equipment"
 NUMBERS_ON = 1000  # between the number of the source's series and that of the new one
+LARGEST_NUMBER = 2**31 - 1  # that DICOM has
 
 _ADVICE = "give the series that the .inr was made from"
 
@@ -123,10 +124,11 @@ class LikeHeader:
         header.ImageType = ["DERIVED", "SECONDARY", *texts_of(header, "ImageType")[2:]]
         header.SeriesInstanceUID = self._uid
         number = whole_of(header, "SeriesNumber")
-        header.SeriesNumber = None if number is None else number + NUMBERS_ON
+        header.SeriesNumber = None if number is None else min(number + NUMBERS_ON, LARGEST_NUMBER)
         earlier = text_of(header, "SeriesDescription")[: DESCRIPTION - len(self._description) - 2]
         header.SeriesDescription = ", ".join(filter(None, (earlier, self._description)))
-        header.SourceImageSequence = [_reference(header.SOPClassUID, image.sop)] if image.sop else None
+        if UID(image.sop).is_valid:
+            header.SourceImageSequence = [_reference(header.SOPClassUID, image.sop)]
         contributors = header.get("ContributingEquipmentSequence") or []
         header.ContributingEquipmentSequence = [*contributors, _software()]
         header.RescaleType = "US" if units_of(image) == RAW else units_of(image)

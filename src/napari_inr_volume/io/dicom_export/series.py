@@ -121,7 +121,7 @@ def refuse_foreign(folder: Path) -> None:
     if foreign:
         raise SourceError(
             f"'{folder}' holds {len(foreign)} other files or folders, such as {foreign[0]};"
-            " a series needs a folder of its own"
+            " a DICOM series needs a folder of its own"
         )
 
 

@@ -78,7 +78,7 @@ class Stored:
 
         The photometric interpretation stays as it is, if the image has one.
         """
-        photometric = image.get("PhotometricInterpretation", "MONOCHROME2")
+        photometric = image.get("PhotometricInterpretation") or "MONOCHROME2"
         image.set_pixel_data(self.pixels(plane), "MONOCHROME2", self.bits, generate_instance_uid=False)
         image.PhotometricInterpretation = photometric
         image.RescaleSlope, image.RescaleIntercept = decimal(self.slope), decimal(self.intercept)
