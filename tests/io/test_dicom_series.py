@@ -290,6 +290,24 @@ def test_what_is_no_number_is_refused(tmp_path: Path, number: float) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("units", ["HU", "raw"])
+def test_another_program_finds_the_same_voxels_in_the_same_place(tmp_path: Path, units: str) -> None:
+    itk = pytest.importorskip("SimpleITK", reason="the extra formats is not installed")
+    place = {
+        "spacing": (2.5, 0.7, 0.8),
+        "origin": (-50.0, 20.0, 110.5),
+        "direction": rotated((10, 20, 30), 0),
+    }
+    volume = random_volume("int16", -900, 3000, units=units, **place)
+    series = written(volume, tmp_path / "series")
+    image = itk.ReadImage([str(path) for path in series.paths])
+    np.testing.assert_array_equal(itk.GetArrayFromImage(image), volume.voxels)
+    np.testing.assert_allclose(image.GetOrigin(), volume.geometry.origin, atol=1e-6)
+    np.testing.assert_allclose(image.GetSpacing(), volume.geometry.spacing[::-1], atol=1e-6)
+    direction = np.array(image.GetDirection()).reshape(3, 3)[:, ::-1]
+    np.testing.assert_allclose(direction, volume.geometry.direction, atol=1e-6)
+
+
 def test_captures_that_do_not_say_that_they_are_a_volume_are_skipped(tmp_path: Path) -> None:
     series = written(random_volume("int16", 0, 9, units="raw"), tmp_path / "series")
     for path in series.paths:

@@ -92,9 +92,10 @@ class LikeHeader:
         self._images, self._range, self._max_error = images, source.intensity_range, closeness.max_error
         self._description = description
         self._uid = generate_uid(entropy_srcs=[seed, "series", variant, images[0].sop])
-        self._rmse = closeness.rmse
-        self._squares, self._count = 0.0, 0  # of the errors so far: their sum, and how many there are
-        self._voxels = math.prod(source.geometry.shape)
+        # Squares add up: what is too much for the whole after some slices will not become less.
+        voxels, rmse = math.prod(source.geometry.shape), closeness.rmse
+        self._most = None if rmse is None else voxels * rmse**2
+        self._squares = 0.0  # of all errors so far
 
     @property
     def stored(self) -> Stored | None:
@@ -108,9 +109,9 @@ class LikeHeader:
         )
 
     def slice(self, z: int, plane: Plane) -> Dataset:
-        """Return the header of slice z. Raises VolumeError if its voxels (y, x) are not of this source."""
+        """Return the header of slice z; of each slice once. Raises VolumeError if its voxels are others."""
         image = self._images[z]
-        self._compare(image, plane, is_last=z == len(self._images) - 1)
+        self._compare(image, plane)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of values that break a rule; they are kept as they are
             try:
@@ -136,19 +137,15 @@ class LikeHeader:
             header.LossyImageCompression = "01"
         return header
 
-    def _compare(self, image: Slice, plane: Plane, *, is_last: bool) -> None:
-        """Raise VolumeError if voxels are further from the source's than those of another scan would be."""
-        read = read_voxels([[image]], lambda done, total: None)
-        # Padding is decoded as the lowest intensity, or as it was.
-        padded = np.zeros(plane.shape, np.bool_) if read.padding is None else read.voxels[0] == read.padding
-        error = np.abs(np.clip(read.voxels[0], *self._range).astype(np.float64) - plane)[~padded]
+    def _compare(self, image: Slice, plane: Plane) -> None:
+        """Raise VolumeError if voxels (y, x) are further from the source's than what was lost explains."""
+        (read,) = read_voxels([[image]], lambda done, total: None).voxels
+        # Padding is decoded as the lowest intensity, or as it was: alike in the range of what was measured.
+        one, other = (np.clip(voxels.astype(np.float64), *self._range) for voxels in (read, plane))
+        error = np.abs(one - other)
         self._squares += float(np.square(error).sum())
-        self._count += error.size
         far = self._max_error is not None and bool((error > self._max_error).any())
-        if self._rmse is not None:
-            # Squares add up: what is too much for all voxels will not become less.
-            far |= self._squares > self._rmse**2 * (self._count if is_last else self._voxels)
-        if far:
+        if far or (self._most is not None and self._squares > self._most):
             raise VolumeError(
                 f"the voxels are not those of {image}: they lie in the same place, but differ by more than"
                 f" what was lost; {_ADVICE}"
