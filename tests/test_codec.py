@@ -240,7 +240,7 @@ def test_another_model_than_the_named_is_not_embedded(by_own: InrVolume, tmp_pat
 
 
 def test_measuring_against_another_volume_is_refused(fitted: InrVolume) -> None:
-    with pytest.raises(VolumeError, match="give the volume that it was made of"):
+    with pytest.raises(VolumeError, match="give the volume that it was made from"):
         measure(head_phantom((12, 64, 64)), Reader(fitted, device="cpu"))
 
 

@@ -106,7 +106,7 @@ def test_measuring_by_a_reader_finds_what_the_file_records(inr: InrVolume, volum
 
 
 def test_another_volume_is_not_measured(inr: InrVolume) -> None:
-    with pytest.raises(VolumeError, match="give the volume that it was made of"):
+    with pytest.raises(VolumeError, match="give the volume that it was made from"):
         measure(head_phantom((12, 24, 20)), Reader(inr, device="cpu"))
 
 

@@ -193,7 +193,7 @@ def test_a_fit_that_is_told_to_end_keeps_what_it_reached(
     assert read_inr(output).fit.steps > 0
     assert load_state(state).step >= read_inr(output).fit.steps
     line = err.splitlines()[-1]
-    assert f"{output} holds the network, without figures of its quality" in line
+    assert f"{output} holds the network, but its quality was not measured" in line
     assert f"{state} holds the state of the fit; add --resume" in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.inr", "x.inr.fit"]
 
@@ -208,7 +208,7 @@ def test_a_finished_fit_is_kept_when_its_measuring_is_ended(
     runs.send(name)
     found, _, err = runs.end()
     assert found == code
-    assert "x.inr holds the network, without figures of its quality" in err.splitlines()[-1]
+    assert "x.inr holds the network, but its quality was not measured" in err.splitlines()[-1]
     assert read_inr(output).quality is None
     runs.start("compress", source, output, *QUICK, "--resume", "--json")
     found, out, err = runs.end()
@@ -296,7 +296,7 @@ def test_out_of_memory_is_one_line_and_a_finished_fit_is_kept(
     assert (code, out) == (2, "")
     line = err.splitlines()[-1]
     assert line.startswith("inr-volume: out of memory; free some")
-    assert "x.inr holds the network, without figures of its quality" in line
+    assert "x.inr holds the network, but its quality was not measured" in line
     assert len(err.splitlines()) == 2  # the first says what was read
     assert read_inr(tmp_path / "x.inr").quality is None
 

@@ -70,7 +70,7 @@ def missing(codec: Codec) -> str | None:
     """Return why a codec cannot run here and what to do, or None if it can."""
     if importlib.util.find_spec(codec.needs) or _can_hevc(codec.needs):
         return None
-    return f"{codec.label} needs {codec.needs}, which is not here: {codec.install}"
+    return f"{codec.label} needs {codec.needs}, which is not installed: {codec.install}"
 
 
 def code(codec: Codec, volume: Volume, quality: float, stop: Event | None = None) -> Coded:
@@ -83,7 +83,7 @@ def code(codec: Codec, volume: Volume, quality: float, stop: Event | None = None
         coded = codec.encode(pixels, quality, bits)
         encoded = time.perf_counter()
         if stop is not None and stop.is_set():
-            raise CodecError("stopped before the codec had ended")
+            raise CodecError("stopped before the codec had finished")
         decoded = codec.decode(coded, pixels.shape, bits)
     except (RuntimeError, ValueError, OSError, subprocess.CalledProcessError) as error:
         raise CodecError(f"{codec.label} failed at quality {quality:g}: {error}") from error

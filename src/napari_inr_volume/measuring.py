@@ -65,7 +65,7 @@ def measure(
     if volume.shape != inr.geometry.shape:
         raise VolumeError(
             f"the original has the shape {volume.shape}, the .inr decodes to {inr.geometry.shape};"
-            " give the volume that it was made of"
+            " give the volume that it was made from"
         )
     plain = reader.by(LanczosUpscaler(inr.factor[1:]))
     readers = [plain] if reader.upscaler.name == plain.upscaler.name else [plain, reader]

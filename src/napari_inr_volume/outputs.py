@@ -93,7 +93,7 @@ def check_series(folder: Path, sources: tuple[Path, ...] = (), *, force: bool = 
     if folder.exists() and not folder.is_dir():
         raise SourceError(f"'{folder}' is a file; give the name of a folder for the series")
     if not parent.is_dir():
-        raise SourceError(f"there is no folder '{parent}' to make '{folder.name}' in; make it first")
+        raise SourceError(f"there is no folder '{parent}' to make '{folder.name}' in; create it first")
     if not os.access(parent, os.W_OK):
         raise SourceError(f"nothing can be written to the folder '{parent}'; choose another one")
     if folder.is_dir():

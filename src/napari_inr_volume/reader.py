@@ -141,8 +141,8 @@ class Reader:
         low, high = self.inr.intensity_range
         if not bool((np.abs(lr - (low + high) / 2) <= LARGEST_OUTPUT * (high - low)).all()):  # NaN too
             raise InrFileError(
-                "the network gives values far from those that it was fitted to; the file is damaged, get it"
-                " again"
+                "the network gives values far outside the intensity range that it was fitted"
+                " to; the file is damaged, copy or download it again"
             )
         return lr
 
@@ -203,7 +203,7 @@ def restored(lr: NDArray[np.float32], upscaler: Upscaler, inr: InrVolume) -> NDA
     hr = upscaler((lr - low) / (high - low), inr.geometry.shape[1:])
     if not np.isfinite(hr).all():
         raise ModelError(
-            f"the weights of {upscaler.name} give values that are no numbers, so they are damaged or of other"
+            f"the weights of {upscaler.name} give NaN or infinity, so they are damaged or meant for other"
             " images; use the upscaler lanczos"
         )
     voxels = np.empty(hr.shape, dtype)

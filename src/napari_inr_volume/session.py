@@ -365,7 +365,9 @@ def _measure(
         if on_slices is not None:
             on_slices(done, total)
         if drop.is_set():
-            raise FitError("the measuring was dropped; the network is there, without its figures")
+            raise FitError(
+                "measuring was cancelled; the network is complete, but its quality was not measured"
+            )
 
     reader = Reader(fitted.inr, fitted.upscaler, device=request.device)
     lr = lrs.by(fitted.inr.factor)

@@ -202,7 +202,7 @@ def test_a_series_does_not_take_the_place_of_what_is_in_use(
     inr.write_bytes(compressed.read_bytes())
     for source, output, words in (
         (compressed, "./", "is the folder you are in"),
-        (compressed, f"{tmp_path / 'nowhere' / 'series'}/", "make it first"),
+        (compressed, f"{tmp_path / 'nowhere' / 'series'}/", "create it first"),
         (compressed, f"{compressed}/", "is a file"),
         (inr, inr.parent, "is the source itself, or holds it"),
         (compressed, "series", "or in / for the folder of a DICOM series"),

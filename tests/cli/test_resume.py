@@ -184,7 +184,7 @@ class Terminal(io.StringIO):
     ("options", "words"),
     [
         ([], "x.inr.fit holds the state of an interrupted fit; add --resume to continue it"),
-        (["--resume", "--seed", "3"], "begun with other settings: seed was 0, now 3; give the same"),
+        (["--resume", "--seed", "3"], "other settings: seed was 0, now 3; give the same"),
         (["--resume", "--factor", "1,2,2"], "of another volume, or of another factor"),
     ],
     ids=["anew", "other settings", "other factor"],

@@ -59,7 +59,7 @@ def test_a_full_disk_is_an_error_of_ours_and_leaves_the_old_file_whole(tmp_path:
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / "volume.inr"
-    with pytest.raises(InrError, match=r"there is no folder .*nowhere; make it first"), atomic_write(path):
+    with pytest.raises(InrError, match=r"there is no folder .*nowhere; create it first"), atomic_write(path):
         pytest.fail("the block must not start")
 
 

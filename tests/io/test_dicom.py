@@ -214,7 +214,7 @@ def test_image_without_its_place_is_listed_but_not_read(tmp_path: Path, keyword:
 
 def test_orientation_that_is_no_pair_of_unit_vectors_is_refused(tmp_path: Path) -> None:
     write_series(tmp_path, (0, 1), ImageOrientationPatient=[1, 0, 0, 1, 0, 0])
-    with pytest.raises(SourceError, match="no pair of perpendicular unit vectors"):
+    with pytest.raises(SourceError, match="perpendicular"):
         read_dicom(tmp_path)
 
 
@@ -374,7 +374,7 @@ def test_declared_padding_as_air_inside_the_body_is_measured_and_said(tmp_path: 
     volume = padded_series(tmp_path, [-7, -7], only=holes, PixelPaddingValue=-7)
     assert volume.padding is None
     assert volume.intensity_range[0] == -1031
-    assert "PixelPaddingValue (-1031) lies inside the body" in volume.summary
+    assert "PixelPaddingValue (-1031) also occurs inside the body" in volume.summary
 
 
 @pytest.mark.parametrize("only", [circle(), in_the_middle()], ids=["edge", "inside"])

@@ -727,7 +727,7 @@ def test_dicomdir_stands_for_the_files_that_it_names(tmp_path: Path) -> None:
         if path.is_file() and path.name != "DICOMDIR" and "other" not in path.parts
     )
     gone.unlink()
-    with pytest.raises(SourceError, match=f"'{gone.name}' .the DICOMDIR names it, and it is not there"):
+    with pytest.raises(SourceError, match=f"'{gone.name}' .the DICOMDIR names it, but it is missing"):
         read_dicom(disc / "DICOMDIR")
 
 

@@ -67,7 +67,7 @@ def log(message: str, name: str = "tifffile") -> None:
 @pytest.mark.parametrize(
     ("message", "words"),
     [
-        ("<tifffile.TiffPages @8> invalid page offset 55520", "breaks off"),
+        ("<tifffile.TiffPages @8> invalid page offset 55520", "cut off"),
         ("OME series failed to read 's 1.tif', raised FileNotFoundError(2, '')", "file 's 1.tif' is missing"),
         (
             "<tifffile.TiffFile 'a'> OME series is missing 4 frames. Missing data are zeroed",
@@ -90,7 +90,7 @@ def test_what_was_logged_is_a_better_reason_than_what_came_of_it() -> None:
         raise error
 
     for error in (SourceError("three axes"), ValueError("shape")):
-        with pytest.raises(SourceError, match="breaks off"), errors_of_ours(PATH, "read"):
+        with pytest.raises(SourceError, match="cut off"), errors_of_ours(PATH, "read"):
             fail(error)
 
 

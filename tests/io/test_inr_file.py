@@ -471,7 +471,7 @@ def test_a_field_that_stands_there_twice_is_refused(tiny: InrVolume, data: bytes
     assert from_bytes(with_meta(tiny, meta.encode())) == tiny
     for once in ('"kind": "siren"', '"layers": 2'):
         twice = meta.replace(once, f"{once}, {once}")
-        with pytest.raises(InrFileError, match="a field stands there twice"):
+        with pytest.raises(InrFileError, match="a field appears twice"):
             from_bytes(with_meta(tiny, twice.encode()))
 
 
@@ -565,7 +565,7 @@ def test_a_missing_section_is_named(tiny: InrVolume, data: bytes, missing: str) 
 
 def test_a_section_that_stands_there_twice_is_refused(tiny: InrVolume, data: bytes) -> None:
     for twice in (*sections_of(tiny, data), ("note", b"")):
-        with pytest.raises(InrFileError, match=f"the section {twice[0]} stands there twice"):
+        with pytest.raises(InrFileError, match=f"the section {twice[0]} appears twice"):
             from_bytes(pack([*sections_of(tiny, data), ("note", b""), twice]))
 
 

@@ -1,4 +1,4 @@
-"""MetaImage held against SimpleITK's own: numbers and places alike, and what breaks off refused by us."""
+"""MetaImage held against SimpleITK's own: numbers and places alike, and what is cut off refused by us."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_voxels_that_break_off_are_refused_and_nothing_is_printed(
     path = saved(tmp_path / f"v{suffix}", compressed)
     data = path if suffix == ".mha" else path.with_suffix(".zraw" if compressed else ".raw")
     data.write_bytes(data.read_bytes()[:-missing])
-    with pytest.raises(SourceError, match=rf"'{data.name}' breaks off"):
+    with pytest.raises(SourceError, match=rf"'{data.name}' is cut off"):
         read_volume(path)
     assert capfd.readouterr() == ("", "")
 
@@ -116,7 +116,7 @@ def test_voxels_that_break_off_are_refused_and_nothing_is_printed(
         ("ElementDataFile", "ElementDataFile = /etc/hostname", "outside its own folder"),
         ("ElementDataFile", "ElementDataFile = LIST", "in several files"),
         ("ElementDataFile", "ElementDataFile = %03d.raw 1 3 1", "in several files"),
-        ("ElementDataFile", "Comment = none", "its header breaks off"),
+        ("ElementDataFile", "Comment = none", "its header is cut off"),
     ],
 )
 def test_headers_that_make_no_volume_are_refused(

@@ -195,7 +195,7 @@ def test_a_stack_that_breaks_off_is_refused(
 def test_a_plain_stack_that_breaks_off_says_so(tmp_path: Path) -> None:
     path = page_by_page(tmp_path / "v.tif")
     path.write_bytes(path.read_bytes()[:-60])
-    with pytest.raises(SourceError, match="breaks off"):
+    with pytest.raises(SourceError, match="cut off"):
         read_volume(path)
 
 
@@ -228,10 +228,10 @@ def strip_of(**tags: int) -> Callable[[Path], None]:
     [
         pytest.param(json_claiming, "claims 9 pages and has 3", id="JSON claims more pages"),
         pytest.param(imagej_claiming, "claims 9 pages and has 3", id="ImageJ claims more pages"),
-        pytest.param(strip_of(StripOffsets=10**8), "breaks off in page 1", id="pixels beyond the end"),
+        pytest.param(strip_of(StripOffsets=10**8), "is cut off in page 1", id="pixels beyond the end"),
         pytest.param(strip_of(StripOffsets=0), "no pixels for page 1", id="pixels nowhere"),
         pytest.param(strip_of(StripByteCounts=0), "no pixels for page 1", id="no bytes of pixels"),
-        pytest.param(strip_of(StripByteCounts=8), "breaks off in page 1", id="fewer bytes of pixels"),
+        pytest.param(strip_of(StripByteCounts=8), "is cut off in page 1", id="fewer bytes of pixels"),
         pytest.param(strip_of(ImageWidth=10**7), "claims|sizes", id="too wide"),
     ],
 )

@@ -447,7 +447,7 @@ GREY, COLOUR = ramp((4, 5), dtype="uint8"), ramp((4, 5, 3), dtype="uint8")
         pytest.param(folder_of(GREY, GREY.astype("uint16")), "is 4x5 uint16", id="depths differ"),
         pytest.param(folder_of(GREY, COLOUR), r"'1\.png' is in colour", id="colour"),
         pytest.param(folder_of(ramp(), suffix=".tif"), "a stack of its own", id="stack among slices"),
-        pytest.param(damaged_slice, r"'1\.png' breaks off", id="damaged slice"),
+        pytest.param(damaged_slice, r"'1\.png' is cut off", id="damaged slice"),
     ],
 )
 def test_folders_that_are_no_stack_are_refused(
@@ -570,7 +570,7 @@ def two_sizes(path: Path) -> None:
         pytest.param(
             saved(Path.write_text, "v.vtk", "# vtk"),
             SourceError,
-            r"none of .* \.nii, \.nii\.gz",
+            r"file types read here: .* \.nii, \.nii\.gz",
             id="kind",
         ),
         pytest.param(

@@ -31,7 +31,7 @@ def compress(
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Resume the fit that OUT.inr.fit holds; give SRC and all settings as before."
+            "--resume", help="Resume the fit saved in OUT.inr.fit; give the same SRC and settings as before."
         ),
     ] = False,
     run: RunOptions,
@@ -40,7 +40,7 @@ def compress(
 
     Ctrl-C ends the fit and saves the best result so far; so do SIGTERM and closing the terminal. While
     fitting, OUT.inr.fit holds the state of the fit, saved once a minute. After an interruption, a crash or a
-    power cut, --resume continues from there, to the same file as if nothing had happened. OUT.inr.fit is
+    power cut, --resume continues from there and gives the same file as an uninterrupted fit. OUT.inr.fit is
     removed when the fit has finished.
     """
     from ..compute.device import find_device

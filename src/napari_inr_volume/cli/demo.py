@@ -21,7 +21,7 @@ def demo(
     ] = DEFAULT_FOLDER,
     *,
     preset: PresetOption = "default",
-    steps: Annotated[int | None, typer.Option(help="Steps of the fit in all.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Total steps of the fit, its tuning included.")] = None,
     run: RunOptions,
 ) -> None:
     """Run every step on a CT head phantom.

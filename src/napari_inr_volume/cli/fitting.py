@@ -171,7 +171,7 @@ class Fitting:
 
 def _tell_plan(planned: Planned) -> None:
     if planned.reached is not None:
-        say(f"{planned.reached:.2f} dB reached, less than the target; a larger network is fitted next")
+        say(f"reached {planned.reached:.2f} dB, short of the target; fitting a larger network next")
     plan = planned.plan
     factor = " x ".join(f"{value:g}" for value in plan.settings.factor)
     say(
@@ -183,4 +183,4 @@ def _tell_plan(planned: Planned) -> None:
 
 
 def _without_figures(output: Path) -> str:
-    return f"{output} holds the network, without figures of its quality"
+    return f"{output} holds the network, but its quality was not measured"

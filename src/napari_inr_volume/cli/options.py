@@ -32,12 +32,12 @@ Source = Annotated[
 InrPath = Annotated[Path, typer.Argument(metavar="IN.inr", help="The .inr file to read.")]
 PresetOption = Annotated[
     str,
-    typer.Option(help=f"Preset that gives every setting not given by an option: {', '.join(PRESETS)}."),
+    typer.Option(help=f"Preset for every setting that is not given as an option: {', '.join(PRESETS)}."),
 ]
 SkipBrokenOption = Annotated[
     bool,
     typer.Option(
-        "--skip-broken", help="Leave out and report broken files of a DICOM series, instead of stopping."
+        "--skip-broken", help="Skip broken files of a DICOM series and report them, instead of stopping."
     ),
 ]
 OtherUpscalerOption = Annotated[
@@ -45,18 +45,6 @@ OtherUpscalerOption = Annotated[
     typer.Option(
         help=f"Use this upscaler instead of the one that the .inr names: {', '.join(CHOICES)}, or the path of"
         " a weights file (.safetensors)."
-    ),
-]
-ResumeOption = Annotated[
-    bool,
-    typer.Option(
-        "--resume", help="Resume the fit that OUT.inr.fit holds; give SRC and all settings as before."
-    ),
-]
-EmbedOption = Annotated[
-    bool,
-    typer.Option(
-        "--embed-model", help="Put the upscaler's weights into the .inr, so that nobody needs their file."
     ),
 ]
 JsonOption = Annotated[
@@ -82,9 +70,9 @@ class SeriesOptions:
 class RunOptions:
     """Where a command computes, what it may write over, and how it reports."""
 
-    device: Annotated[
-        Device, typer.Option(help="Device to compute on; auto takes a GPU if there is one.")
-    ] = "auto"
+    device: Annotated[Device, typer.Option(help="Device to compute on; auto uses a GPU if there is one.")] = (
+        "auto"
+    )
     force: Annotated[
         bool,
         typer.Option("--force", help="Overwrite an existing output file of any kind, but never the source."),
@@ -100,8 +88,8 @@ class FitOptions:
     factor: Annotated[
         str | None,
         typer.Option(
-            help="Downsampling factor of the fitted (LR) grid: one number for all axes, or three for z,y,x"
-            " such as 1,4,4."
+            help="Downsampling factor of the low-resolution (LR) grid that the network is fitted to: one"
+            " number for all axes, or three for z,y,x such as 1,4,4."
         ),
     ] = None
     layers: Annotated[int | None, typer.Option(help="Number of sine layers of the network.")] = None
@@ -115,17 +103,20 @@ class FitOptions:
     batch: Annotated[int | None, typer.Option(help="Voxels of the LR grid in each step of the fit.")] = None
     steps: Annotated[
         int | None,
-        typer.Option(help="Steps of the fit in all; its tuning and learning rate are spread over them."),
+        typer.Option(
+            help="Total steps of the fit, its tuning included; the learning rate is adapted to them."
+        ),
     ] = None
     bits: Annotated[
-        float | None, typer.Option(help="Bits per weight in the file, which set the file's size.")
+        float | None,
+        typer.Option(help="Bits per weight in the file. Fewer: a smaller file that keeps less of the fit."),
     ] = None
     lr_psnr: Annotated[
         float | None,
         typer.Option(help="End the fit once the LR grid reaches this PSNR in dB (peak: intensity range)."),
     ] = None
     seed: Annotated[
-        int | None, typer.Option(help="Seed of the random numbers; the same seed gives the same file.")
+        int | None, typer.Option(help="Seed for the random numbers; the same seed gives the same file.")
     ] = None
 
     def settings(self) -> Settings:
@@ -156,7 +147,7 @@ class TargetOptions:
     max_bytes: Annotated[
         int | None,
         typer.Option(
-            help="Choose factor, hidden features and bits per weight for the best file of at most so many"
+            help="Choose factor, hidden features and bits per weight for the best file of at most this many"
             " bytes."
         ),
     ] = None
@@ -197,7 +188,8 @@ class UpscalerOptions:
     embed_model: Annotated[
         bool,
         typer.Option(
-            "--embed-model", help="Put the upscaler's weights into the .inr, so that nobody needs their file."
+            "--embed-model",
+            help="Embed the upscaler's weights in the .inr, so that decoding needs no separate weights file.",
         ),
     ] = False
 

@@ -28,7 +28,7 @@ class TrainOptions:
     """How a network is trained."""
 
     network: Annotated[
-        str, typer.Option(help="Network to train: span (small, for CPUs), or srdensenet (that of the paper).")
+        str, typer.Option(help="Network to train: span (small, for CPUs), or srdensenet (the paper's).")
     ] = "span"
     factor: Annotated[
         int, typer.Option(help="In-plane factor that the network restores: 4 (x4 along y and x), or 2.")
@@ -38,12 +38,12 @@ class TrainOptions:
     patch: Annotated[int, typer.Option(help="Side of a square patch, in LR voxels.")] = 32
     decoded_share: Annotated[
         float,
-        typer.Option(help="Share of the patches, from 0 to 1, that are decoded from fitted networks."),
+        typer.Option(help="Share of the patches, from 0 to 1, whose LR is decoded from fitted networks."),
     ] = 0.3
     learning_rate: Annotated[
-        float, typer.Option(help="Highest learning rate; it falls to nothing along half a cosine.")
+        float, typer.Option(help="Peak learning rate; it falls to zero along half a cosine.")
     ] = 1e-3
-    seed: Annotated[int, typer.Option(help="Seed of the random numbers.")] = 0
+    seed: Annotated[int, typer.Option(help="Seed for the random numbers.")] = 0
 
     def config(self) -> TrainConfig:
         """Return what `superres.train` takes. Raises TrainingError on values that cannot work."""
@@ -98,7 +98,7 @@ class Volumes:
 def train_sr(
     volumes: Annotated[
         list[Path],
-        typer.Argument(metavar="SRC...", help="Volumes to learn from, of any kind that compress reads."),
+        typer.Argument(metavar="SRC...", help="Volumes to train on, of any kind that compress reads."),
     ],
     *,
     output: Annotated[Path, typer.Option(help="The weights file to write, a .safetensors.")],
@@ -106,21 +106,24 @@ def train_sr(
         list[Path],
         typer.Option(
             metavar="PATH",
-            help="A volume to judge the network by, which it never learns from; can be given several times.",
+            help="A volume to validate the network on, never trained on; can be given several times.",
         ),
     ],
     training: TrainOptions,
     words: Annotated[
         str | None,
-        typer.Option(help="Description of the training data for the weights file; by default no names."),
+        typer.Option(
+            help="Description of the training data, kept in the weights file; by default it names no volume."
+        ),
     ] = None,
     skip_broken: SkipBrokenOption = False,
     run: RunOptions,
 ) -> None:
     """Train a super-resolution network on your own volumes.
 
-    It restores x4 or x2 in the plane. A folder beside the output, named like it but ending in .train, holds a
-    checkpoint, a log and a plot. If training is interrupted, run the same command again to resume it.
+    The network restores a factor of 4 or 2 in the plane. A folder next to the output, with the same name but
+    ending in .train, holds a checkpoint, a log and a plot. If training is interrupted, run the same command
+    again to resume it.
     """
     from ..core.atomic import working_folder
     from ..outputs import check_folder

@@ -117,16 +117,18 @@ def decode(payload: bytes, shapes: Sequence[tuple[int, int]]) -> list[Quantised]
                     if work < 0:
                         raise InrFileError(
                             f"the coded weights take {len(payload)} bytes, too few for what they would"
-                            " decode to; the file is damaged, or made to take long"
+                            " decode to; the file is damaged, or was made to take very long to decode"
                         )
                     part[:] = take(len(part), models.within(BOUNDS[index])) - BOUNDS[index]
                 if index != _bound_index(numbers):
-                    raise InrFileError("the coded weights are damaged: a row has a bound that is not its own")
+                    raise InrFileError(
+                        "the coded weights are damaged: the bound of a row is not the smallest that fits"
+                    )
             tensors.append(tensor)
     except (AssertionError, ValueError) as error:  # of constriction, on bytes that no encoder makes
         raise InrFileError("the coded weights are damaged: they do not decode") from error
     if _as_bytes(encoder, shapes) != payload:
-        raise InrFileError("the coded weights are damaged: they are not what their decoded form codes to")
+        raise InrFileError("the coded weights are damaged: once decoded, they do not code to the same bytes")
     return tensors
 
 

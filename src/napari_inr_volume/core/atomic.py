@@ -30,7 +30,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         if target.exists() and not target.is_file():  # a folder, or a device such as /dev/null
             raise InrError(f"cannot save to {path}: it exists and is not a file; choose another name")
         if not target.parent.is_dir():
-            raise InrError(f"cannot save {target.name}: there is no folder {target.parent}; make it first")
+            raise InrError(f"cannot save {target.name}: there is no folder {target.parent}; create it first")
         with claimed(path):
             _living.add(temporary)
             try:

@@ -48,7 +48,7 @@ def settings_from_dict(values: Mapping[str, Any]) -> Settings:
             fit=kind.fit_config(**values["fit"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise FitError("these are no settings of a fit") from error
+        raise FitError("these are not settings of a fit") from error
 
 
 def ladder_of(settings: Settings) -> Ladder:

@@ -74,7 +74,7 @@ class LrSamples:
     def raise_if_dropped(self) -> None:
         """Raise FitError if the fit is to be dropped."""
         if self._drop is not None and self._drop.is_set():
-            raise FitError("the fit was dropped; nothing of it is kept")
+            raise FitError("the fit was cancelled; nothing of it is kept")
 
     def chunks(self, index: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the samples with these flat indices, or all that count, in pieces that suit the device.

@@ -23,7 +23,7 @@ HARMLESS = re.compile(r"GDAL_NODATA|Datetime|_metadata> raised|invalid .*subfile
 LOSSES = {  # what tifffile says: what it means
     r"read ('[^']+'), raised FileNotFoundError": r"its file \1 is missing; put it in the same folder",
     r"read ('[^']+'), raised": r"its file \1 cannot be read; copy it again",
-    r"invalid (?:page|value) offset|incompletely written": "it breaks off or is damaged; copy it again",
+    r"invalid (?:page|value) offset|incompletely written": "it is cut off or damaged; copy it again",
     r"is missing (\d+) (?:frames|pages)": r"\1 of its slices are missing; copy it again",
     r"missing files|failed to read \d+ files": "files of its set are missing; put them in the same folder",
     r"shaped series|ImageJ series metadata": "it does not hold the slices that its description claims",

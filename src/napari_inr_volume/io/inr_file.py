@@ -166,12 +166,12 @@ def _volume(version: tuple[int, int], sections: dict[str, _Section]) -> InrVolum
     """Put the sections together, each kept whole by `_sections`."""
     for tag in (META, WEIGHTS):
         if tag not in sections:
-            raise InrFileError(f"the section {tag} is missing; the file was not written as an .inr must be")
+            raise InrFileError(f"the section {tag} is missing; it is not a complete .inr")
     positions = None
     if SLICES in sections:
         stored = sections[SLICES].payload or b""
         if len(stored) % 8:
-            raise InrFileError(f"the section {SLICES} must be of 8 bytes a slice, found {len(stored)} bytes")
+            raise InrFileError(f"the section {SLICES} must hold 8 bytes per slice, found {len(stored)} bytes")
         positions = tuple(np.frombuffer(stored, "<f8").tolist())
     meta, weights = sections[META].payload or b"", sections[WEIGHTS].payload or b""
     return inr_meta.from_json(meta, weights, positions, newer=version > VERSION)
@@ -185,7 +185,7 @@ def _sections(stream: BinaryIO, size: int, keep: set[str]) -> tuple[tuple[int, i
     while position < size:
         section = _section(stream, size - position, keep)
         if section.tag in sections:
-            raise InrFileError(f"the section {section.tag} stands there twice; the file is damaged")
+            raise InrFileError(f"the section {section.tag} appears twice; the file is damaged")
         if len(sections) == MAX_SECTIONS:
             raise InrFileError(f"there are more than {MAX_SECTIONS} sections; the file is damaged")
         if section.tag not in LIMITS and section.tag[0].isupper():

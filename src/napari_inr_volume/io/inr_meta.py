@@ -202,7 +202,7 @@ def _parse(text: bytes) -> object:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise ValueError("a field stands there twice")
+        raise ValueError("a field appears twice")
     return fields
 
 

@@ -1,6 +1,6 @@
 """MetaImage (.mha, .mhd with its data file), read by SimpleITK, which indexes (x, y, z) in LPS mm as we do.
 
-Of a file that breaks off SimpleITK prints to the terminal and gives a reason that is none. So the header is
+Of a file that is cut off SimpleITK prints to the terminal and gives a reason that is none. So the header is
 read here first, and what it claims is held against the bytes that are there.
 """
 
@@ -99,7 +99,7 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
         fields[name] = value.strip()
         if name == LAST:
             return fields, end
-    raise SourceError(f"'{path.name}' is no MetaImage, or its header breaks off; copy it again")
+    raise SourceError(f"'{path.name}' is not a MetaImage, or its header is cut off; copy it again")
 
 
 def _lengths(fields: dict[str, str], path: Path) -> list[int]:
@@ -152,7 +152,7 @@ def _check_voxels(fields: dict[str, str], lengths: list[int], end: int, path: Pa
         raise SourceError(f"'{path.name}' does not say how long its packed voxels are; save it again")
     size = int(fields.get("CompressedDataSize", stored))
     if packed and (size > stored or _inflated(data, end, size, needed) != needed):
-        raise SourceError(f"'{data.name}' breaks off or is damaged; copy it again")
+        raise SourceError(f"'{data.name}' is cut off or damaged; copy it again")
 
 
 def _inflated(path: Path, offset: int, stored: int, limit: int) -> int:

@@ -100,9 +100,7 @@ def _check_twins(paths: Sequence[Path], numbers: Numbers) -> None:
     for path, number in zip(paths, numbers, strict=True):
         twin = first.setdefault(number, path)
         if twin is not path:
-            raise StackError(
-                2, f"{_named(twin)} and {_named(path)} have the same number; take one of them away"
-            )
+            raise StackError(2, f"{_named(twin)} and {_named(path)} have the same number; remove one of them")
 
 
 def _check_agreement(ordered: Sequence[Path], numbers: Numbers) -> None:

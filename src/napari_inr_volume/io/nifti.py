@@ -119,7 +119,9 @@ def _header(path: Path) -> tuple[Any, NDArray[Any], str]:
                 with warnings.catch_warnings():  # nibabel's hope for the best
                     warnings.filterwarnings("ignore", "Extension size", UserWarning)
                     return header.from_fileobj(io.BytesIO(start)), stored, words
-    raise SourceError(f"'{path.name}' is no NIfTI or Analyze file, or its header is damaged; copy it again")
+    raise SourceError(
+        f"'{path.name}' is not a NIfTI or Analyze file, or its header is damaged; copy it again"
+    )
 
 
 def _voxels(header: Any, path: Path) -> tuple[Voxels, int]:

@@ -38,9 +38,9 @@ def find_affine(
     if sform is not None:
         affine = sform
         if qform is not None and (apart := _apart(sform, qform, shape)) > 1:
-            notes.append(f"sform taken, from which the qform lies up to {apart:.3g} voxels off")
+            notes.append(f"sform used; the qform differs from it by up to {apart:.3g} voxels off")
         elif why_not:
-            notes.append("sform taken, the qform is damaged")
+            notes.append("sform used; the qform is damaged")
     elif qform is not None:
         affine = qform
         notes += _repaired(sizes)
@@ -109,7 +109,7 @@ def _repaired(sizes: NDArray[Any]) -> list[str]:
     """Return the notes on voxel sizes that nibabel has put right: 0 became 1, and a minus was dropped."""
     if not sizes.all():
         return ["1 mm assumed where the header gives a voxel size of 0"]
-    return ["voxel sizes taken without their minus"] if (sizes < 0).any() else []
+    return ["negative voxel sizes were read as positive"] if (sizes < 0).any() else []
 
 
 def _in_words(sizes: NDArray[Any]) -> str:

@@ -82,7 +82,7 @@ def _array(file: BinaryIO, stored: int, path: Path, *, packed: bool) -> Voxels:
 
 def _no_numbers(path: Path) -> SourceError:
     return SourceError(
-        f"'{path.name}' is no plain array of numbers (pickled objects are never loaded);"
+        f"'{path.name}' is not a plain array of numbers (pickled objects are never loaded);"
         " save one with numpy.save"
     )
 

@@ -111,7 +111,9 @@ def _fields(start: io.BytesIO, path: Path) -> dict[str, Any]:
 
     fields = {name.lower().replace(" ", ""): value for name, value in nrrd.read_header(start).items()}
     if missing := [name for name in ("type", "dimension", "sizes", "encoding") if name not in fields]:
-        raise SourceError(f"'{path.name}' is no whole NRRD file: its header has no {' or '.join(missing)}")
+        raise SourceError(
+            f"'{path.name}' is not a complete NRRD file: its header has no {' or '.join(missing)}"
+        )
     fields["sizes"] = [int(length) for length in fields["sizes"]]
     if len(fields["sizes"]) != fields["dimension"]:
         raise SourceError(

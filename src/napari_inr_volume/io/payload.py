@@ -38,7 +38,7 @@ def check_claim(
     if needed + skipped > most:
         held = f"{in_bytes(stored)}, which hold {in_bytes(most)} at most" if packed else in_bytes(stored)
         raise SourceError(
-            f"'{path.name}' breaks off or is damaged: it claims {_times(shape)} voxels,"
+            f"'{path.name}' is cut off or damaged: it claims {_times(shape)} voxels,"
             f" {in_bytes(needed)}, but its file has {held}; copy it again"
         )
     check_memory(
@@ -71,7 +71,7 @@ def read_voxels(stream: BinaryIO, shape: Sequence[int], dtype: Any, path: Path) 
             done = 0  # all is there but the checksum: what was read cannot be trusted
     if done < len(target):
         raise SourceError(
-            f"'{path.name}' breaks off: {in_bytes(len(target))} of voxels are claimed, and not all are there;"
+            f"'{path.name}' is cut off: {in_bytes(len(target))} of voxels are claimed, and not all are there;"
             " copy it again"
         )
     return voxels

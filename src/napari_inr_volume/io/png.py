@@ -42,7 +42,7 @@ class Header:
 def read_png(path: Path) -> tuple[Voxels, tuple[float | None, float | None]]:
     """Return the grey pixels (y, x) of a file, and their sizes in mm along y and x if it tells them.
 
-    Raises SourceError for colour, a colour table, an animation, and what breaks off or is damaged.
+    Raises SourceError for colour, a colour table, an animation, and what is cut off or damaged.
     """
     with extra("formats", f"'{path.name}', a PNG file,", SourceError):
         import imagecodecs
@@ -88,7 +88,7 @@ def _plain(header: Header, path: Path) -> bytes:
 def _header(content: bytes, path: Path) -> Header:
     """Walk through the chunks. Raises SourceError unless the first is sound, and each whole to the last."""
     if not content.startswith(SIGNATURE):
-        raise SourceError(f"'{path.name}' is no PNG file, whatever its name; copy it again")
+        raise SourceError(f"'{path.name}' is not a PNG file, despite its name; copy it again")
     chunks: dict[bytes, bytes] = {}
     packed: list[bytes] = []
     at, kind = len(SIGNATURE), b""
@@ -96,7 +96,7 @@ def _header(content: bytes, path: Path) -> Header:
         size, kind = struct.unpack_from(">I4s", content, at) if at + 8 <= len(content) else (0, b"")
         end = at + 8 + size + 4
         if not kind or end > len(content):
-            raise SourceError(f"'{path.name}' breaks off; copy it again")
+            raise SourceError(f"'{path.name}' is cut off; copy it again")
         body = content[at + 8 : end - 4]
         if zlib.crc32(kind + body) != struct.unpack_from(">I", content, end - 4)[0]:
             raise SourceError(f"'{path.name}' is damaged: a checksum in it is wrong; copy it again")
@@ -110,7 +110,7 @@ def _header(content: bytes, path: Path) -> Header:
         struct.unpack(">IIBBBBB", first) if len(first) == 13 else [0] * 7
     )
     if bits not in BITS.get(colour_type, ()) or methods not in ([0, 0, 0], [0, 0, 1]):
-        raise SourceError(f"'{path.name}' is damaged: its header is that of no PNG; copy it again")
+        raise SourceError(f"'{path.name}' is damaged: its header is not that of a PNG; copy it again")
     if max(width, height) > MOST_WIDE:
         raise SourceError(f"'{path.name}' claims {height} x {width} pixels; {MOST_WIDE:,} a side are allowed")
     return Header(

@@ -155,7 +155,7 @@ def _check_whole(series: Any, file: Any, path: Path) -> None:
         size = page.parent.filehandle.size
         ends = (start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=True))
         if max(ends, default=0) > size or _lacks_bytes(page):
-            raise SourceError(f"'{path.name}' breaks off in page {index + 1}; copy it again")
+            raise SourceError(f"'{path.name}' is cut off in page {index + 1}; copy it again")
 
 
 def _lacks_bytes(page: Any) -> bool:

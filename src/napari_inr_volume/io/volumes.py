@@ -32,7 +32,7 @@ def read_volume(path: Path, on_progress: Callable[[int, int], None] | None = Non
     if path.is_dir():
         return read_slices(path, on_progress)
     if find_suffix(path) not in READERS:
-        raise SourceError(f"'{path.name}' is none of the files read here: {', '.join(READERS)}")
+        raise SourceError(f"'{path.name}' is not one of the file types read here: {', '.join(READERS)}")
     with errors_of_ours(path, "read"):
         return READERS[find_suffix(path)](path)
 
@@ -58,7 +58,7 @@ def check_output(path: Path, suffixes: Collection[str] | None = None) -> None:
     if path.is_dir():
         raise SourceError(f"'{path}' is a folder; give the name of a file in it")
     if not folder.is_dir():
-        raise SourceError(f"there is no folder '{folder}' to write '{path.name}' to; make it first")
+        raise SourceError(f"there is no folder '{folder}' to write '{path.name}' to; create it first")
     if not os.access(folder, os.W_OK):
         raise SourceError(f"nothing can be written to the folder '{folder}'; choose another one")
 

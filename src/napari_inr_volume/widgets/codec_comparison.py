@@ -68,7 +68,7 @@ class ChoiceSection(Section):
         self.count.setSuffix(" slices")
         self.count.setEnabled(False)
         self.count.setToolTip(
-            "This many slices around the one in view, with their share of the bytes of the .inr."
+            "How many slices around the one in view to encode; they get their share of the bytes of the .inr."
         )
         self.all_slices.toggled.connect(self.count.setDisabled)
         part = QHBoxLayout()

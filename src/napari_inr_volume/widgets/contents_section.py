@@ -126,14 +126,14 @@ def _file(contents: Contents) -> list[Line]:
         if path is None
         else ("Name", path.name, str(path)),
         ("Size", in_bytes(size), f"{size:,} bytes{', once it is saved' if path is None else ''}."),
-        ("Ratio", in_ratio(contents.ratio), "Stored pixels of the source to bytes of the file."),
+        ("Ratio", in_ratio(contents.ratio), "Bytes of the source's stored pixels over bytes of the file."),
     ]
     if contents.ratio_with_model is not None:
         words = "The same with the bytes of the super-resolution model counted, which every reader needs."
         lines.append(("Ratio with model", in_ratio(contents.ratio_with_model), words))
     lines.append(("Format", contents.version, "Version of the .inr format."))
     for section in contents.sections:
-        words = f"A part of the file; its checksum (CRC-32 {section.crc32}) holds."
+        words = f"A part of the file; its checksum (CRC-32 {section.crc32}) matches."
         words += "" if section.known else " This version does not know what it is for."
         lines.append((f"Section {section.tag}", in_bytes(section.size), words))
     lines.append(("Written by", contents.inr.software, "Software that wrote the file."))

@@ -22,7 +22,7 @@ class FileSection(Section):
     cancel_wanted = Signal()
 
     def __init__(self) -> None:
-        super().__init__("INR file", "Which .inr to look into, and how much of it to decode.")
+        super().__init__("INR file", "Which .inr to inspect, and how much of it to decode.")
         self.layers = LayerBox(
             "A layer that was decoded from an .inr, or fitted here. Follows the layer list.", "last"
         )

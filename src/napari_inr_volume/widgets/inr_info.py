@@ -135,7 +135,7 @@ class InrFileWidget(Panel):
         self._choose_original()
         self._original_chosen()
         self.looking.forget()
-        self.contents.show_words("" if inr is None else "Looking into it...")
+        self.contents.show_words("" if inr is None else "Reading it...")
         if inr is not None and layer is not None:
             where = path_of(layer), own_weights(), preferences().device
             self.looking.ask(object(), work.look, inr, *where)

@@ -38,7 +38,7 @@ class SettingsForm(QWidget):
             name="device",
             label="Device",
             choices=get_args(Device),
-            tooltip="Where to compute: auto takes a GPU where there is one, else the CPU.",
+            tooltip="Where to compute: auto uses a GPU if there is one, else the CPU.",
         )
         factors = Container(
             label="Factor z, y, x",
@@ -132,7 +132,7 @@ class IfTicked(Container):
 
 
 def _factor(axis: str) -> FloatSpinBox:
-    words = f"HR voxels per LR voxel along {axis}: larger is fitted faster and restored less well."
+    words = f"HR voxels per LR voxel along {axis}: larger: faster to fit, harder to restore."
     low, high = FACTOR
     box = FloatSpinBox(name=axis, min=low, max=high, value=low, step=1.0, tooltip=words)
     box.native.setDecimals(2)

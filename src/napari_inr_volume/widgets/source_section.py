@@ -69,7 +69,9 @@ class SourceSection(Section):
         self.info.setToolTip(MEANING)
         self.body.addWidget(self.info)
         self.notes = TextLine()
-        self.notes.setToolTip("What is special about this volume, or was assumed or left out in reading it.")
+        self.notes.setToolTip(
+            "What is special about this volume, or was assumed or left out when it was read."
+        )
         self.notes.setStyleSheet(FRAMED)
         self.notes.hide()
         self.body.addWidget(self.notes)

@@ -167,24 +167,24 @@ def test_a_state_larger_than_memory_is_not_read(tmp_path: Path) -> None:
 # --- a right checksum over what no fit wrote -----------------------------------------------------------
 
 PLAIN = {
-    "no settings": ("fit", None, "it holds no state"),
-    "a setting too many": ("fit.patient", "Doe", "it holds no state"),
+    "no settings": ("fit", None, "does not hold the state"),
+    "a setting too many": ("fit.patient", "Doe", "does not hold the state"),
     "a network too wide": ("field.hidden_features", 10**9, "hidden_features must be a whole number"),
-    "another network": ("field.hidden_features", 9, "its tensors are not those"),
-    "another optimiser": ("fit.optimiser", "muon", "its tensors are not those"),
+    "another network": ("field.hidden_features", 9, "its tensors do not match"),
+    "another optimiser": ("fit.optimiser", "muon", "its tensors do not match"),
     "an optimiser of a list": ("fit.optimiser", [], "optimiser must be one of"),
     "a batch of text": ("fit.batch", "9" * 4_000, "batch must be a whole number"),
-    "a device that is none": ("device", "\x1b[2J", "its device is none"),
-    "a device to be chosen": ("device", "auto", "its device is none"),
-    "a digest that is none": ("samples", "../x", "digest of its volume"),
+    "a device that is none": ("device", "\x1b[2J", "unknown device"),
+    "a device to be chosen": ("device", "auto", "unknown device"),
+    "a digest that is none": ("samples", "../x", "hash of its volume"),
     "a step beyond the last": ("step", 13, "step must be a whole number from 0 to 12"),
     "a step of text": ("step", "7", "step must be a whole number"),
-    "no step yet": ("step", 0, "must be a whole number|its tensors are not those"),
+    "no step yet": ("step", 0, "must be a whole number|its tensors do not match"),
     "infinite time": ("seconds", math.inf, "seconds must be a number"),
     "a tuning that is none": ("tuning_from", 3, "step must be a whole number from 3 to 3"),
     "a tuning of text": ("tuning_from", "3", "tuning_from must be a whole number"),
-    "a curve of numbers": ("curve", [1, 2], "it holds no state"),
-    "a curve that is none": ("curve", 7, "it holds no state"),
+    "a curve of numbers": ("curve", [1, 2], "does not hold the state"),
+    "a curve that is none": ("curve", 7, "does not hold the state"),
     "a curve backwards": ("curve", [[5, 20.0], [3, 21.0]], "a step of the curve"),
     "a curve of NaN": ("curve", [[1, math.nan]], "a PSNR of the curve"),
     "a best beyond the last": ("best_step", 8, "best_step must be a whole number from 0 to 7"),
@@ -210,7 +210,7 @@ def test_every_value_is_needed(adam: FitState, tmp_path: Path) -> None:
     tensors, plain = parts_of(body_of(adam, tmp_path))
     for name in plain:
         less = {other: value for other, value in plain.items() if other != name}
-        with pytest.raises(FitError, match="it holds no state of a fit"):
+        with pytest.raises(FitError, match="it does not hold the state of a fit"):
             load_state(written(packed(tensors, less), tmp_path))
 
 
@@ -266,7 +266,7 @@ def test_what_tensors_claim_is_not_allocated(adam: FitState, tmp_path: Path) -> 
     _, plain = parts_of(body_of(adam, tmp_path))
     claim = {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}
     header = json.dumps({"__metadata__": {"fit": json.dumps(plain)}, "weights/linear.bias": claim}).encode()
-    with pytest.raises(FitError, match="it holds no state of a fit"):
+    with pytest.raises(FitError, match="it does not hold the state of a fit"):
         load_state(written(len(header).to_bytes(8, "little") + header, tmp_path))
 
 

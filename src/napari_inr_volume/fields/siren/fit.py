@@ -241,7 +241,7 @@ class _Fit:
         coded = Rounding(network, steps).siren
         psnr = measure_psnr(coded, samples)
         if not math.isfinite(psnr):
-            raise FitError("the fit diverged: its best weights give no numbers; start over")
+            raise FitError("the fit diverged: its best weights give NaN or infinity; start over")
         return FitResult(
             field=coded.cpu(),
             payload=payload,

@@ -58,7 +58,7 @@ class FitState:
         other = [f"{name} was {before[name]}, now {now[name]}" for name in now if before[name] != now[name]]
         if other:
             raise FitError(
-                f"the fit to resume was begun with other settings: {'; '.join(other)};"
+                f"the fit to resume was started with other settings: {'; '.join(other)};"
                 " give the same settings, or start over"
             )
         if self.samples != samples:
@@ -88,7 +88,7 @@ def from_bytes(body: bytes) -> FitState:
     try:
         return _parsed(body)
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise FitError("it holds no state of a fit") from error
+        raise FitError("it does not hold the state of a fit") from error
 
 
 def _parsed(body: bytes) -> FitState:
@@ -137,9 +137,9 @@ def _check_plain(
 ) -> None:
     """Raise FitError unless a fit can stand there."""
     if device not in get_args(Device)[1:]:
-        raise FitError("its device is none that there is")
+        raise FitError("it names an unknown device")
     if not isinstance(samples, str) or not re.fullmatch("[0-9a-f]{64}", samples):
-        raise FitError("the digest of its volume is none")
+        raise FitError("the hash of its volume is malformed")
     check_number("seconds", seconds, 0.0, 1e12)
     if tuning_from is None:
         check_whole("step", step, 0, fit.steps)
@@ -175,19 +175,19 @@ def _tensors_of(siren: SirenConfig, fit: FitConfig, step: int, *, tuned: bool) -
 def _check_tensors(tensors: Mapping[str, Tensor], kinds: Kinds) -> None:
     """Raise FitError unless these are the tensors asked for, of finite numbers and known steps."""
     if {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()} != kinds:
-        raise FitError("its tensors are not those that its settings ask for")
+        raise FitError("its tensors do not match its settings")
     for name, tensor in tensors.items():
         low, high = STEP_CODES if tensor.dtype == torch.int32 else (-math.inf, math.inf)
         if not bool(((tensor >= low) & (tensor <= high) & tensor.isfinite()).all()):
-            raise FitError(f"its tensor {name} holds numbers that no fit leaves there")
+            raise FitError(f"its tensor {name} holds numbers that no fit produces")
 
 
 def _check_random(random: Tensor, device: str) -> None:
     """Raise FitError unless this can be the state of a random generator; only a CPU's can be tried here."""
     if random.dtype != torch.uint8 or random.ndim != 1 or len(random) > MAX_RANDOM:
-        raise FitError("the state of its random numbers is none")
+        raise FitError("the state of its random numbers is malformed")
     if device == "cpu":
         try:
             torch.Generator().set_state(random)
         except RuntimeError as error:
-            raise FitError("the state of its random numbers is none") from error
+            raise FitError("the state of its random numbers is malformed") from error

@@ -80,12 +80,12 @@ class SirenKind:
     def details(self, config: SirenConfig) -> list[Detail]:
         """Return what there is to say of a network."""
         return [
-            ("Kind", self.title, "A network from a place (z, y, x) to the intensity there."),
+            ("Kind", self.title, "A network that maps a position (z, y, x) to the intensity there."),
             ("Layers", str(config.layers), "Sine layers, as the paper counts them."),
             ("Hidden features", str(config.hidden_features), "Width of a layer."),
             ("omega_0", f"{config.omega_0:g}", "Frequency of the first layer."),
-            ("Hidden omega", f"{config.hidden_omega:g}", "Frequency of the layers behind it."),
-            ("Parameters", f"{config.parameters:,}", "Numbers that were fitted."),
+            ("Hidden omega", f"{config.hidden_omega:g}", "Frequency of the layers after it."),
+            ("Parameters", f"{config.parameters:,}", "Numbers fitted to the volume."),
         ]
 
     def check(self, config: SirenConfig, payload: bytes, coding: str) -> None:

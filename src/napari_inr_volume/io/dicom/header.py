@@ -202,7 +202,7 @@ def _why_no_ct(dataset: Dataset) -> str:
     if not sop_class and "Rows" in dataset:
         raise ValueError("it lacks SOPClassUID, so what it holds is unknown; export it again")
     if not sop_class and dataset.preamble:
-        raise ValueError("it breaks off before it says what it holds")
+        raise ValueError("it is cut off before it says what it holds")
     if not sop_class:
         return "not DICOM"
     name = printable(sop_class.name) if sop_class.name != str(sop_class) else "unknown DICOM object"
@@ -300,7 +300,7 @@ def _count_frames(path: Path, dataset: Dataset) -> int:
     """Return how many images the file holds, not more than there are bytes for."""
     frames = whole_of(dataset, "NumberOfFrames")
     if frames is None and value_of(dataset, "NumberOfFrames") not in (None, ""):
-        raise ValueError("NumberOfFrames is no whole number")
+        raise ValueError("NumberOfFrames is not a whole number")
     frames = 1 if frames is None else frames
     if frames < 1:
         raise ValueError(f"NumberOfFrames is {frames}; at least 1 is needed")

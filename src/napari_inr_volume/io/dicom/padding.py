@@ -60,10 +60,10 @@ class Padding:
         """Decide on what is doubtful, now that all slices are there; returns the value and what to say."""
         notes = []
         if self._tissue is not None:
-            notes.append(f"PixelPaddingValue stands for {self._tissue:g} HU, above air, and was ignored")
+            notes.append(f"PixelPaddingValue stands for {self._tissue:g} HU, more than air, and was ignored")
         if self._doubtful_value is not None and self._inside:
             notes.append(
-                f"PixelPaddingValue ({self._doubtful_value:g}) lies inside the body too, and was ignored"
+                f"PixelPaddingValue ({self._doubtful_value:g}) also occurs inside the body, and was ignored"
             )
         elif self._doubtful_value is not None:
             for z, bits in enumerate(self._doubtful):

@@ -160,7 +160,7 @@ def _scan(paths: Sequence[Path], missing: Sequence[Path], report: Progress) -> _
     files: list[tuple[Head, Sequence[Slice]]] = []
     odd: list[Path] = []
     skipped: Counter[str] = Counter()
-    broken = [Broken(path=path, reason="the DICOMDIR names it, and it is not there") for path in missing]
+    broken = [Broken(path=path, reason="the DICOMDIR names it, but it is missing") for path in missing]
     for done, path in enumerate(paths, start=1):
         try:
             found = read_header(path)
@@ -178,7 +178,7 @@ def _scan(paths: Sequence[Path], missing: Sequence[Path], report: Progress) -> _
     for path in odd:
         if claims_dicom(path, images):
             empty = path.stat().st_size == 0
-            broken.append(Broken(path=path, reason="it is empty" if empty else "it is no DICOM file"))
+            broken.append(Broken(path=path, reason="it is empty" if empty else "it is not a DICOM file"))
         else:
             skipped["not DICOM"] += 1
     lines, parts = _lines(find_parts(files))

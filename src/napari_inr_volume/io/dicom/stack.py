@@ -121,7 +121,7 @@ def _axes(image: Slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     lengths = np.linalg.norm(cosines, axis=1)
     if np.abs(lengths - 1).max() > 1e-2 or abs(float(cosines[0] @ cosines[1])) > 1e-2:
         raise SourceError(
-            f"{image} has ImageOrientationPatient {image.orientation}, which is no pair of perpendicular"
+            f"{image} has ImageOrientationPatient {image.orientation}, which is not a pair of perpendicular"
             " unit vectors"
         )
     along_row, down_column = cosines / lengths[:, np.newaxis]

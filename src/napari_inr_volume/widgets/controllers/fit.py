@@ -153,13 +153,13 @@ class FitController(QObject):
             larger = FitLayers(fitted.viewer, fitted.source, fitted.volume, fitted.request, record.plan)
             self._show_begun(larger, continued=False)
             self.section.show_words(
-                f"{with_decibels(record.reached, 1)} reached, {fitted.request.target.value:.1f} dB asked for:"
-                " a larger network is fitted next."
+                f"Reached {record.reached:.1f} of {fitted.request.target.value:.1f} dB;"
+                " fitting a larger network next."
             )
         elif isinstance(record, work.NotKept):
             show_warning(
-                f"The fit cannot be kept for another day: {record.reason}. It continues; save it once it is"
-                " done."
+                "The fit continues, but its state cannot be saved, so it cannot be resumed later:"
+                f" {record.reason}."
             )
         elif isinstance(record, work.Fitted):
             fitted.show_fitted(record)
