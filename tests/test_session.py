@@ -301,7 +301,7 @@ def test_dropped_it_ends_at_once_with_an_error(volume: Volume, when: type) -> No
         if isinstance(record, when):
             drop.set()
 
-    with pytest.raises(FitError, match="dropped"):
+    with pytest.raises(FitError, match="cancelled"):
         drain(run(volume, request, drop=drop), on_each)
     assert isinstance(records[-1], when)
 
@@ -368,3 +368,22 @@ def test_what_cannot_be_had_is_said_before_anything_is_done(volume: Volume) -> N
         next(run(volume, replace(REQUEST, upscaler="bicubic")))
     with pytest.raises(InrError, match="there is no preset 'best'"):
         compress(volume, "best")
+
+
+def test_a_later_try_with_another_factor_is_resumed(volume: Volume) -> None:
+    other = replace(SETTINGS, factor=(1.0, 3.0, 3.0))
+    states: list[FitState] = []
+    stop = Event()
+    request = replace(REQUEST, settings=other)
+    fitting = run(volume, request, stop=stop, keep=states.append)
+    drain(fitting, lambda record: stop.set() if isinstance(record, FitProgress) else None)
+    models = drain(planning.probe(volume, BASE, upscaler="lanczos", device="cpu"))
+    planned = replace(REQUEST, settings=BASE, target=Target(kind="psnr", value=8.0), models=tuple(models))
+    assert planning.plan(volume, list(models), planned.target, BASE).settings.factor != other.factor
+    resumed: list[object] = []
+    compressed = drain(run(volume, planned, resume=states[-1]), resumed.append)
+    assert compressed.inr.factor == other.factor
+    assert compressed.plan is not None
+    assert compressed.plan.settings.factor == other.factor
+    whole = drain(run(volume, request))
+    assert compressed.inr.payload == whole.inr.payload

@@ -100,7 +100,7 @@ def export_series(
         lossy=True,
         ratio=ratio,
         max_error=inr.quality.max_error if inr.quality is not None and measured else None,
-        description=_description(upscaler.name, even, ratio),
+        description=_description(upscaler.name, even, ratio, inr.units),
     )
     words = {
         "seed": seed,
@@ -114,11 +114,11 @@ def export_series(
         return write_series(source, folder, header, derivation, on_slices=on_slices)
 
 
-def _description(upscaler: str, even: bool, ratio: float) -> str:
+def _description(upscaler: str, even: bool, ratio: float, units: str) -> str:
     words = [
         f"Decoded by napari-inr-volume {__version__} from a neural network that was fitted to the original"
         f" volume, and restored by {upscaler}.",
         "Resampled to an evenly spaced, orthogonal grid." if even else None,
-        advice(ratio),
+        advice(ratio, units),
     ]
     return " ".join(filter(None, words))

@@ -31,6 +31,7 @@ from .fields.base import FitProgress, FitResult, FitState
 from .fields.registry import PRESETS, find_kind, find_preset, ladder_of
 from .fields.settings import Settings
 from .inr_volume import InrVolume, UpscalerRef
+from .io.inr_size import predicted_bytes
 from .measuring import Measured, OnSlices, measure
 from .planning import FactorModel, Plan, next_plan, plan, probe
 from .reader import Reader
@@ -178,10 +179,11 @@ def run(
             if models is None:
                 models = yield from _look(volume, request, stop, drop)
             chosen = plan(volume, list(models), request.target, request.settings, embed=request.embed)
+            chosen = _of_resumed(chosen, resume, volume)
             yield Planned(plan=chosen, reached=None)
         lrs = LowResOf(volume)
         while True:
-            settings = request.settings if chosen is None else _settings(chosen, resume)
+            settings = request.settings if chosen is None else chosen.settings
             fitted = yield from _fit(volume, settings, request, stop, drop, resume, keep, lrs)
             yield fitted
             compressed = _measure(volume, fitted, request, chosen, drop, on_slices, lrs)
@@ -287,11 +289,13 @@ def _look(
     return tuple((yield from translated(probing, lambda steps: [Looking(*steps)])))
 
 
-def _settings(chosen: Plan, resume: FitState | InrVolume | None) -> Settings:
-    """Return the settings of a plan; with those of a fit that is resumed, which may be of a larger try."""
+def _of_resumed(chosen: Plan, resume: FitState | InrVolume | None, volume: Volume) -> Plan:
+    """Return the plan, with the settings of a fit that is resumed: it may be of a later, larger try."""
     if resume is None or isinstance(resume, InrVolume):
-        return chosen.settings
-    return replace(chosen.settings, field=resume.field, fit=resume.fit)
+        return chosen
+    settings = replace(chosen.settings, field=resume.field, fit=resume.fit, factor=resume.factor)
+    sizes = [predicted_bytes(volume, each, "lanczos") for each in (chosen.settings, settings)]
+    return replace(chosen, settings=settings, file_bytes=chosen.file_bytes + sizes[1] - sizes[0])
 
 
 def _fit(

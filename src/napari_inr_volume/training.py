@@ -135,9 +135,14 @@ def write_log(folder: Path, history: Sequence[Validation]) -> None:
             for score in entry.scores:
                 found = (score.volume, score.kind, f"{score.psnr:.3f}", f"{score.lanczos_psnr:.3f}")
                 writer.writerow((entry.step, f"{entry.seconds:.0f}", f"{entry.loss:.4g}", *found))
-    if find_spec("matplotlib"):
+    if draws():
         with atomic_write(folder / "log.png") as temporary:
             _draw(temporary, history)
+
+
+def draws() -> bool:
+    """Whether `log.png` can be drawn."""
+    return find_spec("matplotlib") is not None
 
 
 def _draw(path: Path, history: Sequence[Validation]) -> None:

@@ -63,11 +63,11 @@ def test_a_ratio_beyond_the_diagnostic_ones_is_said_once_in_every_report(
     assert "Preview quality" not in out
     assert err.count("Preview quality, not for diagnosis") == 1
     _, out, err = run("compress", *options, "--json")
-    assert json.loads(out)["advice"] == advice(1000.0)
+    assert json.loads(out)["advice"] == advice(1000.0, "HU")
     assert "Preview quality" not in err
     declared = json.loads(run("info", tmp_path / "x.inr", "--json")[1])
     assert declared["ratio"] == pytest.approx(declared["source_bytes"] / declared["file_bytes"])
-    assert declared["advice"] == advice(1000.0)
+    assert declared["advice"] == advice(1000.0, "HU")
     assert run("info", tmp_path / "x.inr")[1].count("Preview quality, not for diagnosis") == 1
     _, out, err = run("compress", *options, "--hidden", "128")  # a network as large as the volume
     assert "Preview quality" not in out + err

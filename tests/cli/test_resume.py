@@ -185,7 +185,7 @@ class Terminal(io.StringIO):
     [
         ([], "x.inr.fit holds the state of an interrupted fit; add --resume to continue it"),
         (["--resume", "--seed", "3"], "other settings: seed was 0, now 3; give the same"),
-        (["--resume", "--factor", "1,2,2"], "of another volume, or of another factor"),
+        (["--resume", "--factor", "1,2,2"], "factor was (1.0, 4.0, 4.0), now (1.0, 2.0, 2.0)"),
     ],
     ids=["anew", "other settings", "other factor"],
 )

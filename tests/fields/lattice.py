@@ -66,6 +66,7 @@ class LatticeFit:
 class LatticeState:
     field: LatticeConfig
     fit: LatticeFit
+    factor: tuple[float, float, float]
     device: str
     step: int
     seconds: float
@@ -145,6 +146,7 @@ class LatticeKind:
             return LatticeState(
                 field=field,
                 fit=fit,
+                factor=samples.factor,
                 device=device.type,
                 step=step,
                 seconds=time.perf_counter() - started,
@@ -183,6 +185,7 @@ class LatticeKind:
 
     def state_from_bytes(self, body: bytes) -> LatticeState:
         plain = json.loads(body)
+        plain["factor"] = tuple(plain["factor"])
         return LatticeState(
             field=LatticeConfig(**plain["field"]),
             fit=LatticeFit(**plain["fit"]),
@@ -200,5 +203,5 @@ class LatticeKind:
         return self.name, settings.field, device
 
 
-PLAIN = ("device", "step", "seconds", "best_psnr")
+PLAIN = ("factor", "device", "step", "seconds", "best_psnr")
 LATTICE = LatticeKind()

@@ -206,6 +206,7 @@ def make_state(step: int) -> FitState:
     return FitState(
         field=SETTINGS.field,
         fit=SETTINGS.fit,
+        factor=SETTINGS.factor,
         device="cpu",
         samples="0" * 64,
         step=step,

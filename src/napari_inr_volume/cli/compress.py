@@ -118,7 +118,7 @@ def _report(compressed: Compressed, output: Path, embedded: bool) -> dict[str, A
         "file_bytes": file_bytes,
         "source_bytes": inr.source_bytes,
         **both,
-        "advice": advice(both["ratio"]),
+        "advice": advice(both["ratio"], inr.units),
     }
     if plan is not None:
         target, met = compressed.target, compressed.missed is None

@@ -16,7 +16,7 @@ def info(src: InrPath, as_json: JsonOption = False) -> None:
 
     declared = describe(src)
     ratio = declared["source_bytes"] / declared["file_bytes"]
-    declared |= {"ratio": ratio, "advice": advice(ratio)}
+    declared |= {"ratio": ratio, "advice": advice(ratio, declared["intensity"]["units"])}
     if as_json:
         print_json(declared)
     else:

@@ -149,8 +149,10 @@ def _train(data: Volumes, config: TrainConfig, folder: Path, run: RunOptions, st
     """Train with a progress bar, and a line for each validation."""
     from ..compute.device import find_device
     from ..superres.train import train
-    from ..training import write_log
+    from ..training import draws, write_log
 
+    if not draws():
+        say("log.png will not be drawn: it needs matplotlib, pip install 'napari-inr-volume[figures]'")
     pairs, judged = data.pairs(config, folder, run, stop)
     with progress_bar("gain") as progress:
         task = progress.add_task(f"training {config.network}", total=config.steps, gain="")

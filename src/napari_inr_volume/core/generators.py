@@ -16,14 +16,17 @@ def drain(steps: Generator[Y, None, R], on_each: Callable[[Y], object] = lambda 
 
     However this ends, the generator is closed.
     """
-    with closing(steps):
-        while True:
-            try:
-                each = next(steps)
-            except StopIteration as end:
-                result: R = end.value
-                return result
-            on_each(each)
+
+    def told(each: Y) -> tuple[()]:
+        on_each(each)
+        return ()
+
+    try:
+        next(translated(steps, told))  # which yields nothing, so this runs to the end
+    except StopIteration as end:
+        result: R = end.value
+        return result
+    raise AssertionError("a generator that yields nothing yielded")
 
 
 def translated(steps: Generator[Y, None, R], into: Callable[[Y], Iterable[Z]]) -> Generator[Z, None, R]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ..core.choices import Device
 from ..core.json_fields import Fields
+from ..core.volume import Triple
 from .settings import FieldConfig, FitConfig, Option, Settings
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ class FitState(Protocol):
     @property
     def fit(self) -> FitConfig:
         """How it is fitted."""
+
+    @property
+    def factor(self) -> Triple:
+        """HR voxels per LR voxel along z, y, x, of the LR that is fitted."""
 
     @property
     def device(self) -> str:

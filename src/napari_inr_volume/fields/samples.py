@@ -37,6 +37,7 @@ class LrSamples:
     ) -> None:
         low, high = intensity_range
         self.shape = lr.shape
+        self.factor = factor
         self.intensity = torch.from_numpy(lr).to(device).flatten().sub(low).mul_(2 / (high - low)).sub_(1)
         self.axes = [
             axis_coordinates(length, scale, count).to(device)

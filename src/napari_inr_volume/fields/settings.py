@@ -67,8 +67,13 @@ class Settings:
             raise FitError(
                 f"preset must be a text of 1 to {MAX_TEXT} printable characters, got {reprlib.repr(name)}"
             )
-        for axis, value in zip("zyx", self.factor, strict=True):
-            check_number(f"factor along {axis}", value, 1.0, 64.0)
+        check_factor(self.factor)
+
+
+def check_factor(factor: Triple) -> None:
+    """Raise FitError unless this can be a downsampling factor along z, y, x."""
+    for axis, value in zip("zyx", factor, strict=True):
+        check_number(f"factor along {axis}", value, 1.0, 64.0)
 
 
 @dataclass(frozen=True, kw_only=True)

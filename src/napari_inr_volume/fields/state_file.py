@@ -15,7 +15,7 @@ from ..core.memory import check_memory
 from .base import FitState
 from .registry import KINDS, find_kind
 
-FORMAT = b"inr-volume fit 4"  # the number rises when an older file can no longer be read
+FORMAT = b"inr-volume fit 5"  # the number rises when an older file can no longer be read
 DIGEST = hashlib.sha256().digest_size
 
 

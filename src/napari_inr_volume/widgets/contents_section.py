@@ -39,14 +39,14 @@ class ContentsSection(Section):
 
     def show_words(self, words: str) -> None:
         """Show why there is nothing to show."""
-        self.banner.show_ratio(None)
+        self.banner.show_words(None)
         self.tree.hide()
         self.words.setText(words)
         self.words.setVisible(bool(words))
 
     def show_contents(self, contents: Contents) -> None:
         """Show what an `.inr` holds."""
-        self.banner.show_ratio(contents.ratio)
+        self.banner.show_ratio(contents.ratio, contents.inr.units)
         self.words.setText(" ".join(contents.notes))
         self.words.setVisible(bool(contents.notes))
         self.tree.show_groups(groups_of(contents))

@@ -71,10 +71,13 @@ class AdviceLine(QLabel):
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         self.setStyleSheet(FRAMED)
         self.setToolTip("A fitted network loses detail. Look at the difference before you rely on it.")
-        self.show_ratio(None)
+        self.show_words(None)
 
-    def show_ratio(self, ratio: float | None) -> None:
-        """Say what must be said of this ratio, if it is known."""
-        words = None if ratio is None else advice(ratio)
+    def show_ratio(self, ratio: float, units: str) -> None:
+        """Say what must be said of this ratio, of a volume in these units."""
+        self.show_words(advice(ratio, units))
+
+    def show_words(self, words: str | None) -> None:
+        """Show words, or hide."""
         self.setText(words or "")
         self.setVisible(words is not None)

@@ -146,11 +146,12 @@ class SettingsSection(Section):
         """Set the controls, which are those of the settings' kind of field."""
         self._shown = settings
         if settings.field.kind != self.form.kind.name:
-            device = self.form.device.value
+            device = self.device
             self.advanced.body.removeWidget(self.form)
+            self.form.hide()
             self.form.deleteLater()
             self.form = self._make_form(settings)
-            self.form.device.value = device
+            self.form.show_device(device)
         self.preset.setCurrentText(settings.preset if settings.preset in PRESETS else CUSTOM)
         self.form.show_settings(settings)
         self.changed.emit()
@@ -161,10 +162,10 @@ class SettingsSection(Section):
         self.advanced.body.addWidget(form)
         return form
 
-    def show_prediction(self, words: str, ratio: float | None = None) -> None:
-        """Say what to expect of the settings; `ratio`, if known, gets the advice that it needs."""
+    def show_prediction(self, words: str, caution: str | None = None) -> None:
+        """Say what to expect of the settings, and what must be said of such a file."""
         self.prediction.setText(words)
-        self.banner.show_ratio(ratio)
+        self.banner.show_words(caution)
 
     def show_device(self, device: Device) -> None:
         """Set the device."""

@@ -196,6 +196,7 @@ class _Fit:
         return FitState(
             field=self.siren.config,
             fit=self.config,
+            factor=self.samples.factor,
             device=self.device.type,
             samples=self.digest,
             step=self.step,
@@ -213,7 +214,7 @@ class _Fit:
 
     def _load(self, state: FitState) -> None:
         """Go on from what `_state` returned. Raises FitError if it is of another fit."""
-        state.check(self.siren.config, self.config, self.device.type, self.digest)
+        state.check(self.siren.config, self.config, self.samples.factor, self.device.type, self.digest)
         self.step, self.started = state.step, self.started - state.seconds
         self.siren.load_state_dict(state.weights)
         load_optimisers(self.optimisers, state.optimisers)

@@ -22,13 +22,15 @@ from ...coding.quantise import STEP_CODES
 from ...core.checks import check_number, check_whole
 from ...core.choices import Device
 from ...core.errors import FitError
+from ...core.volume import Triple
+from ..settings import check_factor
 from .config import FitConfig, SirenConfig
 from .optimisers import optimiser_shapes
 
 MAX_HEADER = 2**20  # bytes of names, shapes and all else that is no tensor
 MAX_RANDOM = 10_000  # bytes of a generator's state: 5,056 on a CPU
 GROUPS = ("weights", "best_weights", "optimisers", "rounding")  # of tensors with names
-PLAIN = ["device", "samples", "step", "seconds", "tuning_from", "curve", "best_step", "best_psnr"]
+PLAIN = ["factor", "device", "samples", "step", "seconds", "tuning_from", "curve", "best_step", "best_psnr"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,6 +39,7 @@ class FitState:
 
     field: SirenConfig
     fit: FitConfig
+    factor: Triple  # of the LR that is fitted
     device: str  # its type, never auto: random numbers differ between them
     samples: str  # `LrSamples.digest` of what is fitted
     step: int  # steps done
@@ -51,10 +54,10 @@ class FitState:
     best_psnr: float  # dB (range), on the voxels on which the PSNR is followed; -inf: not followed yet
     best_weights: dict[str, Tensor]
 
-    def check(self, siren: SirenConfig, fit: FitConfig, device: str, samples: str) -> None:
+    def check(self, siren: SirenConfig, fit: FitConfig, factor: Triple, device: str, samples: str) -> None:
         """Raise FitError, naming what differs, if it is not the state of such a fit."""
-        before = {**asdict(self.field), **asdict(self.fit), "device": self.device}
-        now = {**asdict(siren), **asdict(fit), "device": device}
+        before = {**asdict(self.field), **asdict(self.fit), "factor": self.factor, "device": self.device}
+        now = {**asdict(siren), **asdict(fit), "factor": factor, "device": device}
         other = [f"{name} was {before[name]}, now {now[name]}" for name in now if before[name] != now[name]]
         if other:
             raise FitError(
@@ -63,8 +66,7 @@ class FitState:
             )
         if self.samples != samples:
             raise FitError(
-                "the fit to resume is of another volume, or of another factor;"
-                " give those that it was begun with, or start over"
+                "the fit to resume is of another volume; give the one that it was started with, or start over"
             )
 
 
@@ -100,6 +102,7 @@ def _parsed(body: bytes) -> FitState:
     siren, fit = SirenConfig(**plain["field"]), FitConfig(**plain["fit"])
     values = {name: plain[name] for name in PLAIN}
     _check_plain(fit, **values)
+    values["factor"] = tuple(values["factor"])
     tensors = load(body)
     random = tensors.pop("random")
     kinds = _tensors_of(siren, fit, values["step"], tuned=values["tuning_from"] is not None)
@@ -126,6 +129,7 @@ def _parsed(body: bytes) -> FitState:
 def _check_plain(
     fit: FitConfig,
     *,
+    factor: Any,
     device: object,
     samples: object,
     step: Any,
@@ -136,6 +140,7 @@ def _check_plain(
     best_psnr: object,
 ) -> None:
     """Raise FitError unless a fit can stand there."""
+    check_factor(factor)
     if device not in get_args(Device)[1:]:
         raise FitError("it names an unknown device")
     if not isinstance(samples, str) or not re.fullmatch("[0-9a-f]{64}", samples):

@@ -153,7 +153,7 @@ def verdict(ours: Rival, rivals: Sequence[Rival]) -> str:
             else f"At this size, the INR and {nearest.label} are even."
         )
     if large := [rival.label for rival in rivals if not rival.fits]:
-        words.append(f"Cannot reach this size: {', '.join(large)}; shown at the smallest they reach.")
+        words.append(f"Cannot reach this size: {', '.join(large)}; shown at the smallest size possible.")
     words += [f"{rival.failed}." for rival in rivals if rival.failed]
     return " ".join(words)
 

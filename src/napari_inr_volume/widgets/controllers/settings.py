@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal
 from superqt.utils import QSignalDebouncer
 
+from ...core.advice import advice
 from ...core.errors import InrError
 from ...core.words import in_bytes, in_ratio, in_time
 from ...fields.registry import ladder_of
@@ -121,7 +122,8 @@ class SettingsController(QObject):
         )
         ratio = volume.source_bytes / size
         self.section.show_prediction(
-            f"Expected: {in_bytes(size)}, {in_ratio(ratio)}{quality}, {seconds}{missed}", ratio
+            f"Expected: {in_bytes(size)}, {in_ratio(ratio)}{quality}, {seconds}{missed}",
+            advice(ratio, volume.units),
         )
 
     def keep_speed(self, fitted: FitLayers, share: float, seconds: float) -> None:
