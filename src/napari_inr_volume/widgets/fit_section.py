@@ -41,6 +41,7 @@ class FitSection(Section):
         self.words = TextLine("Not fitted yet.")
         self.body.addWidget(self.words)
         self.plot = FitPlot()
+        self.plot.hide()  # there is nothing to see yet
         self.body.addWidget(self.plot)
         self.fit.clicked.connect(self._clicked)
         self.go_on.clicked.connect(self.continue_wanted)
@@ -63,8 +64,9 @@ class FitSection(Section):
         self.pause.setChecked(False)
 
     def show_running(self, continued: bool = False) -> None:
-        """Offer to stop. The curve of a fit that is continued goes on."""
+        """Offer to stop. The curve of a fit that is resumed is continued."""
         self._running = True
+        self.plot.show()
         self.go_on.setVisible(False)
         if not continued:
             self.plot.clear()

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QSizePolicy
+from qtpy.QtGui import QPaintEvent
+from qtpy.QtWidgets import QComboBox, QSizePolicy, QStyle, QStyleOptionComboBox, QStylePainter
 from superqt.utils import signals_blocked
 
 from ..plugin.notices import plain
 
 if TYPE_CHECKING:
     from napari.layers import Image
+
+MARGIN = 8  # pixels that a style may leave beside the name
 
 
 class LayerBox(QComboBox):
@@ -28,6 +31,19 @@ class LayerBox(QComboBox):
         self.setMinimumContentsLength(8)  # a name may be longer than the panel is wide
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.currentIndexChanged.connect(lambda _: self.layer_chosen.emit())
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802, of Qt
+        """Draw the chosen name with its middle left out where it is too long: its PSNR is at its end."""
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        field = self.style().subControlRect(
+            QStyle.ComplexControl.CC_ComboBox, option, QStyle.SubControl.SC_ComboBoxEditField, self
+        )
+        middle = Qt.TextElideMode.ElideMiddle
+        option.currentText = self.fontMetrics().elidedText(option.currentText, middle, field.width() - MARGIN)
+        painter = QStylePainter(self)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
     @property
     def layers(self) -> list[Image]:
