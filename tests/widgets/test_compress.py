@@ -140,7 +140,7 @@ def test_loading_can_be_cancelled_and_a_bad_folder_gets_a_word(qtbot, panel, tmp
     monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path)
     qtbot.mouseClick(panel.source.load, LEFT)
     assert panel.source.loading.isVisible()
-    panel.source.cancel.click()
+    panel.source.loading.cancel.click()
     qtbot.waitUntil(lambda: not panel.source_controller.loading.running)
     assert not panel.source.loading.isVisible()
     assert messages() == []
@@ -319,7 +319,7 @@ def test_reconstruction_is_the_one_that_the_file_decodes_to(qtbot, panel, head) 
 def test_cancelled_reconstruction_takes_its_layer_away(qtbot, panel, head) -> None:
     fit_it(qtbot, panel)
     qtbot.mouseClick(panel.reconstruct.apply, LEFT)
-    panel.reconstruct.cancel.click()
+    panel.reconstruct.progress.cancel.click()
     qtbot.waitUntil(lambda: not panel.state.applying.running, timeout=LONG)
     assert panel.state.fitted.hr is None
     assert len(panel.viewer.layers) == 2

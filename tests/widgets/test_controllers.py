@@ -41,7 +41,7 @@ SMALL = Settings(
 
 @pytest.fixture
 def state(qtbot) -> Iterator[PanelState]:
-    state = PanelState(ViewerModel())
+    state = PanelState(ViewerModel(), lambda volume: find_window("full", volume), lambda: "cpu")
     yield state
     jobs = state.findChildren(Job)
     for job in jobs:
@@ -170,7 +170,7 @@ def test_a_fit_needs_no_panel(qtbot, state: PanelState, monkeypatch, tmp_path) -
     section, settings = FitSection(), FakeSettings()
     qtbot.addWidget(section)
     wanted = SettingsController(state, settings, lambda: "lanczos", state)
-    controller = FitController(state, section, wanted, lambda volume: find_window("full", volume), state)
+    controller = FitController(state, section, wanted, state)
     percents: list[int] = []
     controller.progressed.connect(percents.append)
     assert not section.fit.isEnabled()

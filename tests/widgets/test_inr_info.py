@@ -315,7 +315,7 @@ def test_cancelled_decoding_changes_nothing(qtbot, opened: InrFileWidget) -> Non
     before = [layer.data for layer in opened.viewer.layers]
     qtbot.mouseClick(opened.file.decode_hr, LEFT)
     assert not opened.file.decode_hr.isEnabled()
-    qtbot.mouseClick(opened.file.cancel, LEFT)
+    qtbot.mouseClick(opened.file.progress.cancel, LEFT)
     settle(qtbot, opened)
     assert all(layer.data is data for layer, data in zip(opened.viewer.layers, before, strict=True))
     assert opened.file.decode_hr.isEnabled()
@@ -410,7 +410,7 @@ def test_figures_go_with_their_original(qtbot, opened, volume: Volume) -> None:
 def test_cancelled_measuring_shows_no_figures(qtbot, opened, volume: Volume) -> None:
     add_layer(opened.viewer, original_layer(volume, "head"))
     qtbot.mouseClick(opened.errors.measure, LEFT)
-    qtbot.mouseClick(opened.file.cancel, LEFT)
+    qtbot.mouseClick(opened.file.progress.cancel, LEFT)
     settle(qtbot, opened)
     assert not opened.errors.measured
     assert opened.errors.measure.isEnabled()

@@ -56,17 +56,14 @@ class CompressWidget(Panel):
         self.show_sections(self.source, self.settings, self.fit, self.reconstruct, self.compare)
         self._recall()
 
-        state = self.state = PanelState(self.viewer, self)
-        find_window = self.source.find_window
+        state = self.state = PanelState(self.viewer, self.source.find_window, self._device, self)
         self.source_controller = SourceController(state, self.source, self._memory, self)
         self.settings_controller = SettingsController(
             state, self.settings, lambda: self.reconstruct.upscaler, self
         )
-        self.fit_controller = FitController(state, self.fit, self.settings_controller, find_window, self)
-        self.reconstruct_controller = ReconstructController(
-            state, self.reconstruct, find_window, self._device, self
-        )
-        self.compare_controller = CompareController(state, self.compare, find_window, self._device, self)
+        self.fit_controller = FitController(state, self.fit, self.settings_controller, self)
+        self.reconstruct_controller = ReconstructController(state, self.reconstruct, self)
+        self.compare_controller = CompareController(state, self.compare, self)
         self._connect()
         own = own_weights()
         if own is not None:

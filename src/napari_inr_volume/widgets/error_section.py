@@ -9,7 +9,7 @@ import pyqtgraph
 from napari.utils.theme import get_theme
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ..core.windows import Window
 from ..plugin.compare import of_slice, of_volume
@@ -18,7 +18,7 @@ from ..superres.catalogue import title_of
 from .compare_section import FigureTable
 from .layer_box import LayerBox
 from .plot import COLOURS, still_plot
-from .section import Section, TextLine
+from .section import Section, TextLine, labelled
 
 HEIGHT = 150  # pixels of the plot
 EMPTY = "Measure to see PSNR and error of each slice."
@@ -39,13 +39,7 @@ class ErrorSection(Section):
             "Decode the reconstruction and compare it with the original: PSNR in dB and error of each"
             " slice, in the background."
         )
-        label = QLabel("Ori&ginal")
-        label.setBuddy(self.originals)
-        row = QHBoxLayout()
-        row.addWidget(label)
-        row.addWidget(self.originals, 1)
-        row.addWidget(self.measure)
-        self.body.addLayout(row)
+        self.body.addLayout(labelled("Ori&ginal", self.originals, self.measure))
         self.words = TextLine()
         self.body.addWidget(self.words)
         self.plot = SlicePlot()

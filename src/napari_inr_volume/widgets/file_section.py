@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
 from .layer_box import LayerBox
-from .section import Section, TextLine
+from .section import CancelBar, Section, TextLine, labelled
 
 NO_FILE = (
     "Drop an .inr on napari, or open one here. To try it without data: File > Open Sample > INR Volume >"
@@ -28,12 +28,7 @@ class FileSection(Section):
         )
         self.open = QPushButton("&Open .inr...")
         self.open.setToolTip("Open an .inr: its LR fit and its reconstruction become layers.")
-        label = QLabel("La&yer")
-        label.setBuddy(self.layers)
-        row = QHBoxLayout()
-        row.addWidget(label)
-        row.addWidget(self.layers, 1)
-        self.body.addLayout(row)
+        self.body.addLayout(labelled("La&yer", self.layers))
         self.decode_lr = QPushButton("Decode &LR")
         self.decode_hr = QPushButton("Decode &HR")
         for button, what in ((self.decode_lr, "LR fit"), (self.decode_hr, "reconstruction")):
@@ -46,34 +41,19 @@ class FileSection(Section):
         row.addWidget(self.decode_lr)
         row.addWidget(self.decode_hr)
         self.body.addLayout(row)
-        self.progress = QWidget()
-        self.bar = QProgressBar()
-        self.bar.setToolTip("Slices done.")
-        self.cancel = QPushButton("&Cancel")
-        self.cancel.setToolTip("Stop; nothing is changed.")
-        row = QHBoxLayout(self.progress)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.bar, 1)
-        row.addWidget(self.cancel)
-        self.progress.hide()
+        self.progress = CancelBar("Slices done.", "Stop; nothing is changed.", "&Cancel")
         self.body.addWidget(self.progress)
         self.words = TextLine(NO_FILE)
         self.body.addWidget(self.words)
         self.open.clicked.connect(self.open_wanted)
         self.decode_lr.clicked.connect(lambda: self.decode_wanted.emit("lr"))
         self.decode_hr.clicked.connect(lambda: self.decode_wanted.emit("hr"))
-        self.cancel.clicked.connect(self.cancel_wanted)
+        self.progress.cancel.clicked.connect(self.cancel_wanted)
 
     def show_words(self, words: str) -> None:
         """Say something, or nothing."""
         self.words.setText(words)
         self.words.setVisible(bool(words))
-
-    def show_progress(self, done: int, total: int) -> None:
-        """Show how far it has come; a total of 0 means that it is not known yet."""
-        self.bar.setRange(0, total)
-        self.bar.setValue(done)
-        self.progress.show()
 
     def show_possible(self, free: bool) -> None:
         """Offer to decode, if there is something and nothing is being done."""

@@ -168,7 +168,7 @@ class InrFileWidget(Panel):
             return
         self._wanted, self._outcome = (self.layer, kind), ""
         self.file.show_words("Decoding the LR..." if kind == "lr" else "Decoding the reconstruction...")
-        self.file.show_progress(0, 0)
+        self.file.progress.show_progress(0, 0)
         where = path_of(self.layer), own_weights(), preferences().device
         self.decoding.start(work.decode, self.inr, kind, *where)
         self._update_buttons()
@@ -209,7 +209,7 @@ class InrFileWidget(Panel):
         black, white = self.original.contrast_limits
         self._window = Window("shown", (black + white) / 2, white - black)
         self.errors.show_nothing("Measuring...")
-        self.file.show_progress(0, 0)
+        self.file.progress.show_progress(0, 0)
         where = path_of(self.layer), own_weights(), preferences().device
         self.measuring.start(work.measure, self.original, self.inr, *where, self._window)
         self._update_buttons()
@@ -259,7 +259,7 @@ class InrFileWidget(Panel):
         self.measuring.drop()
 
     def _reported(self, record: Done) -> None:
-        self.file.show_progress(record.done, record.total)
+        self.file.progress.show_progress(record.done, record.total)
 
     def _failed(self, words: str) -> None:
         self._outcome = words

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox, QPushButton, QSizePolicy
 
 from ..core.text import printable
 from ..superres.catalogue import title_of
-from .section import Section, TextLine
+from .section import CancelBar, Section, TextLine, labelled
 
 OWN = "own"  # the entry that asks for a weights file
 ENTRIES = (
@@ -62,30 +62,15 @@ class ReconstructSection(Section):
         self._show_tooltip()
         self.apply = QPushButton("&Apply")
         self.apply.setToolTip("Add the reconstruction (HR) as a layer, starting at the slice in view.")
-        label = QLabel("Ups&caler")
-        label.setBuddy(self.upscalers)
-        row = QHBoxLayout()
-        row.addWidget(label)
-        row.addWidget(self.upscalers, 1)
-        row.addWidget(self.apply)
-        self.body.addLayout(row)
-        self.progress = QWidget()
-        self.bar = QProgressBar()
-        self.bar.setToolTip("Slices decoded, then measured.")
-        self.cancel = QPushButton("Cancel")
-        self.cancel.setToolTip("Stop; the layer is removed.")
-        row = QHBoxLayout(self.progress)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.bar, 1)
-        row.addWidget(self.cancel)
-        self.progress.hide()
+        self.body.addLayout(labelled("Ups&caler", self.upscalers, self.apply))
+        self.progress = CancelBar("Slices decoded, then measured.", "Stop; the layer is removed.")
         self.body.addWidget(self.progress)
         self.words = TextLine()
         self.body.addWidget(self.words)
         self.words.hide()
         self.upscalers.activated.connect(self._activated)
         self.apply.clicked.connect(self.apply_wanted)
-        self.cancel.clicked.connect(self.cancel_wanted)
+        self.progress.cancel.clicked.connect(self.cancel_wanted)
         self.show_idle(False)
 
     @property
@@ -146,9 +131,7 @@ class ReconstructSection(Section):
         """Show how far it has come."""
         self.apply.setEnabled(False)
         self.upscalers.setEnabled(False)
-        self.bar.setRange(0, total)
-        self.bar.setValue(done)
-        self.progress.show()
+        self.progress.show_progress(done, total)
 
     def _activated(self) -> None:
         """Take the choice made; what asks for a file leaves the earlier one until there is a sound one."""

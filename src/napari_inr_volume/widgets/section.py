@@ -1,4 +1,4 @@
-"""What the panel's parts are made of: sections that collapse, wrapped lines of text.
+"""What the panel's parts are made of: sections that collapse, rows, wrapped lines of text.
 
 Text from files is shown by a `TextLine`, or goes through `notices.plain`.
 """
@@ -6,7 +6,16 @@ Text from files is shown by a `TextLine`, or goes through `notices.plain`.
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from ..core.advice import advice
 from ..core.text import printable
@@ -59,6 +68,40 @@ class TextLine(QLabel):
     def setText(self, text: str | None) -> None:  # noqa: N802
         """Show lines of text, what does not print in them escaped."""
         super().setText("\n".join(printable(line) for line in (text or "").split("\n")))
+
+
+class CancelBar(QWidget):
+    """How far work has come, and a button that ends it; hidden until there is some."""
+
+    def __init__(self, meaning: str, cancelling: str, words: str = "Cancel") -> None:
+        super().__init__()
+        self.bar = QProgressBar()
+        self.bar.setToolTip(meaning)
+        self.cancel = QPushButton(words)
+        self.cancel.setToolTip(cancelling)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.bar, 1)
+        row.addWidget(self.cancel)
+        self.hide()
+
+    def show_progress(self, done: int, total: int) -> None:
+        """Show how far it has come; a total of 0 means that it is not known yet."""
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+        self.show()
+
+
+def labelled(words: str, box: QWidget, *buttons: QWidget) -> QHBoxLayout:
+    """Return a row: words, the box that they name, which takes the room, and buttons."""
+    label = QLabel(words)
+    label.setBuddy(box)
+    row = QHBoxLayout()
+    row.addWidget(label)
+    row.addWidget(box, 1)
+    for button in buttons:
+        row.addWidget(button)
+    return row
 
 
 class AdviceLine(QLabel):

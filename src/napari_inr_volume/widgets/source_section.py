@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QProgressBar, QPushButton, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QWidget
 
 from ..core.units import HU, RAW
 from ..core.windows import WINDOWS, Window, find_window
 from ..core.words import in_bytes, in_mm
 from ..plugin.notices import plain, sentence
 from .layer_box import LayerBox
-from .section import FRAMED, Section, TextLine
+from .section import FRAMED, CancelBar, Section, TextLine, labelled
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -41,28 +41,13 @@ class SourceSection(Section):
         super().__init__("Source", "What to compress: a 3D image layer, or a CT series from a folder.")
         self.preferred_window = ""  # the one used last
         self.layers = LayerBox("The 3D image layer (z, y, x) to compress.")
-        label = QLabel("La&yer")
-        label.setBuddy(self.layers)
         self.load = QPushButton("&Open CT...")
         self.load.setToolTip(
             "Load a CT series (DICOM, or PNG or TIFF slices) from a folder into a new layer."
         )
-        row = QHBoxLayout()
-        row.addWidget(label)
-        row.addWidget(self.layers, 1)
-        row.addWidget(self.load)
-        self.body.addLayout(row)
+        self.body.addLayout(labelled("La&yer", self.layers, self.load))
 
-        self.loading = QWidget()
-        self.bar = QProgressBar()
-        self.bar.setToolTip("Files read so far.")
-        self.cancel = QPushButton("Cancel")
-        self.cancel.setToolTip("Stop loading; no layer is added.")
-        row = QHBoxLayout(self.loading)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.bar, 1)
-        row.addWidget(self.cancel)
-        self.loading.hide()
+        self.loading = CancelBar("Files read so far.", "Stop loading; no layer is added.")
         self.body.addWidget(self.loading)
 
         self.info = TextLine(EMPTY)
@@ -93,7 +78,7 @@ class SourceSection(Section):
 
         self.layers.layer_chosen.connect(self.layer_chosen)
         self.load.clicked.connect(self.folder_wanted)
-        self.cancel.clicked.connect(self.cancel_wanted)
+        self.loading.cancel.clicked.connect(self.cancel_wanted)
         self.windows.textActivated.connect(lambda _: self.window_chosen.emit(self.window_name))
 
     @property
@@ -123,10 +108,8 @@ class SourceSection(Section):
     def show_loading(self, words: str, done: int = 0, total: int = 0) -> None:
         """Show how far loading has come; a total of 0 means that it is not known."""
         self.load.setEnabled(False)
-        self.loading.show()
         self._show(words)
-        self.bar.setRange(0, total)
-        self.bar.setValue(done)
+        self.loading.show_progress(done, total)
 
     def end_loading(self) -> None:
         """Take the progress away."""

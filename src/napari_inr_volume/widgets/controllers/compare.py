@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject
 from superqt.utils import QSignalThrottler
 
-from ...core.choices import Device
 from ...core.errors import InrError
 from ...core.words import in_bytes, in_ratio
 from ...plugin import dialogs
@@ -24,8 +22,6 @@ from .state import PanelState
 
 if TYPE_CHECKING:
     from ...core.metrics import Comparison
-    from ...core.volume import Volume
-    from ...core.windows import Window
 
 SCROLL_DELAY_MS = 80  # while scrolling, the figures follow this often
 
@@ -33,19 +29,10 @@ SCROLL_DELAY_MS = 80  # while scrolling, the figures follow this often
 class CompareController(QObject):
     """Shows how good the fit is."""
 
-    def __init__(
-        self,
-        state: PanelState,
-        section: CompareSection,
-        find_window: Callable[[Volume], Window],
-        device: Callable[[], Device],
-        parent: QObject | None = None,
-    ) -> None:
+    def __init__(self, state: PanelState, section: CompareSection, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.state = state
         self.section = section
-        self.find_window = find_window
-        self.device = device
         self.arrangement = Arrangement(state.viewer)
         self.measuring, self.subtracting = LatestJob(self), Job(self)
         self._scrolls = QSignalThrottler(parent=self)
@@ -108,8 +95,8 @@ class CompareController(QObject):
             fitted.volume,
             fitted.inr,
             fitted.hr.data if fitted.hr is not None and restored else None,
-            device=self.device(),
-            window=self.find_window(fitted.volume),
+            device=self.state.device(),
+            window=self.state.find_window(fitted.volume),
         )
 
     def _measured(self, comparisons: tuple[Comparison, Comparison, Comparison | None]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -25,8 +24,6 @@ from .settings import SettingsController
 from .state import PanelState
 
 if TYPE_CHECKING:
-    from ...core.volume import Volume
-    from ...core.windows import Window
     from ...fields.base import FitState
     from ...inr_volume import InrVolume
 
@@ -47,14 +44,12 @@ class FitController(QObject):
         state: PanelState,
         section: FitSection,
         settings: SettingsController,
-        find_window: Callable[[Volume], Window],
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
         self.state = state
         self.section = section
         self.settings = settings
-        self.find_window = find_window
         self.recalling = LatestJob(self)  # a fit of the volume that was stopped before, or not saved
         self._kept: Kept | InrVolume | None = None  # what it found
         self._bar: progress | None = None  # in the activity dock
@@ -87,7 +82,7 @@ class FitController(QObject):
         elif settings.has_target and settings.plan is None:
             show_info(NO_PLAN)
         else:
-            request = settings.request(self.find_window(volume))
+            request = settings.request(self.state.find_window(volume))
             self._begin(FitLayers(self.state.viewer, layer, volume, request, settings.plan))
 
     def resume(self) -> None:
@@ -99,7 +94,7 @@ class FitController(QObject):
             self._resume_kept()
             return
         self.settings.section.show_settings(stopped.settings)
-        window = self.find_window(stopped.volume)
+        window = self.state.find_window(stopped.volume)
         request = replace(stopped.request, device=cast(Device, stopped.state.device), window=window)
         again = FitLayers(self.state.viewer, stopped.source, stopped.volume, request, stopped.plan)
         self._begin(again, stopped.state)
@@ -111,7 +106,7 @@ class FitController(QObject):
             return
         if isinstance(kept, Kept):
             self.settings.section.show_settings(kept.settings)
-        request = replace(self.settings.request(self.find_window(volume)), target=PRESET, models=None)
+        request = replace(self.settings.request(self.state.find_window(volume)), target=PRESET, models=None)
         settings = kept.settings if isinstance(kept, Kept) else replace(request.settings, factor=kept.factor)
         request = replace(request, settings=settings)
         self._begin(FitLayers(self.state.viewer, layer, volume, request), kept)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
 from superqt.utils import QSignalThrottler
 
-from ...core.choices import Device
 from ...core.errors import InrError
 from ...plugin import dialogs
 from ...plugin.job import Done, Job, LatestJob
@@ -20,8 +18,6 @@ from ..reconstruct_section import ReconstructSection
 from .state import PanelState
 
 if TYPE_CHECKING:
-    from ...core.volume import Volume
-    from ...core.windows import Window
     from ...superres.model_file import ModelInfo
 
 REFRESH_DELAY_MS = 250  # while a reconstruction fills, its layer is drawn this often
@@ -35,19 +31,10 @@ class ReconstructController(QObject):
     started = Signal()
     ended = Signal()
 
-    def __init__(
-        self,
-        state: PanelState,
-        section: ReconstructSection,
-        find_window: Callable[[Volume], Window],
-        device: Callable[[], Device],
-        parent: QObject | None = None,
-    ) -> None:
+    def __init__(self, state: PanelState, section: ReconstructSection, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.state = state
         self.section = section
-        self.find_window = find_window
-        self.device = device
         self.checking, self.counting = LatestJob(self), Job(self)
         self._checked = Path()  # the weights file that is being checked
         self._chosen = False  # whether it is the choice, once it is sound
@@ -129,10 +116,10 @@ class ReconstructController(QObject):
             fitted.volume,
             fitted.inr,
             voxels,
-            device=self.device(),
+            device=self.state.device(),
             upscaler=self.section.upscaler,
             or_lanczos=fitted.request.planned,  # the target chose the factor
-            window=self.find_window(fitted.volume),
+            window=self.state.find_window(fitted.volume),
         )
         self.state.applying.control.z = fitted.z
         self.section.show_progress(0, 2 * len(voxels))

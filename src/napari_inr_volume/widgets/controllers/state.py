@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
 
+from ...core.choices import Device
 from ...core.volume import Volume
 from ...plugin.fit_layers import FitLayers
 from ...plugin.job import Job
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
+    from ...core.windows import Window
+
 
 class PanelState(QObject):
     """On the UI thread only."""
@@ -21,9 +25,17 @@ class PanelState(QObject):
     volume_changed = Signal()  # another volume, or none
     changed = Signal()  # what can be done now may be different
 
-    def __init__(self, viewer: ViewerModel, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        find_window: Callable[[Volume], Window],
+        device: Callable[[], Device],
+        parent: QObject | None = None,
+    ) -> None:
         super().__init__(parent)
         self.viewer = viewer
+        self.find_window = find_window  # that is chosen, for a volume
+        self.device = device  # that is chosen
         self.layer: Image | None = None  # that is chosen
         self.volume: Volume | None = None  # of it, once it is known and can be compressed
         self.fitted: FitLayers | None = None  # the last fit, from its start
