@@ -80,20 +80,20 @@ def fit_volume(
     volume's LR by the settings' factor, if it is at hand.
     """
     volume.check_fittable()
-    where = find_device(device)
+    torch_device = find_device(device)
     check_fit_memory(volume, settings)
     lr = low_res(volume, settings.factor) if lr is None else lr
-    with errors_in_words(where):
+    with errors_in_words(torch_device):
         samples = LrSamples(
             lr.voxels,
             hr_shape=volume.shape,
             factor=settings.factor,
             intensity_range=volume.intensity_range,
-            device=where,
+            device=torch_device,
             counted=lr.counted,
             drop=drop,
         )
-    return (yield from find_kind(settings.field.kind).fit(samples, settings, where, stop, resume))
+    return (yield from find_kind(settings.field.kind).fit(samples, settings, torch_device, stop, resume))
 
 
 def check_fit_memory(volume: Volume, settings: Settings) -> None:

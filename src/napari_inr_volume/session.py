@@ -286,7 +286,7 @@ def _look(
     probing = probe(
         volume, request.settings, upscaler=request.upscaler, device=request.device, stop=stop, drop=drop
     )
-    return tuple((yield from translated(probing, lambda steps: [Looking(*steps)])))
+    return tuple((yield from translated(probing, lambda done: [Looking(*done)])))
 
 
 def _of_resumed(chosen: Plan, resume: FitState | InrVolume | None, volume: Volume) -> Plan:
@@ -318,12 +318,12 @@ def _fit(
     upscaler = request.find_upscaler(settings)
     check_fit_memory(volume, settings)  # before the LR takes any
     lr = lrs.by(settings.factor)
-    steps = fit_volume(volume, settings, device=request.device, stop=stop, drop=drop, resume=resume, lr=lr)
+    fitting = fit_volume(volume, settings, device=request.device, stop=stop, drop=drop, resume=resume, lr=lr)
     if keep is None:
-        result = yield from steps
+        result = yield from fitting
     else:
         keeper = _Keeper(keep)
-        result = yield from translated(steps, keeper.after)
+        result = yield from translated(fitting, keeper.after)
         if result.state is not None and result.steps > 0:
             yield from keeper.keep(result.state)
     return Fitted(inr=encode(volume, settings, result, upscaler), upscaler=upscaler, result=result)

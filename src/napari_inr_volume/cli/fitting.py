@@ -47,7 +47,7 @@ class Fitting:
             self._show("looking for settings" if request.planned else "fitting")
             try:
                 with interruptible(self.stop):
-                    steps = run(
+                    running = run(
                         volume,
                         request,
                         stop=self.stop,
@@ -55,7 +55,7 @@ class Fitting:
                         keep=keep,
                         on_slices=self._measuring,
                     )
-                    return drain(steps, self._on_record)
+                    return drain(running, self._on_record)
             except (InrError, MemoryError, Interrupted) as error:
                 self._note_what_is_kept(error)
                 raise

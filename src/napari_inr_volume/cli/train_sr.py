@@ -168,8 +168,8 @@ def _train(data: Volumes, config: TrainConfig, folder: Path, run: RunOptions, st
                 gains = ", ".join(f"{score.volume} {score.kind} {score.gain:+.2f}" for score in latest.scores)
                 say(f"step {latest.step:,}: gain over Lanczos in dB: {gains}")
 
-        where = find_device(run.device)
-        return drain(train(pairs, judged, config, folder / "checkpoint.pt", where, stop=stop), show)
+        device = find_device(run.device)
+        return drain(train(pairs, judged, config, folder / "checkpoint.pt", device, stop=stop), show)
 
 
 def _print(result: TrainResult, saved: ModelInfo, output: Path, network: str, as_json: bool) -> None:

@@ -43,7 +43,7 @@ def side_by_side(pieces: Sequence[Callable[[], None]]) -> None:
         future.result()
 
 
-def apart(steps: Generator[Y, None, R]) -> Generator[Y, None, R]:
+def apart(work: Generator[Y, None, R]) -> Generator[Y, None, R]:
     """Run a generator on a thread of its own, in which torch starts no threads of its own.
 
     For work of many small operations, where torch's threads would take longer to wake than to compute.
@@ -52,7 +52,7 @@ def apart(steps: Generator[Y, None, R]) -> Generator[Y, None, R]:
 
     def advance() -> list[Y]:
         try:
-            return [next(steps)]
+            return [next(work)]
         except StopIteration as end:
             ended.append(end.value)
             return []

@@ -11,7 +11,7 @@ Z = TypeVar("Z")
 R = TypeVar("R")
 
 
-def drain(steps: Generator[Y, None, R], on_each: Callable[[Y], object] = lambda each: None) -> R:
+def drain(work: Generator[Y, None, R], on_each: Callable[[Y], object] = lambda each: None) -> R:
     """Return what a generator returns; `on_each` is called with all that it yields, and may raise to end it.
 
     However this ends, the generator is closed.
@@ -22,22 +22,22 @@ def drain(steps: Generator[Y, None, R], on_each: Callable[[Y], object] = lambda 
         return ()
 
     try:
-        next(translated(steps, told))  # which yields nothing, so this runs to the end
+        next(translated(work, told))  # which yields nothing, so this runs to the end
     except StopIteration as end:
         result: R = end.value
         return result
     raise AssertionError("a generator that yields nothing yielded")
 
 
-def translated(steps: Generator[Y, None, R], into: Callable[[Y], Iterable[Z]]) -> Generator[Z, None, R]:
+def translated(work: Generator[Y, None, R], into: Callable[[Y], Iterable[Z]]) -> Generator[Z, None, R]:
     """Yield what `into` makes of each thing that a generator yields; return what that returns, and close it.
 
     What `into` gives is taken one by one, before the generator is asked for more.
     """
-    with closing(steps):
+    with closing(work):
         while True:
             try:
-                each = next(steps)
+                each = next(work)
             except StopIteration as end:
                 result: R = end.value
                 return result

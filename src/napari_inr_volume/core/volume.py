@@ -89,8 +89,8 @@ class Geometry:
         The outer faces of both grids' first voxels coincide, so the first LR centre lies
         (factor - 1) / 2 voxels further in.
         """
-        steps = (np.array(factor) - 1) / 2
-        origin = self.affine[:3, :3] @ steps + np.array(self.origin)
+        shift = (np.array(factor) - 1) / 2
+        origin = self.affine[:3, :3] @ shift + np.array(self.origin)
         spacing = np.array(self.spacing) * np.array(factor)
         return Geometry(
             shape=shape,

@@ -53,7 +53,7 @@ def length(value: Any, unit: Any = "mm", *, exact: bool = False) -> float | None
     return number if math.isfinite(number) and number > 0 else None
 
 
-def measured(y: float | None, x: float | None) -> tuple[float | None, float | None]:
+def plausible(y: float | None, x: float | None) -> tuple[float | None, float | None]:
     """Return the sizes of a picture's pixels in mm, None for both if they are a screen's and not measured."""
     dots = [25.4 / size for size in (y, x) if size]
     if any(abs(dots_per_inch - default) < 0.5 for dots_per_inch in dots for default in DEFAULT_DPI):

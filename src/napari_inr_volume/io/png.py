@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..core.errors import SourceError
 from ..core.extras import extra
-from .lengths import length, measured
+from .lengths import length, plausible
 from .payload import check_claim
 from .values import Voxels, only_grey
 
@@ -132,4 +132,4 @@ def _sizes(physical: bytes | None) -> tuple[float | None, float | None]:
     columns, rows, unit = struct.unpack(">IIB", physical)
     if unit != 1 or not columns or not rows:
         return None, None
-    return measured(length(1000 / rows), length(1000 / columns))
+    return plausible(length(1000 / rows), length(1000 / columns))

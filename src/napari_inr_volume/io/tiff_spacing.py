@@ -6,7 +6,7 @@ import json
 from typing import Any
 from xml.etree import ElementTree
 
-from .lengths import in_mm, length, measured
+from .lengths import in_mm, length, plausible
 
 Sizes = tuple[float | None, float | None, float | None]  # mm along z, y, x; None where it is not known
 
@@ -50,7 +50,7 @@ def page_sizes(page: Any) -> tuple[float | None, float | None]:
     if unit is None:
         return None, None
     y, x = (_pixel(page, axis, unit) for axis in "YX")
-    return measured(y, x)
+    return plausible(y, x)
 
 
 def _ome_sizes(xml: str) -> Sizes:

@@ -130,9 +130,9 @@ def export_reconstruction(viewer: napari.viewer.Viewer) -> None:
             )
         show_info(f"Exported the reconstruction to {path.name}.")
 
-    where = path_of(layer), own_weights(), preferences().device
+    means = path_of(layer), own_weights(), preferences().device
     work = partial(decode_and_write, even=even)
-    _in_background(f"Exporting {path.name}", tell, work, path, inr, *where)
+    _in_background(f"Exporting {path.name}", tell, work, path, inr, *means)
 
 
 def decode_and_write(
@@ -184,8 +184,8 @@ def export_dicom_series(viewer: napari.viewer.Viewer) -> None:
             show_warning(note)
         show_info(f"Exported {counted(inr.geometry.shape[0], 'slice')} to the folder {folder.name}.")
 
-    where = path_of(layer), own_weights(), preferences().device
-    _in_background(f"Exporting to {folder.name}", tell, decode_and_write_series, folder, inr, *where)
+    means = path_of(layer), own_weights(), preferences().device
+    _in_background(f"Exporting to {folder.name}", tell, decode_and_write_series, folder, inr, *means)
 
 
 def decode_and_write_series(

@@ -162,10 +162,10 @@ def kwargs_over(layer: Layer, factor: Triple = (1.0, 1.0, 1.0)) -> dict[str, Any
     As in `core.resample`, the outer faces of both grids' first voxels coincide. Whatever the layer's place
     is, rotated or not, is copied.
     """
-    steps = (np.array(factor) - 1) / 2  # from the layer's first voxel centre to that of the grid
+    shift = (np.array(factor) - 1) / 2  # from the layer's first voxel centre to that of the grid
     return {
         "scale": triple(layer.scale * np.array(factor)),
-        "translate": triple(layer.affine.inverse(layer.data_to_world(steps))),
+        "translate": triple(layer.affine.inverse(layer.data_to_world(shift))),
         "rotate": layer.rotate,
         "shear": layer.shear,
         "affine": layer.affine.affine_matrix,

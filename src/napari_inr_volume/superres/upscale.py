@@ -172,10 +172,10 @@ def find_upscaler(
         raise ModelError(
             f"there is no upscaler {name!r}; choose one of {', '.join(CHOICES)}, or a {SUFFIX} file"
         )
-    where, wanted = find_device(device), network_factor(factor)
+    torch_device, wanted = find_device(device), network_factor(factor)
     shipped = {} if wanted is None else available_models(wanted)
     if name == "auto":
-        suited = [one for one in (ON_CPU if where.type == "cpu" else ON_GPU) if one in shipped]
+        suited = [one for one in (ON_CPU if torch_device.type == "cpu" else ON_GPU) if one in shipped]
         name = suited[0] if suited else "lanczos"
     if name == "lanczos":
         return LanczosUpscaler(factor)
@@ -199,7 +199,7 @@ def find_upscaler(
         )
     if not own:
         network, info = load_weights(shipped[name])
-    return NetworkUpscaler(network, where, info)
+    return NetworkUpscaler(network, torch_device, info)
 
 
 def find_restorer(
@@ -219,7 +219,7 @@ def find_restorer(
     fit = network_factor(factor)
     if wanted.sha256 is None:
         return LanczosUpscaler(factor)
-    where = find_device(device)
+    torch_device = find_device(device)
     given = [one if isinstance(one, bytes) else Path(one) for one in weights if one is not None]
     missing = (
         f"no weights with the SHA-256 {wanted.sha256[:12]} are here; give the weights file it was made with"
@@ -237,7 +237,7 @@ def find_restorer(
                 reasons.append(str(error))
         else:
             if network.factor == fit:
-                return NetworkUpscaler(network, where, info)
+                return NetworkUpscaler(network, torch_device, info)
             reasons = [f"these weights restore {info.factor} x {info.factor}, not {fit} x {fit}"]
     title = title_of(wanted.name)
     words = "; ".join(reasons)

@@ -137,8 +137,8 @@ class InrFileWidget(Panel):
         self.looking.forget()
         self.contents.show_words("" if inr is None else "Reading it...")
         if inr is not None and layer is not None:
-            where = path_of(layer), own_weights(), preferences().device
-            self.looking.ask(object(), work.look, inr, *where)
+            means = path_of(layer), own_weights(), preferences().device
+            self.looking.ask(object(), work.look, inr, *means)
 
     def _original_chosen(self) -> None:
         self.measuring.drop()
@@ -169,8 +169,8 @@ class InrFileWidget(Panel):
         self._wanted, self._outcome = (self.layer, kind), ""
         self.file.show_words("Decoding the LR..." if kind == "lr" else "Decoding the reconstruction...")
         self.file.progress.show_progress(0, 0)
-        where = path_of(self.layer), own_weights(), preferences().device
-        self.decoding.start(work.decode, self.inr, kind, *where)
+        means = path_of(self.layer), own_weights(), preferences().device
+        self.decoding.start(work.decode, self.inr, kind, *means)
         self._update_buttons()
 
     def _show_decoded(self, decoded: Decoded) -> None:
@@ -210,8 +210,8 @@ class InrFileWidget(Panel):
         self._window = Window("shown", (black + white) / 2, white - black)
         self.errors.show_nothing("Measuring...")
         self.file.progress.show_progress(0, 0)
-        where = path_of(self.layer), own_weights(), preferences().device
-        self.measuring.start(work.measure, self.original, self.inr, *where, self._window)
+        means = path_of(self.layer), own_weights(), preferences().device
+        self.measuring.start(work.measure, self.original, self.inr, *means, self._window)
         self._update_buttons()
 
     def _show_errors(self, found: Errors) -> None:

@@ -53,12 +53,12 @@ def fit(
     runs out of memory, the device fails or `resume` is of another fit.
     """
 
-    def steps() -> Generator[FitProgress, None, FitResult]:  # made, too, on the thread that it runs on
+    def records() -> Generator[FitProgress, None, FitResult]:  # made, too, on the thread that it runs on
         made = _Fit(samples, siren_config, config, device, stop or Event(), resume)
         return (yield from made.run())
 
     with errors_in_words(device, f" at batch {config.batch:,}; choose a smaller batch or the CPU"):
-        return (yield from threads.apart(steps()) if device.type == "cpu" else steps())
+        return (yield from threads.apart(records()) if device.type == "cpu" else records())
 
 
 class _Fit:

@@ -24,8 +24,10 @@ class Muon(torch.optim.Optimizer):
     `dtype` is that of the iterations; in bfloat16 they err by about a percent, which Muon does not mind.
     """
 
-    def __init__(self, matrices: Sequence[Tensor], lr: float, dtype: torch.dtype = torch.bfloat16) -> None:
-        super().__init__(matrices, {"lr": lr})
+    def __init__(
+        self, matrices: Sequence[Tensor], learning_rate: float, dtype: torch.dtype = torch.bfloat16
+    ) -> None:
+        super().__init__(matrices, {"lr": learning_rate})
         self.matrices = list(matrices)
         shape, device = (len(self.matrices), *self.matrices[0].shape), self.matrices[0].device
         self.gradients, self.momentum = (torch.zeros(shape, device=device) for _ in range(2))

@@ -28,7 +28,7 @@ def make_optimisers(siren: Siren, config: FitConfig) -> list[Optimizer]:
     rest = tensors.values()
     dtype = torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
     return [
-        Muon(hidden, lr=config.learning_rate, dtype=dtype),
+        Muon(hidden, learning_rate=config.learning_rate, dtype=dtype),
         torch.optim.Adam(rest, lr=config.learning_rate, fused=fused),
     ]
 

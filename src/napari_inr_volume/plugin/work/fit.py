@@ -112,7 +112,7 @@ def fit(
     try:
         leave_a_core()
         fitting = _Fitting(control, volume, request, seconds_per_preview, keep)
-        steps = session.run(
+        running = session.run(
             volume,
             request,
             stop=control.stop,
@@ -121,7 +121,7 @@ def fit(
             keep=fitting.keep if keep else None,
             on_slices=control.on_progress,
         )
-        drain(steps, fitting.show)
+        drain(running, fitting.show)
         assert fitting.outcome is not None
         return fitting.outcome
     finally:

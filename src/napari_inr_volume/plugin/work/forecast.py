@@ -31,7 +31,7 @@ def look(
 
     leave_a_core()
     probing = probe(volume, base, upscaler=upscaler, device=device, drop=control.drop)
-    return tuple(drain(probing, lambda steps: control.on_progress(*steps)))
+    return tuple(drain(probing, lambda done: control.on_progress(*done)))
 
 
 def probe(
@@ -41,23 +41,21 @@ def probe(
 
     With them comes what they depend on.
     """
-    import torch
-
     from ...compute.device import find_device
     from ...core.resample import lr_shape
     from ...fields.registry import find_kind
     from ...fields.samples import LrSamples
 
     leave_a_core()
-    where = find_device(device)
+    torch_device = find_device(device)
     small: tuple[int, int, int] = (min(shape[0], 8), min(shape[1], 64), min(shape[2], 64))
     lr = np.random.default_rng(0).random(lr_shape(small, settings.factor), dtype=np.float32)
-    samples = LrSamples(lr, small, settings.factor, (0.0, 1.0), torch.device(where), drop=control.drop)
+    samples = LrSamples(lr, small, settings.factor, (0.0, 1.0), torch_device, drop=control.drop)
     endless = replace(settings, fit=replace(settings.fit, steps=10_000_000, target_psnr=None))
     kind = find_kind(settings.field.kind)
     started: tuple[int, float] | None = None
-    with closing(kind.fit(samples, endless, where, control.stop)) as steps:
-        for progress in steps:
+    with closing(kind.fit(samples, endless, torch_device, control.stop)) as fitting:
+        for progress in fitting:
             control.check()
             if started is None:  # the first steps build kernels and caches
                 started = progress.step, progress.seconds
@@ -65,6 +63,6 @@ def probe(
                 break
     assert started is not None
     speed = (progress.step - started[0]) / (progress.seconds - started[1])
-    if where.type == "cpu":
+    if torch_device.type == "cpu":
         speed *= 1 - PREVIEW_SHARE
     return speed_key(settings, device), speed
