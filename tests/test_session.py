@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -23,6 +23,7 @@ from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.fields.siren.fit_state import FitState
 from napari_inr_volume.fields.state_file import load_state, save_state
 from napari_inr_volume.io.inr_file import to_bytes
+from napari_inr_volume.reader import FieldGrid
 from napari_inr_volume.session import Compressed, Fitted, Looking, NotKept, Planned, Record, Request, run
 from napari_inr_volume.target import Target
 
@@ -387,3 +388,20 @@ def test_a_later_try_with_another_factor_is_resumed(volume: Volume) -> None:
     assert compressed.plan.settings.factor == other.factor
     whole = drain(run(volume, request))
     assert compressed.inr.payload == whole.inr.payload
+
+
+def test_an_lr_that_was_shown_is_not_decoded_again_to_be_measured(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+    fitted_slices = FieldGrid.fitted
+
+    def counted(self: FieldGrid, z: Sequence[int]) -> Any:
+        decoded.extend(z)
+        return fitted_slices(self, z)
+
+    monkeypatch.setattr(FieldGrid, "fitted", counted)
+    drain(
+        run(volume, REQUEST), lambda record: isinstance(record, Fitted) and list(record.reader.slices("lr"))
+    )
+    assert sorted(decoded) == list(range(8))

@@ -4,8 +4,7 @@
                (only if a target is set)      ^                                     |
                a larger plan, where a target PSNR was missed <----------------------+
 
-`run` does all of it, and yields what happens. An interface shows that, saves what it is given, and does
-nothing else; `compress` is the whole in one call.
+`run` yields what happens, for an interface to show and to save; `compress` is the whole in one call.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from os import PathLike
 from threading import Event
 
@@ -108,7 +108,13 @@ class Fitted:
 
     inr: InrVolume  # without quality
     upscaler: Upscaler
+    device: Device  # to decode on
     result: FitResult | None  # None: nothing was fitted, since `resume` was a network already
+
+    @cached_property
+    def reader(self) -> Reader:
+        """What decodes it: an LR that its cache holds is decoded once, to be shown and to be measured."""
+        return Reader(self.inr, self.upscaler, device=self.device)
 
     @property
     def stopped(self) -> bool:
@@ -314,7 +320,7 @@ def _fit(
         ref = UpscalerRef(name=upscaler.name, sha256=upscaler.sha256)
         # Where the voxels lie and what they mean may have been set since.
         inr = replace(resume, geometry=volume.geometry, units=volume.units, upscaler=ref, quality=None)
-        return Fitted(inr=inr, upscaler=upscaler, result=None)
+        return Fitted(inr=inr, upscaler=upscaler, device=request.device, result=None)
     upscaler = request.find_upscaler(settings)
     check_fit_memory(volume, settings)  # before the LR takes any
     lr = lrs.by(settings.factor)
@@ -326,7 +332,8 @@ def _fit(
         result = yield from translated(fitting, keeper.after)
         if result.state is not None and result.steps > 0:
             yield from keeper.keep(result.state)
-    return Fitted(inr=encode(volume, settings, result, upscaler), upscaler=upscaler, result=result)
+    inr = encode(volume, settings, result, upscaler)
+    return Fitted(inr=inr, upscaler=upscaler, device=request.device, result=result)
 
 
 class _Keeper:
@@ -373,9 +380,8 @@ def _measure(
                 "measuring was cancelled; the network is complete, but its quality was not measured"
             )
 
-    reader = Reader(fitted.inr, fitted.upscaler, device=request.device)
     lr = lrs.by(fitted.inr.factor)
-    measured = measure(volume, reader, window=request.window, lr=lr, on_slices=on_each)
+    measured = measure(volume, fitted.reader, window=request.window, lr=lr, on_slices=on_each)
     inr = replace(fitted.inr, quality=measured.quality)
     return Compressed(inr=inr, measured=measured, fitted=fitted, target=request.target, plan=chosen)
 

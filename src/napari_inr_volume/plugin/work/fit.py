@@ -144,7 +144,6 @@ class _Fitting:
 
         self.control = control
         self.volume = volume
-        self.request = request
         self.interval = interval  # seconds between previews
         self.name = kept_fits.identity(volume) if keep else None
         self.outcome: FitOutcome | None = None
@@ -186,7 +185,6 @@ class _Fitting:
     def _show_fitted(self, fitted: session.Fitted) -> None:
         """Report the network, keep it if nothing is left to fit, and decode its LR."""
         from ...io.inr_file import packed_size
-        from ...reader import Reader
         from .. import kept_fits, unsaved
         from ..layers import new_voxels
 
@@ -199,9 +197,8 @@ class _Fitting:
             state = replace(state, seconds=state.seconds - self.idle)
         size = packed_size(inr)
         self.control.report(Fitted(inr=inr, file_bytes=size, model_bytes=fitted.model_bytes, state=state))
-        reader = Reader(inr, device=self.request.device)
         lr = new_voxels(inr.lr_shape, np.float32)
-        for z, plane in reader.slices("lr"):
+        for z, plane in fitted.reader.slices("lr"):
             self.control.on_progress(z, len(lr))
             lr[z] = plane
         self.control.report(DecodedLr(voxels=lr))
