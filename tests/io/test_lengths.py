@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_inr_volume.io.lengths import completed, in_mm, length, measured
+from napari_inr_volume.io.lengths import completed, in_mm, length, plausible
 
 
 @pytest.mark.parametrize(
@@ -57,5 +57,5 @@ def test_what_is_assumed_is_said(
 
 @pytest.mark.parametrize("dpi", [1, 72, 96])
 def test_the_resolution_of_a_screen_measures_nothing(dpi: float) -> None:
-    assert measured(25.4 / dpi, 25.4 / dpi) == (None, None)
-    assert measured(0.1, 0.2) == (0.1, 0.2)
+    assert plausible(25.4 / dpi, 25.4 / dpi) == (None, None)
+    assert plausible(0.1, 0.2) == (0.1, 0.2)
