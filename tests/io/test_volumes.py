@@ -570,7 +570,7 @@ def two_sizes(path: Path) -> None:
         pytest.param(
             saved(Path.write_text, "v.vtk", "# vtk"),
             SourceError,
-            r"file types read here: .* \.nii, \.nii\.gz",
+            r"file types read here: .*\.nii, \.nii\.gz",
             id="kind",
         ),
         pytest.param(
