@@ -1,0 +1,226 @@
+"""Fit the context networks to the volume that they will code: on samples, in float32, then rounded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ..core.region import Region
+from .contexts import BORDER, FIRST, LATER, Contexts
+from .kernels import TOTAL, predict_planes, sample, work
+from .network import OUTPUTS, UNITS, Layer, Network, linear_rounded
+from .slab import Levels, border
+from .tables import FEATURE, MIXED, PARTS, tables
+
+SEED = 20230303
+CROPS = 64  # places in the volume that samples come from
+CROP = 136  # voxels along y and x, of a crop
+DEPTH = 5  # slices of a crop: two are seen, and each of their residuals sees two more
+BATCH = 8192  # samples; an eighth of the voxels of a small volume
+STEPS = {FIRST: 200, LATER: 500}  # at most
+LEAST_STEPS = 40
+PASSES = 20  # over the voxels of a small volume, for which fewer steps do
+RATE = 4e-3
+LARGEST = FEATURE / PARTS  # of a feature, in the float network
+
+ReadLevels = Callable[[Region], Levels]
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How far the fit of the networks has come."""
+
+    step: int
+    steps: int
+    bits: float  # a voxel, of the latest samples
+
+
+@dataclass(frozen=True)
+class _Crops:
+    """Parts of the volume in memory as a slab's is: levels (crops DEPTH, y, x), and where samples may lie."""
+
+    values: NDArray[np.int32]
+    places: NDArray[np.int64]
+
+    @property
+    def row(self) -> int:
+        return int(self.values.shape[2])
+
+    @property
+    def plane(self) -> int:
+        return int(self.values.shape[1]) * self.row
+
+
+def learn(
+    read: ReadLevels, shape: tuple[int, int, int], features: int
+) -> Generator[Learning, None, tuple[Network, Network]]:
+    """Fit both networks with so many features a layer to levels (z, y, x); yields and returns as it says."""
+    crops = _gather(read, shape)
+    enough = max(LEAST_STEPS, PASSES * math.prod(shape) // BATCH)
+    steps = {contexts: min(most, enough) for contexts, most in STEPS.items()}
+    done, networks = 0, []
+    for contexts in (FIRST, LATER):
+        fitting = _Fit(crops, contexts, features, steps[contexts])
+        for step, bits in fitting.run():
+            yield Learning(done + step, sum(steps.values()), bits)
+        networks.append(fitting.network())
+        done += steps[contexts]
+    return networks[0], networks[1]
+
+
+def _gather(read: ReadLevels, shape: tuple[int, int, int]) -> _Crops:
+    """Read crops from all over the volume."""
+    random = np.random.default_rng(SEED)
+    depth, rows, columns = shape
+    size = min(rows, CROP), min(columns, CROP)
+    number = min(CROPS, max(1, 2 * math.prod(shape) // math.prod(size)))
+    values = np.zeros((number * DEPTH, size[0] + 2 * BORDER, size[1] + 2 * BORDER), np.int32)
+    slices = np.linspace(0, depth - 1, number).round().astype(int)  # all depths alike, in order
+    starts = random.random((number, 2))
+    for crop, (z, start) in enumerate(zip(slices, starts, strict=True)):
+        y, x = int(start[0] * (rows - size[0] + 1)), int(start[1] * (columns - size[1] + 1))
+        first = max(z - DEPTH + 1, 0)
+        part = read((slice(first, z + 1), slice(y, y + size[0]), slice(x, x + size[1])))
+        planes = values[crop * DEPTH : (crop + 1) * DEPTH]
+        inner = planes[:, BORDER:-BORDER, BORDER:-BORDER]
+        inner[DEPTH - len(part) :] = part
+        inner[: DEPTH - len(part)] = part[0]
+        for plane in planes:
+            border(plane)
+    return _Crops(values, _places(values))
+
+
+def _places(values: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return where in each crop's last slice a voxel is not like all that are next to it."""
+    last, before = values[DEPTH - 1 :: DEPTH], values[DEPTH - 2 :: DEPTH]
+    here = last[:, BORDER:-BORDER, BORDER:-BORDER]
+    same = np.ones(here.shape, bool)
+    beside = [(last, 0, -1), (last, -1, 0), (last, -1, 1), (before, 0, 0), (before, 0, 1), (before, 1, 0)]
+    for plane, dy, dx in beside:
+        rows = slice(BORDER + dy, BORDER + dy + here.shape[1])
+        columns = slice(BORDER + dx, BORDER + dx + here.shape[2])
+        same &= here == plane[:, rows, columns]
+    crop, y, x = np.nonzero(~same)
+    places = ((crop * DEPTH + DEPTH - 1) * values.shape[1] + y + BORDER) * values.shape[2] + x + BORDER
+    return (
+        places.astype(np.int64)
+        if len(places)
+        else np.array([values[0].size * (DEPTH - 1) + values.shape[2] * BORDER + BORDER])
+    )
+
+
+class _Fit:
+    """The fit of one network to samples of the crops."""
+
+    def __init__(self, crops: _Crops, contexts: Contexts, features: int, steps: int) -> None:
+        self.crops, self.contexts = crops, contexts
+        self.steps = steps
+        self.batch = min(BATCH, max(512, len(crops.places) // 8))
+        self.random = np.random.default_rng(SEED)
+        self.values = crops.values.reshape(-1)
+        self.linear = self._linear()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(SEED)
+            self.model = _Model(contexts.inputs, features)
+        net = self.network().net(crops.plane, crops.row)
+        self.net, self.tables, self.tile = net, tables(len(contexts.residuals)), work(net)
+        self.residuals = np.zeros_like(self.values)
+        inner = crops.values.shape[1] - 2 * BORDER, crops.values.shape[2] - 2 * BORDER
+        for plane in range(len(crops.values)):
+            if plane % DEPTH >= (DEPTH - 3 if contexts is LATER else DEPTH - 1):
+                predict_planes(net, self.values, self.residuals, plane * crops.plane, *inner)
+
+    def network(self) -> Network:
+        """Return the network as it is now, rounded."""
+        model = self.model
+        return Network(
+            self.contexts,
+            self.linear,
+            (_rounded(model.first), _rounded(model.second), _rounded(model.third, UNITS)),
+        )
+
+    def run(self) -> Generator[tuple[int, float], None, None]:
+        """Fit it; yields steps done and bits a voxel."""
+        optimiser = torch.optim.Adam(self.model.parameters(), RATE, betas=(0.9, 0.99))
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, RATE, total_steps=self.steps, pct_start=0.05
+        )
+        for step in range(self.steps):
+            inputs, found = self._sample(self.batch)
+            loss = self.model.bits(inputs, found)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+            yield step + 1, loss.item()
+
+    def _sample(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        places = self.random.choice(self.crops.places, count)
+        inputs = np.empty((count, self.contexts.inputs), np.float32)
+        found = np.empty((count, 4), np.float32)
+        sample(self.net, self.tables, self.values, self.residuals, places, self.tile, inputs, found)
+        return torch.from_numpy(inputs) / PARTS, torch.from_numpy(found)
+
+    def _linear(self) -> NDArray[np.int16]:
+        """Return the linear prediction whose error is small where voxels are alike."""
+        strides = np.array([self.crops.plane, self.crops.row, 1])
+        offsets = np.array(self.contexts.values) @ strides
+        places = self.random.choice(self.crops.places, min(50_000, 2 * len(self.crops.places)))
+        seen = self.values[places[:, None] + offsets].astype(np.float64)
+        value = self.values[places].astype(np.float64)
+        middle = seen.mean(axis=1)
+        seen -= middle[:, None]
+        value -= middle
+        spread = np.abs(seen).mean(axis=1) + 0.3
+        weights = 1 / spread**2
+        for _ in range(2):
+            weighted = seen * weights[:, None]
+            # Weights that add up to 1 follow the level: what is missing goes to all alike, as in the middle.
+            products = seen.T @ weighted
+            ridge = (1e-6 * np.trace(products) / len(offsets) + 1e-9) * np.eye(len(offsets))
+            found = np.linalg.solve(products + ridge, weighted.T @ value)
+            weights = 1 / (spread * (np.abs(value - seen @ found) + 0.3 * spread))
+        return linear_rounded(found + (1 - found.sum()) / len(offsets))
+
+
+class _Model(nn.Module):
+    def __init__(self, inputs: int, features: int) -> None:
+        super().__init__()
+        sizes = [inputs, features, features, OUTPUTS]
+        self.first, self.second, last = (nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.third = last
+        with torch.no_grad():
+            last.weight.mul_(0.1)
+            last.bias.zero_()
+            last.bias[MIXED : 2 * MIXED] = torch.linspace(-1.2, -0.2, MIXED)
+
+    def bits(self, inputs: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
+        """Return the mean bits of samples, (n, inputs) and (n, 4) as `kernels.sample` finds them."""
+        features = self.first(inputs).clamp(0, LARGEST)
+        features = self.second(features).clamp(0, LARGEST)
+        output = self.third(features)
+        level, predicted, mean, coded = (found[:, i, None] for i in range(4))
+        away = (level - predicted - mean * output[:, :MIXED]) / PARTS
+        steepness = torch.exp(-((mean / PARTS).log() + output[:, MIXED : 2 * MIXED]).clamp(-4, 11))
+        log_weights = torch.log_softmax(output[:, 2 * MIXED :], dim=1)
+        upper, lower = (away + 0.5) * steepness, (away - 0.5) * steepness
+        log_inside = torch.log((-torch.expm1(lower - upper)).clamp(min=1e-12))
+        log_each = nn.functional.logsigmoid(upper) + nn.functional.logsigmoid(-lower) + log_inside
+        log_all = torch.logsumexp(log_weights + log_each, dim=1)
+        least = torch.full_like(log_all, -math.log(TOTAL))
+        bits = -torch.logaddexp(log_all, least) / math.log(2)
+        coded = coded[:, 0]
+        return (bits * coded).sum() / coded.sum().clamp(min=1)
+
+
+def _rounded(layer: nn.Linear, units: NDArray[np.float64] | float = float(PARTS)) -> Layer:
+    weights, bias = layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
+    return Layer.rounded(weights, bias, units)
