@@ -18,7 +18,7 @@ MOST_LINES, MOST_OF_A_FUNCTION, MOST_PARAMETERS = 400, 60, 12
 FLOORS = [
     {"core"},
     {"coding", "compute"},
-    {"fields"},
+    {"fields", "exact"},
     {"inr_volume"},
     {"superres"},
     {"reader", "io", "classical"},
