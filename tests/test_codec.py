@@ -312,7 +312,7 @@ def quantised_ones(siren: SirenConfig, code: int) -> bytes:
 def test_finite_weights_that_decode_to_nonsense_are_refused(fitted: InrVolume) -> None:
     for code in (200, STEP_CODES[1]):
         damaged = replace(fitted, payload=quantised_ones(fitted.field, code), quality=None)
-        with pytest.raises(InrFileError, match="values far outside that it was fitted to"):
+        with pytest.raises(InrFileError, match="values far outside the intensity range"):
             decompress(from_bytes(to_bytes(damaged)), device="cpu")
 
 
