@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable
 from os import PathLike
 from threading import Event
+from typing import Literal
 
 import numpy as np
 
@@ -39,10 +40,15 @@ def decompress(
     upscaler: Upscaler | None = None,
     weights: Iterable[str | PathLike[str] | bytes | None] = (),
     device: Device = "auto",
+    level: Literal["best", "hr", "exact"] = "best",
     on_slices: OnSlices | None = None,
     warn: Callable[[str], object] = warnings.warn,
 ) -> Volume:
-    """Reconstruct the volume: voxels (z, y, x) in the original's units and dtype, at its full resolution.
+    """Return the volume: voxels (z, y, x) in the original's units and dtype, at its full resolution.
+
+    They are those of the exact layer where there is one, else the reconstruction; `level` chooses one of
+    both. If a part of the exact layer is damaged, `best` takes the reconstruction there and tells `warn`,
+    and `exact` raises InrFileError.
 
     The super-resolution network that the `InrVolume` names is taken with the weights of that SHA-256: from
     `weights`, which are weights files of your own, or what `io.inr_file.read_model` found embedded in the
@@ -54,11 +60,15 @@ def decompress(
     check_whole(inr)
     reader = Reader(inr, upscaler or find_restorer(inr, warn, weights=weights, device=device), device=device)
     voxels = np.empty(reader.shape(), dtype=reader.dtype())
-    for z, plane in reader.slices():
+    slices = reader.best_slices(warn) if level == "best" else reader.slices(level)
+    for z, plane in slices:
         voxels[z] = plane
         if on_slices is not None:
             on_slices(z + 1, len(voxels))
-    return Volume(voxels=voxels, geometry=inr.geometry, units=inr.units)
+    exact = inr.exact is not None and level != "hr"
+    return Volume(
+        voxels=voxels, geometry=inr.geometry, units=inr.units, padding=inr.padding if exact else None
+    )
 
 
 def fit_volume(

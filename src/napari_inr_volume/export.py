@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from .core.choices import Device
 from .core.even import evened
 from .core.region import Region
 from .core.source import Source
+from .core.units import suffix
 from .core.version import __version__
 from .core.volume import Geometry
 from .core.words import in_ratio
@@ -30,7 +31,7 @@ from .io.dicom_export import (
     headers_like,
     write_series,
 )
-from .reader import Reader
+from .reader import Level, Reader
 from .superres.upscale import Upscaler
 
 # Of the RMSE that was measured, by which the RMSE to the original may be larger now: on other processors, and
@@ -43,7 +44,12 @@ class Decoded:
     """The reconstruction as a `Source`: decoded where it is read, its range known from the file."""
 
     reader: Reader
-    padding: float | None = None  # what was padding comes back as the lowest intensity
+    level: Level = "hr"
+
+    @property
+    def padding(self) -> float | None:
+        """The original's, at level `exact`; at `hr` what was padded comes back as the lowest intensity."""
+        return self.reader.inr.padding if self.level == "exact" else None
 
     @property
     def geometry(self) -> Geometry:
@@ -67,7 +73,7 @@ class Decoded:
 
     def read(self, region: Region) -> NDArray[Any]:
         """Return the voxels of a region (z, y, x)."""
-        return self.reader.read(region)
+        return self.reader.read(region, self.level)
 
 
 def export_series(
@@ -78,6 +84,7 @@ def export_series(
     upscaler: Upscaler,
     device: Device = "auto",
     even: bool = False,  # resampled to an even grid with right angles, which takes memory for the whole
+    level: Literal["hr", "exact"] = "hr",
     like: Original | None = None,  # the series that it was made from; None: headers of nobody
     on_slices: Callable[[int, int], None] | None = None,
 ) -> Series:
@@ -87,38 +94,57 @@ def export_series(
     `like` is not the series that the `.inr` was made from.
     """
     source: Source = (
-        evened(decompress(inr, upscaler=upscaler, device=device))
+        evened(decompress(inr, upscaler=upscaler, device=device, level=level))
         if even
-        else Decoded(Reader(inr, upscaler, device=device))
+        else Decoded(Reader(inr, upscaler, device=device), level)
     )
     with path.open("rb") as file:
         seed = hashlib.file_digest(file, "sha256").hexdigest()
     ratio = inr.source_bytes / path.stat().st_size
+    bound = inr.exact.max_error if inr.exact is not None and level == "exact" else None
     # What was measured when the file was made holds for what restored it then.
     measured = inr.quality is not None and upscaler.sha256 == inr.upscaler.sha256 and not even
     derivation = Derivation(
-        lossy=True,
+        lossy=bound != 0 or even,
         ratio=ratio,
-        max_error=inr.quality.max_error if inr.quality is not None and measured else None,
-        description=_description(upscaler.name, even, ratio, inr.units),
+        max_error=_largest_error(inr, bound, even, measured),
+        description=_description(upscaler.name, bound, even, ratio, inr.units),
     )
+    loss = "lossy" if derivation.lossy else "lossless"
     words = {
         "seed": seed,
-        "variant": f"{upscaler.name} {upscaler.sha256} {even}",
-        "description": f"Decoded from .inr, lossy {in_ratio(ratio)}",
+        "variant": f"{level} {upscaler.name} {upscaler.sha256} {even}",
+        "description": f"Decoded from .inr, {loss} {in_ratio(ratio)}",
     }
     if like is None:
         return write_series(source, folder, OwnHeader(source, **words), derivation, on_slices=on_slices)
-    allowed = None if inr.quality is None else inr.quality.rmse * (SAME if measured else RESTORED)
-    with headers_like(like, source, Closeness(rmse=allowed), **words) as header:
+    if bound is not None:
+        closeness = Closeness(max_error=bound)
+    else:
+        slack = SAME if measured else RESTORED
+        closeness = Closeness(rmse=None if inr.quality is None else inr.quality.rmse * slack)
+    with headers_like(like, source, closeness, **words) as header:
         return write_series(source, folder, header, derivation, on_slices=on_slices)
 
 
-def _description(upscaler: str, even: bool, ratio: float, units: str) -> str:
+def _largest_error(inr: InrVolume, bound: float | None, even: bool, measured: bool) -> float | None:
+    if even:
+        return None
+    if bound is not None:
+        return bound
+    return inr.quality.max_error if inr.quality is not None and measured else None
+
+
+def _description(upscaler: str, bound: float | None, even: bool, ratio: float, units: str) -> str:
+    made = f"Decoded by napari-inr-volume {__version__} from"
+    if bound is None:
+        made += f" a neural network that was fitted to the original volume, and restored by {upscaler}."
+    else:
+        exact = f"within {bound:g}{suffix(units)}" if bound else "without error"
+        made += f" the exact layer of an .inr, every voxel {exact}."
     words = [
-        f"Decoded by napari-inr-volume {__version__} from a neural network that was fitted to the original"
-        f" volume, and restored by {upscaler}.",
+        made,
         "Resampled to an evenly spaced, orthogonal grid." if even else None,
-        advice(ratio, units),
+        advice(ratio, units) if bound is None else None,
     ]
     return " ".join(filter(None, words))

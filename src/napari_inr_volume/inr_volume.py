@@ -8,6 +8,7 @@ from .core.resample import lr_shape
 from .core.units import Units
 from .core.version import __version__
 from .core.volume import Geometry, Triple, Volume
+from .exact.layer import ExactLayer
 from .fields.settings import FieldConfig, Settings
 
 
@@ -61,6 +62,7 @@ class InrVolume:
     fit: FitRecord
     quality: Quality | None
     software: str  # name and version of the writer
+    exact: ExactLayer | None = None  # the voxels to within a bound, beside the network
 
     @classmethod
     def of(

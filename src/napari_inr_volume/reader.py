@@ -1,6 +1,7 @@
 """The one way back: any part of an `.inr`'s volume, decoded when it is asked for.
 
     InrVolume -> field -> LR slices -> upscaler -> HR slices -> Reader.read(region, level)
+              -> exact layer, if there is one -> exact slices -^
                           (kept)                  (kept)
 
 Slices are the unit: an upscaler restores whole ones. The latest are kept, up to a stated number of bytes, so
@@ -23,18 +24,20 @@ from numpy.typing import NDArray
 
 from .compute.device import find_device, out_of_memory
 from .core.choices import Device
-from .core.errors import InrError, InrFileError, ModelError
+from .core.errors import InrError, InrFileError, ModelError, VolumeError
 from .core.memory import check_memory
 from .core.region import WHOLE, Region, within
 from .core.resample import lr_shape
 from .core.volume import Geometry, Triple
+from .exact.decode import ExactSlices
 from .fields.base import Field
 from .fields.grid import axis_coordinates, to_intensity
 from .fields.registry import find_kind
 from .inr_volume import InrVolume
 from .superres.upscale import LanczosUpscaler, Upscaler
 
-Level = Literal["lr", "hr"]  # the grid of the fit, and that of the original
+# The grid of the fit; the reconstruction on the original's grid; the exact layer's voxels on that grid.
+Level = Literal["lr", "hr", "exact"]
 Plane = NDArray[Any]  # a slice (y, x)
 
 CACHE_BYTES = 2**23  # of decoded slices that are kept, unless more are asked for: 16 of 512 x 512 in int16
@@ -49,8 +52,9 @@ class Reader:
     """Decodes an `InrVolume`, a region at a time and in any order. Thread-safe.
 
     Level `lr` is float32 on the grid of the fit, `hr` the reconstruction in the original's dtype on its grid,
-    both in the volume's units. Raises InrFileError on a damaged payload, and if memory does not suffice for
-    the field or for what is asked for at once; ModelError if the upscaler's weights are damaged.
+    `exact` its voxels to within the bound of the exact layer, if the file has one; all in the volume's units.
+    Raises InrFileError on a damaged payload, and if memory does not suffice for the field or for what is
+    asked for at once; ModelError if the upscaler's weights are damaged.
     """
 
     def __init__(
@@ -71,6 +75,9 @@ class Reader:
         # Where z was not shrunk, the LR at the original's slices is that of the fit.
         whole_z = inr.factor[0] == 1
         self._planes = self._lr if whole_z else _Slices(lambda z: self._sound(grid.at_slices(z)), cache_bytes)
+        self._exact: ExactSlices | None = None
+        if inr.exact is not None:
+            self._exact = ExactSlices(inr.exact, inr.geometry.shape, np.dtype(inr.dtype), inr.padding)
         self._cache_bytes = cache_bytes
         self._restore_by(upscaler or LanczosUpscaler(inr.factor[1:]))
 
@@ -83,6 +90,11 @@ class Reader:
         other = copy(self)
         other._restore_by(upscaler)
         return other
+
+    @property
+    def best(self) -> Level:
+        """The level nearest to the original."""
+        return "hr" if self._exact is None else "exact"
 
     def shape(self, level: Level = "hr") -> tuple[int, int, int]:
         """Return the voxels along z, y, x."""
@@ -113,6 +125,12 @@ class Reader:
 
     def slices(self, level: Level = "hr") -> Iterator[tuple[int, Plane]]:
         """Yield every slice's number and voxels (y, x), read-only, in the best order to decode them all."""
+        if level == "exact":
+            for z, found in self._exact_slices().all():
+                if isinstance(found, InrFileError):
+                    raise found
+                yield z, found
+            return
         depth = self.shape(level)[0]
         for start in range(0, depth, self.at_once):
             part = range(start, min(start + self.at_once, depth))
@@ -133,7 +151,34 @@ class Reader:
         """How many HR slices were restored so far, the same one more than once included."""
         return self._hr.decoded
 
-    def _slices(self, level: Level) -> _Slices:
+    def best_slices(self, warn: Callable[[str], object]) -> Iterator[tuple[int, Plane]]:
+        """Yield every slice as `slices` does, of the best level; `hr` where the exact layer is damaged.
+
+        `warn` is told of that, once for each part that is damaged.
+        """
+        if self._exact is None:
+            yield from self.slices()
+            return
+        told = set()
+        for z, found in self._exact.all():
+            if not isinstance(found, InrFileError):
+                yield z, found
+                continue
+            if str(found) not in told:
+                warn(f"{found}; the preview takes their place")
+                told.add(str(found))
+            yield z, self.plane(z)
+
+    def _exact_slices(self) -> ExactSlices:
+        if self._exact is None:
+            raise VolumeError(
+                "the file has no exact layer; read the level hr, or compress with a largest error"
+            )
+        return self._exact
+
+    def _slices(self, level: Level) -> _Slices | ExactSlices:
+        if level == "exact":
+            return self._exact_slices()
         return self._lr if level == "lr" else self._hr
 
     def _sound(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
@@ -27,6 +27,9 @@ from .core.lowres import LowResOf
 from .core.memory import OUT_OF_MEMORY
 from .core.volume import Volume
 from .core.windows import Window
+from .exact.encode import Coding, encode_exact
+from .exact.lattice import check_max_error
+from .exact.learn import Learning
 from .fields.base import FitProgress, FitResult, FitState
 from .fields.registry import PRESETS, find_kind, find_preset, ladder_of
 from .fields.settings import Settings
@@ -52,6 +55,9 @@ class Request:
     upscaler: str | PathLike[str] = "auto"  # as `find_upscaler` takes it
     device: Device = "auto"
     embed: bool = False  # the upscaler's weights will be in the file, and count in its size
+    max_error: float | None = (
+        None  # of any voxel of an exact layer, in the volume's units; None: no such layer
+    )
     window: Window | None = None  # of the 8-bit PSNR; None: the full range
     models: tuple[FactorModel, ...] | None = None  # what an earlier look at this volume found
 
@@ -147,7 +153,7 @@ class Compressed:
         return f"the target of {self.target.value:g} dB was not met: {reached:.2f} dB (range); {reason}"
 
 
-Record = Looking | Planned | FitProgress | NotKept | Fitted | Compressed
+Record = Looking | Planned | FitProgress | NotKept | Fitted | Compressed | Learning | Coding
 
 
 def run(
@@ -165,7 +171,8 @@ def run(
     In this order: `Looking` and `Planned` if a target is set; `FitProgress` about ten times a second, and at
     most one `NotKept`; `Fitted`, to be saved at once; then `on_slices` is told (done, total) while the
     network is decoded and measured, and may raise to end it; `Compressed`. If a target PSNR was missed and a
-    larger network promises more, `Planned` and what follows come again, and the last one counts.
+    larger network promises more, `Planned` and what follows come again, and the last one counts. If an
+    exact layer is asked for, `Learning`, `Coding` and a `Compressed` that has it follow at the end.
 
     From another thread, `stop` ends the fit with what it has, `drop` everything with a FitError and at once.
     `keep` is called with where the fit stands: about once a minute, after the last step, and when the fit
@@ -180,6 +187,8 @@ def run(
     with _errors_in_words():
         volume.check_fittable()
         request.check()
+        if request.max_error is not None:
+            check_max_error(request.max_error, volume.dtype)
         chosen, models = None, request.models
         if request.planned:
             if models is None:
@@ -196,14 +205,17 @@ def run(
             yield compressed
             resume = None
             if chosen is None or models is None or fitted.stopped or (stop is not None and stop.is_set()):
-                return compressed
+                break
             reached = compressed.measured.reconstruction.psnr
             chosen = next_plan(
                 volume, list(models), request.target, request.settings, chosen, reached, embed=request.embed
             )
             if chosen is None:
-                return compressed
+                break
             yield Planned(plan=chosen, reached=reached)
+        if request.max_error is None or fitted.stopped:
+            return compressed
+        return (yield from _with_exact(volume, request.max_error, compressed, stop, drop))
 
 
 def compress(
@@ -213,6 +225,7 @@ def compress(
     max_bytes: int | None = None,
     ratio: float | None = None,
     target_psnr: float | None = None,
+    max_error: float | None = None,
     device: Device = "auto",
     upscaler: str | PathLike[str] = "auto",
     embed_model: bool = False,
@@ -233,6 +246,9 @@ def compress(
         bytes of the file), or the smallest file whose reconstruction reaches this PSNR (range) in dB. It
         chooses factor, hidden features and bits per weight, so the settings must leave those as the preset
         has them. If a PSNR is missed in the end, `warn` is told by how much.
+    max_error
+        Add an exact layer, which holds every voxel to within this error in the volume's units: 0 for none
+        at all. A target is then that of the network alone.
     device
         Where to fit; `auto` takes a GPU where there is one.
     upscaler
@@ -255,7 +271,14 @@ def compress(
     base = find_preset(settings) if isinstance(settings, str) else settings
     if target != PRESET:
         _check_left_to_target(base)
-    request = Request(settings=base, target=target, upscaler=upscaler, device=device, embed=embed_model)
+    request = Request(
+        settings=base,
+        target=target,
+        upscaler=upscaler,
+        device=device,
+        embed=embed_model,
+        max_error=max_error,
+    )
 
     def on_each(record: Record) -> None:
         if on_progress is not None and isinstance(record, FitProgress):
@@ -334,6 +357,26 @@ def _fit(
             yield from keeper.keep(result.state)
     inr = encode(volume, settings, result, upscaler)
     return Fitted(inr=inr, upscaler=upscaler, device=request.device, result=result)
+
+
+def _with_exact(
+    volume: Volume, max_error: float, compressed: Compressed, stop: Event | None, drop: Event
+) -> Generator[Learning | Coding | Compressed, None, Compressed]:
+    """Add an exact layer, unless that is stopped; yields its progress, and the whole at last."""
+    with closing(encode_exact(volume, max_error)) as coding:
+        while True:
+            try:
+                record = next(coding)
+            except StopIteration as end:
+                compressed = replace(compressed, inr=replace(compressed.inr, exact=end.value))
+                break
+            yield record
+            if drop.is_set():
+                raise FitError("the exact layer was cancelled; the network is complete, without such a layer")
+            if stop is not None and stop.is_set():
+                return compressed
+    yield compressed
+    return compressed
 
 
 class _Keeper:

@@ -18,6 +18,7 @@ from .demo import demo
 from .info import info
 from .options import expanded
 from .series import series
+from .strip import strip
 from .train_sr import train_sr
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ for name, command in (
     ("decompress", decompress),
     ("info", info),
     ("compare", compare),
+    ("strip", strip),
     ("series", series),
     ("train-sr", train_sr),
     ("demo", demo),

@@ -11,10 +11,19 @@ import typer
 from ..console import print_json, say, tell
 from ..core.advice import advice
 from ..core.errors import FitError
+from ..core.units import suffix
 from ..core.words import in_bytes
 from .figures import peak_in_words, ratios, ratios_in_words
 from .files import inr_output, read
-from .options import FitOptions, RunOptions, SeriesOptions, Source, TargetOptions, UpscalerOptions
+from .options import (
+    ExactOptions,
+    FitOptions,
+    RunOptions,
+    SeriesOptions,
+    Source,
+    TargetOptions,
+    UpscalerOptions,
+)
 
 if TYPE_CHECKING:
     from ..session import Compressed
@@ -27,6 +36,7 @@ def compress(
     source: SeriesOptions,
     fit: FitOptions,
     target: TargetOptions,
+    exact: ExactOptions,
     upscaling: UpscalerOptions,
     resume: Annotated[
         bool,
@@ -56,6 +66,7 @@ def compress(
         upscaler=upscaling.upscaler,
         device=run.device,
         embed=upscaling.embed_model,
+        max_error=exact.bound(),
     )
     to = inr_output(output, src, run.force)
     to.check()
@@ -102,6 +113,7 @@ def _report(compressed: Compressed, output: Path, embedded: bool) -> dict[str, A
     file_bytes = output.stat().st_size
     both = ratios(inr, file_bytes, 0 if embedded else fitted.model_bytes)
     report: dict[str, Any] = {
+        "exact": None if inr.exact is None else {"max_error": inr.exact.max_error, "bytes": inr.exact.nbytes},
         "fit_seconds": fitted.result.seconds,
         "steps": fitted.result.steps,
         "interrupted": fitted.stopped,
@@ -144,5 +156,9 @@ def _print(report: dict[str, Any], compressed: Compressed, as_json: bool) -> Non
         f" ({peak_in_words(high - low, compressed.inr.units)}), {report['steps']:,} steps in"
         f" {report['fit_seconds']:.0f} s on {report['device']}"
     )
+    if report["exact"]:
+        bound, size = report["exact"]["max_error"], in_bytes(report["exact"]["bytes"])
+        unit = suffix(compressed.inr.units)
+        tell(f"exact layer: {size}, every voxel {f'within {bound:g}{unit}' if bound else 'as it was'}")
     if report["advice"]:
         say(report["advice"])

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ..superres.upscale import Upscaler
 
 
+DecodedLevel = Literal["best", "preview", "exact"]
+ReadLevel = Literal["best", "hr", "exact"]
+
 OUT = (
     "What to write: a file, .nii, .nii.gz, .nrrd, .tif or .npy; or a DICOM series, into a new folder whose"
     " name ends in /, or into one that is empty."
@@ -36,6 +39,12 @@ def decompress(
     output: Annotated[str, typer.Argument(metavar="OUT", help=OUT)],  # no Path, which loses the last /
     *,
     upscaler: OtherUpscalerOption = None,
+    level: Annotated[
+        DecodedLevel,
+        typer.Option(
+            help="What to decode: the exact layer, the preview by the network, or the best that the file has."
+        ),
+    ] = "best",
     even: Annotated[
         bool,
         typer.Option("--even", help="Resample a tilted or unevenly spaced volume to an even grid."),
@@ -68,11 +77,15 @@ def decompress(
     check = _series_check(to, src, original, run) if is_series else _file_check(to, src, run)
     check()
     inr = read_inr(src)
+    wanted = _level(inr, src, level)
     restore = _restorer(inr, src, upscaler, run.device)
     if is_series:
-        report = _write_series(inr, src, to, restore, even, original, run)
+        report = _write_series(inr, src, to, restore, even, original, run, wanted)
     else:
-        report = _write_file(inr, to, restore, even, run, check)
+        report = _write_file(inr, to, restore, even, run, check, wanted)
+    exact = inr.exact if wanted != "hr" else None
+    report |= {"level": "preview" if exact is None else "exact"}
+    report |= {"max_error": None if exact is None else exact.max_error}
     report |= {"upscaler": restore.name, "upscaler_sha256": restore.sha256}
     report["seconds"] = time.perf_counter() - started
     if run.as_json:
@@ -81,7 +94,21 @@ def decompress(
         shape = " x ".join(str(length) for length in report["shape"])
         what = f"{shape} {report['dtype']}{suffix(inr.units)}"
         files = f" in {report['files']} DICOM files" if is_series else ""
-        tell(f"{output}: {what}{files}, restored by {restore.name}")
+        if exact is None:
+            how = f"restored by {restore.name}"
+        else:
+            bound = exact.max_error
+            how = f"every voxel within {bound:g}{suffix(inr.units)}" if bound else "every voxel as it was"
+        tell(f"{output}: {what}{files}, {how}")
+
+
+def _level(inr: InrVolume, src: Path, chosen: DecodedLevel) -> ReadLevel:
+    """Return the level to read. Raises SourceError if the file does not have it."""
+    from ..core.errors import SourceError
+
+    if chosen == "exact" and inr.exact is None:
+        raise SourceError(f"{src.name} has no exact layer; leave out --level exact to get the preview")
+    return "hr" if chosen == "preview" or inr.exact is None else chosen
 
 
 def _original(like: Path | None, source: SeriesOptions, even: bool, is_series: bool) -> Original | None:
@@ -125,13 +152,21 @@ def _series_check(to: Path, src: Path, original: Original | None, run: RunOption
 
 
 def _write_file(
-    inr: InrVolume, to: Path, restore: Upscaler, even: bool, run: RunOptions, check: Callable[[], None]
+    inr: InrVolume,
+    to: Path,
+    restore: Upscaler,
+    even: bool,
+    run: RunOptions,
+    check: Callable[[], None],
+    level: ReadLevel,
 ) -> dict[str, Any]:
     from ..codec import decompress
     from ..io.volumes import EVEN_GRIDS, find_suffix, write_volume
 
     with slices_bar("decoding") as on_slices:
-        volume = decompress(inr, upscaler=restore, device=run.device, on_slices=on_slices)
+        volume = decompress(
+            inr, upscaler=restore, device=run.device, level=level, on_slices=on_slices, warn=warn
+        )
     if even:
         from ..core.even import evened
 
@@ -162,6 +197,7 @@ def _write_series(
     even: bool,
     original: Original | None,
     run: RunOptions,
+    level: ReadLevel,
 ) -> dict[str, Any]:
     from ..export import export_series
 
@@ -179,6 +215,7 @@ def _write_series(
             device=run.device,
             even=even,
             like=original,
+            level="hr" if level == "hr" else "exact",
             on_slices=on_slices,
         )
     if series.rounding:

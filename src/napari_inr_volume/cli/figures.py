@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..console import print_json, print_rows, slices_bar
 from ..core.choices import Device
 from ..core.errors import InrError
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from ..inr_volume import InrVolume
     from ..measuring import Measured
     from ..outputs import Output
+    from ..reader import Reader
 
 
 def ratios(inr: InrVolume, file_bytes: int, model_bytes: int) -> dict[str, float]:
@@ -83,6 +86,7 @@ def compare_and_draw(
         "source_bytes": inr.source_bytes,
         **ratios(inr, file_bytes, more),
         **_qualities(measured),
+        "exact": _proof(volume, reader),
         "upscaler": measured.upscaler,
         "upscaler_sha256": restore.sha256,
         "window": str(measured.reconstruction.window),
@@ -91,6 +95,22 @@ def compare_and_draw(
         "figure": str(picture.path),
         "seconds": time.perf_counter() - started,
     }
+
+
+def _proof(volume: Volume, reader: Reader) -> dict[str, float] | None:
+    """Return what the exact layer promises and what it keeps, on every voxel; None if there is no such layer.
+
+    Raises InrFileError if a part of it is damaged.
+    """
+    if reader.inr.exact is None:
+        return None
+    largest = 0.0
+    with slices_bar("checking the exact layer") as on_slices:
+        for z, plane in reader.slices("exact"):
+            off = np.abs(plane.astype(np.longdouble) - volume.plane(z).astype(np.longdouble))
+            largest = max(largest, float(off.max()))
+            on_slices(z + 1, volume.shape[0])
+    return {"promised": reader.inr.exact.max_error, "max_error": largest}
 
 
 def _qualities(measured: Measured) -> dict[str, float]:
@@ -130,6 +150,14 @@ def print_comparison(report: dict[str, Any], as_json: bool) -> None:
         ("", f"PSNR {with_decibels(report['hr_psnr_8bit'])} (8 bit, window {report['window']})"),
         ("", f"SSIM {report['ssim']:.4f}"),
         ("error", f"RMSE {rmse}, 99 % below {p99}, at most {with_units(report['max_error'], units)}"),
-        ("picture", report["figure"]),
     ]
+    if report["exact"]:
+        promised, found = report["exact"]["promised"], report["exact"]["max_error"]
+        rows.append(
+            (
+                "exact layer",
+                f"off by {with_units(found, units)} at most; {with_units(promised, units)} promised",
+            )
+        )
+    rows.append(("picture", report["figure"]))
     print_rows(rows)

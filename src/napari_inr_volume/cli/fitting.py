@@ -16,6 +16,8 @@ from ..core.generators import drain
 from ..core.text import printable
 from ..core.volume import Volume
 from ..core.words import in_bytes
+from ..exact.encode import Coding
+from ..exact.learn import Learning
 from ..fields.base import FitProgress, FitState
 from ..fields.state_file import save_state
 from ..inr_volume import InrVolume
@@ -36,12 +38,16 @@ class Fitting:
         self.resumed = False
         self._kept = False  # the checkpoint was written by this run
         self._unmeasured = False  # the network is in the file, without figures of its quality
+        self._max_error: float | None = None  # of the exact layer that is asked for
+        self._inexact = False  # the network is in the file, and the exact layer not yet
+        self._coding = False  # the exact layer
         self._bars = ExitStack()
         self._bar: tuple[Progress, TaskID] | None = None
 
     def run(self, volume: Volume, request: Request, before: FitState | None = None) -> Compressed:
         """Compress the volume and save it. Raises typer.Exit if nothing is to be kept of a stopped fit."""
         self.resumed = before is not None
+        self._max_error = request.max_error
         keep = None if self.checkpoint is None else self._keep
         with self._bars:
             self._show("looking for settings" if request.planned else "fitting")
@@ -89,6 +95,20 @@ class Fitting:
                 self._hide()
                 self._save(record.inr, record.fitted)
                 self._unmeasured = False
+                self._inexact = self._max_error is not None and record.inr.exact is None
+            case Learning() | Coding():
+                self._on_exact(record)
+
+    def _on_exact(self, record: Learning | Coding) -> None:
+        if isinstance(record, Learning):
+            if record.step == 1:
+                self._show("fitting the exact layer")
+            self._update(record.step, record.steps, f"{record.bits:.2f} bits a voxel")
+            return
+        if not self._coding:
+            self._coding = True
+            self._show("coding the exact layer")
+        self._update(record.done, record.total)
 
     def _on_fitted(self, fitted: Fitted) -> None:
         """Save the network before anything else can go wrong; a signal interrupts what comes then."""
@@ -146,6 +166,8 @@ class Fitting:
         """Put on an error what is in files by now."""
         if self._unmeasured:
             error.add_note(_without_figures(self.to.path))
+        elif self._inexact:
+            error.add_note(f"{self.to.path} is complete but for the exact layer")
         kept = self._kept or isinstance(error, Interrupted)
         if kept and self.checkpoint is not None and self.checkpoint.exists():
             error.add_note(f"{self.checkpoint} holds the state of the fit; add --resume to continue it")

@@ -175,6 +175,32 @@ class TargetOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExactOptions:
+    """Whether the file holds the voxels themselves, too."""
+
+    lossless: Annotated[
+        bool,
+        typer.Option(
+            "--lossless", help="Add an exact layer, from which decompress gives every voxel as it was."
+        ),
+    ] = False
+    max_error: Annotated[
+        float | None,
+        typer.Option(
+            metavar="K",
+            help="Add an exact layer, from which decompress gives every voxel to within K, in the volume's"
+            " units; 0 is --lossless.",
+        ),
+    ] = None
+
+    def bound(self) -> float | None:
+        """Return the largest error; None without an exact layer. Raises FitError if both are given."""
+        if self.lossless and self.max_error:
+            raise FitError("--lossless is --max-error 0; give only one of them")
+        return 0.0 if self.lossless else self.max_error
+
+
+@dataclass(frozen=True, kw_only=True)
 class UpscalerOptions:
     """What restores the fit's grid to the full resolution, and whether it travels with the file."""
 

@@ -84,7 +84,7 @@ class ExactSlices:
         where = f"slices {first} to {first + self._slices(number) - 1} of the exact layer are damaged"
         data = layer.data.read(slab.start, slab.length)
         if zlib.crc32(data) != slab.crc:
-            raise InrFileError(f"{where}; copy or download the file again, or use the preview")
+            raise InrFileError(f"{where}; copy or download the file again")
         shape = self._slices(number), *self.shape[1:]
         crc = 0
         try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+import weakref
 import zlib
 from collections import OrderedDict
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,14 +58,18 @@ def encode_exact(volume: Volume, max_error: float = 0.0) -> Generator[Learning |
             return lattice.to_levels(volume.read(region), volume.padding)
 
         networks = yield from learn(read, volume.shape, features)
-    file = tempfile.TemporaryFile()  # noqa: SIM115, the layer is read from it
     slabs: list[Slab] = []
     start = 0
-    for first, data, crc in _encoded(volume, lattice, networks, max_error):
-        file.write(data)
-        slabs.append(Slab(start, len(data), zlib.crc32(data), crc))
-        start += len(data)
-        yield Coding(min(first + DEPTH, volume.shape[0]), volume.shape[0])
+    with ExitStack() as undo:
+        file = undo.enter_context(tempfile.TemporaryFile())
+        for first, data, crc in _encoded(volume, lattice, networks, max_error):
+            file.write(data)
+            slabs.append(Slab(start, len(data), zlib.crc32(data), crc))
+            start += len(data)
+            yield Coding(min(first + DEPTH, volume.shape[0]), volume.shape[0])
+        undo.pop_all()
+    everything = Slabs(file, 0, start)
+    weakref.finalize(everything, file.close)
     return ExactLayer(
         max_error=max_error,
         depth=DEPTH,
@@ -71,7 +77,7 @@ def encode_exact(volume: Volume, max_error: float = 0.0) -> Generator[Learning |
         lattice=lattice,
         networks=network.to_bytes(networks) if networks else b"",
         slabs=tuple(slabs),
-        data=Slabs(file, 0, start),
+        data=everything,
     )
 
 

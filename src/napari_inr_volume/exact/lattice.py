@@ -51,17 +51,11 @@ def find_lattice(volume: Volume, max_error: float) -> Lattice | None:
 
     Raises FitError for an error that no volume of this dtype can be held to.
     """
-    if not 0 <= max_error < math.inf:
-        raise FitError(f"the largest error must be 0 or more, got {max_error:g}")
+    check_max_error(max_error, volume.dtype)
     low, high = volume.intensity_range
     if max(abs(low), abs(high)) >= LARGEST_WHOLE:
         return None
     if volume.dtype.kind in "iu":
-        if max_error != int(max_error):
-            raise FitError(
-                f"the voxels are whole numbers, so the largest error must be one too, got {max_error:g};"
-                f" give {math.floor(max_error)} or {math.ceil(max_error)}"
-            )
         step = 2 * max_error + 1
     elif max_error:
         limits = np.array([low, high], volume.dtype)
@@ -78,6 +72,17 @@ def find_lattice(volume: Volume, max_error: float) -> Lattice | None:
     if levels > MOST_LEVELS:
         return None
     return Lattice(base=base, step=step, high=high, levels=levels, padded=padded)
+
+
+def check_max_error(max_error: float, dtype: np.dtype[Any]) -> None:
+    """Raise FitError for an error that no volume of this dtype can be held to."""
+    if not 0 <= max_error < math.inf:
+        raise FitError(f"the largest error must be 0 or more, got {max_error:g}")
+    if dtype.kind in "iu" and max_error != int(max_error):
+        raise FitError(
+            f"the voxels are whole numbers, so the largest error must be one too, got {max_error:g};"
+            f" give {math.floor(max_error)} or {math.ceil(max_error)}"
+        )
 
 
 def _common_step(volume: Volume) -> float:

@@ -106,6 +106,14 @@ class ExactLayer:
         entries = (ENTRY.pack(slab.length, slab.crc, slab.decoded_crc) for slab in self.slabs)
         return b"".join((head, self.networks, *entries))
 
+    def damaged(self) -> list[int]:
+        """Return the numbers of the slabs whose bytes are not those that were written; reads all of them."""
+        return [
+            number
+            for number, slab in enumerate(self.slabs)
+            if zlib.crc32(self.data.read(slab.start, slab.length)) != slab.crc
+        ]
+
     @cached_property
     def context_networks(self) -> tuple[network.Network, network.Network]:
         """Those for the first slice of a slab, and for the later ones."""

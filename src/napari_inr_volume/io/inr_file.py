@@ -11,9 +11,9 @@ import io
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,12 +21,14 @@ import numpy as np
 
 from ..core.atomic import atomic_write
 from ..core.errors import InrFileError
+from ..exact.layer import ExactLayer, Slabs, from_head
 from ..inr_volume import InrVolume
 from . import inr_meta
 
 # As in PNG: the first byte shows a 7-bit transfer, the line ends one as text.
 MAGIC = b"\x89INR\r\n\x1a\n"
-VERSION = (1, 0)  # major: older readers must refuse the file; minor: they may leave aside what is new
+VERSION = (1, 1)  # major: older readers must refuse the file; minor: they may leave aside what is new
+PLAIN_VERSION = (1, 0)  # of files without an exact layer
 INRIMAGE = b"#INRIMAGE-4#{"
 
 HEADER = struct.Struct("<8sHHQ")  # magic, major, minor, bytes of the file; then CRC-32 of these
@@ -34,14 +36,22 @@ SECTION = struct.Struct("<4sQ")  # tag, bytes of the payload; then CRC-32 of the
 CRC = struct.Struct("<I")
 
 META, SLICES, WEIGHTS, MODEL = "META", "ZPOS", "WGHT", "srmd"
+EXACT, SLABS = (
+    "exct",
+    "exsl",
+)  # the exact layer: its head, and the bytes of its slabs, each with its own CRC-32
 LIMITS = {  # bytes of each section's payload; a tag with an upper-case first letter must be understood
     META: 2**16,
     SLICES: 8 * inr_meta.MAX_AXIS,
     WEIGHTS: 2**28,
     MODEL: 2**26,
+    EXACT: 2**22,
+    SLABS: 2**36,
 }
-MAX_FILE = 2**30  # bytes
+MAX_FILE = 2**36  # bytes
+MAX_UNKNOWN = 2**30  # bytes of a section that is left aside
 MAX_SECTIONS = 256
+KEPT = {META, SLICES, WEIGHTS, EXACT}
 CHUNK = 2**20  # bytes read at once where nothing is kept
 
 
@@ -50,7 +60,8 @@ class _Section:
     tag: str
     length: int
     crc: int
-    payload: bytes | None  # None if it was checked, but not kept
+    payload: bytes | None  # None if it was not kept
+    start: int  # of the payload, in the file
 
 
 def write_inr(inr: InrVolume, path: Path, *, model: bytes | None = None) -> None:
@@ -58,22 +69,23 @@ def write_inr(inr: InrVolume, path: Path, *, model: bytes | None = None) -> None
 
     Raises InrFileError on a volume that the format cannot hold, InrError if the file cannot be saved.
     """
-    data = to_bytes(inr, model=model)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(data)
+    parts = _parts(inr, model)
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        for part in parts:
+            file.write(part)
 
 
 def read_inr(path: Path) -> InrVolume:
     """Return the volume in an `.inr` file. Raises InrFileError on a file that is not a sound `.inr`."""
     with _opened(path) as (stream, size):
-        return _volume(*_sections(stream, size, keep={META, SLICES, WEIGHTS}))
+        return _volume(*_sections(stream, size, KEPT), path)
 
 
 def read_model(path: Path) -> bytes | None:
     """Return the embedded weights of the upscaler (safetensors), or None. Raises InrFileError."""
     with _opened(path) as (stream, size):
-        version, sections = _sections(stream, size, keep=set(LIMITS))
-        inr = _volume(version, sections)
+        version, sections = _sections(stream, size, {*KEPT, MODEL})
+        inr = _volume(version, sections, path)
         model = sections[MODEL].payload if MODEL in sections else None
         if model is not None:
             _check_model(inr, model)
@@ -86,8 +98,8 @@ def describe(path: Path) -> dict[str, Any]:
     Lengths in mm, sizes in bytes, PSNR in dB ("inf" if there is no error). Raises InrFileError.
     """
     with _opened(path) as (stream, size):
-        version, sections = _sections(stream, size, keep={META, SLICES, WEIGHTS})
-        inr = _volume(version, sections)
+        version, sections = _sections(stream, size, KEPT)
+        inr = _volume(version, sections, path)
     fields = inr_meta.to_fields(inr)
     fields[inr.field.kind]["parameters"] = inr.field.parameters
     slices = inr.geometry.slice_positions
@@ -106,6 +118,18 @@ def describe(path: Path) -> dict[str, Any]:
             for tag, section in sections.items()
         ],
         **fields,
+        "exact": None if inr.exact is None else _describe_exact(inr.exact),
+    }
+
+
+def _describe_exact(layer: ExactLayer) -> dict[str, Any]:
+    return {
+        "max_error": layer.max_error,
+        "coder": "context networks" if layer.features else "plain",
+        "slices_per_slab": layer.depth,
+        "slabs": len(layer.slabs),
+        "damaged_slabs": layer.damaged(),
+        "bytes": layer.nbytes,
     }
 
 
@@ -125,18 +149,27 @@ def to_bytes(inr: InrVolume, *, model: bytes | None = None) -> bytes:
 
     Raises InrFileError on a volume that the format cannot hold, or a model that is not its upscaler's.
     """
+    return b"".join(_parts(inr, model))
+
+
+def _parts(inr: InrVolume, model: bytes | None) -> Iterable[bytes]:
+    """Return the file as bytes one after another. Raises InrFileError as `to_bytes` does."""
     sections = _sections_of(inr)
     if model is not None:
         _check_model(inr, model)
         sections.append((MODEL, model))
-    data = pack(sections)
-    from_bytes(data)  # the reader's rules are the writer's
-    return data
+    from_bytes(pack(sections))  # the reader's rules are the writer's
+    if inr.exact is None:
+        return [pack(sections)]
+    padded = inr.padding is not None
+    from_head(inr.exact.head(), inr.exact.data, inr.geometry.shape, padded)
+    return _packed([*sections, (EXACT, inr.exact.head())], VERSION, inr.exact.data)
 
 
 def packed_size(inr: InrVolume) -> int:
     """Return how many bytes the file takes, an embedded model not counted. Checks nothing."""
-    return len(pack(_sections_of(inr)))
+    exact = 0 if inr.exact is None else inr.exact.nbytes + 2 * (SECTION.size + CRC.size)
+    return len(pack(_sections_of(inr))) + exact
 
 
 def _sections_of(inr: InrVolume) -> list[tuple[str, bytes]]:
@@ -148,22 +181,37 @@ def _sections_of(inr: InrVolume) -> list[tuple[str, bytes]]:
 
 def from_bytes(data: bytes) -> InrVolume:
     """Return the volume in the bytes of an `.inr` file. Raises InrFileError as `read_inr` does."""
-    return _volume(*_sections(io.BytesIO(data), len(data), keep={META, SLICES, WEIGHTS}))
+    return _volume(*_sections(io.BytesIO(data), len(data), KEPT), data)
 
 
-def pack(sections: list[tuple[str, bytes]], version: tuple[int, int] = VERSION) -> bytes:
+def pack(sections: list[tuple[str, bytes]], version: tuple[int, int] = PLAIN_VERSION) -> bytes:
     """Return header and sections (tag, payload) as bytes, without a look at what they hold."""
-    parts = []
+    return b"".join(_packed(sections, version))
+
+
+def _packed(
+    sections: list[tuple[str, bytes]], version: tuple[int, int], slabs: Slabs | None = None
+) -> Iterator[bytes]:
+    """Yield header and sections, that of an exact layer's slabs a piece at a time."""
+    lengths = [len(payload) for _, payload in sections] + ([] if slabs is None else [slabs.length])
+    whole = HEADER.size + CRC.size + sum(SECTION.size + CRC.size + length for length in lengths)
+    head = HEADER.pack(MAGIC, *version, whole)
+    yield head + CRC.pack(zlib.crc32(head))
     for tag, payload in sections:
         head = SECTION.pack(tag.encode("ascii"), len(payload))
-        parts += [head, CRC.pack(zlib.crc32(payload, zlib.crc32(head))), payload]
-    body = b"".join(parts)
-    head = HEADER.pack(MAGIC, *version, HEADER.size + CRC.size + len(body))
-    return head + CRC.pack(zlib.crc32(head)) + body
+        yield head + CRC.pack(zlib.crc32(payload, zlib.crc32(head)))
+        yield payload
+    if slabs is not None:
+        head = SECTION.pack(SLABS.encode("ascii"), slabs.length)
+        crc = zlib.crc32(head)
+        for chunk in slabs.chunks():
+            crc = zlib.crc32(chunk, crc)
+        yield head + CRC.pack(crc)
+        yield from slabs.chunks()
 
 
-def _volume(version: tuple[int, int], sections: dict[str, _Section]) -> InrVolume:
-    """Put the sections together, each kept whole by `_sections`."""
+def _volume(version: tuple[int, int], sections: dict[str, _Section], whole: Path | bytes) -> InrVolume:
+    """Put the sections of a whole file together, each kept by `_sections`."""
     for tag in (META, WEIGHTS):
         if tag not in sections:
             raise InrFileError(f"the section {tag} is missing; it is not a complete .inr")
@@ -174,7 +222,14 @@ def _volume(version: tuple[int, int], sections: dict[str, _Section]) -> InrVolum
             raise InrFileError(f"the section {SLICES} must hold 8 bytes per slice, found {len(stored)} bytes")
         positions = tuple(np.frombuffer(stored, "<f8").tolist())
     meta, weights = sections[META].payload or b"", sections[WEIGHTS].payload or b""
-    return inr_meta.from_json(meta, weights, positions, newer=version > VERSION)
+    inr = inr_meta.from_json(meta, weights, positions, newer=version > VERSION)
+    if (EXACT in sections) != (SLABS in sections):
+        raise InrFileError("one of the exact layer's two sections is missing; the file is damaged")
+    if EXACT not in sections:
+        return inr
+    data = Slabs(whole, sections[SLABS].start, sections[SLABS].length)
+    head = sections[EXACT].payload or b""
+    return replace(inr, exact=from_head(head, data, inr.geometry.shape, inr.padding is not None))
 
 
 def _sections(stream: BinaryIO, size: int, keep: set[str]) -> tuple[tuple[int, int], dict[str, _Section]]:
@@ -183,7 +238,7 @@ def _sections(stream: BinaryIO, size: int, keep: set[str]) -> tuple[tuple[int, i
     sections: dict[str, _Section] = {}
     position = HEADER.size + CRC.size
     while position < size:
-        section = _section(stream, size - position, keep)
+        section = _section(stream, position, size - position, keep)
         if section.tag in sections:
             raise InrFileError(f"the section {section.tag} appears twice; the file is damaged")
         if len(sections) == MAX_SECTIONS:
@@ -233,8 +288,8 @@ def _header(stream: BinaryIO, size: int) -> tuple[int, int]:
     return major, minor
 
 
-def _section(stream: BinaryIO, left: int, keep: set[str]) -> _Section:
-    """Read one section, of which no more than `left` bytes can be there."""
+def _section(stream: BinaryIO, position: int, left: int, keep: set[str]) -> _Section:
+    """Read the section at a position, of which no more than `left` bytes can be there."""
     head = _read(stream, SECTION.size + CRC.size)
     tag_bytes, length = SECTION.unpack_from(head)
     if not tag_bytes.isalpha():  # of bytes: ASCII letters only
@@ -243,21 +298,25 @@ def _section(stream: BinaryIO, left: int, keep: set[str]) -> _Section:
     left -= len(head)
     if length > left:
         raise InrFileError(f"the section {tag} declares {length} bytes, {left} are left; the file is damaged")
-    if length > LIMITS.get(tag, MAX_FILE):
+    if length > LIMITS.get(tag, MAX_UNKNOWN):
         raise InrFileError(f"the section {tag} declares {length} bytes, at most {LIMITS[tag]} are allowed")
     crc = zlib.crc32(head[: SECTION.size])
-    payload = None
+    payload, start = None, position + len(head)
+    (declared,) = CRC.unpack_from(head, SECTION.size)
+    if tag == SLABS:  # each slab is checked by itself when it is decoded, and a damaged one costs no other
+        stream.seek(start + length)
+        return _Section(tag, length, declared, None, start)
     if tag in keep:
         payload = _read(stream, length)
         crc = zlib.crc32(payload, crc)
     else:
         for start in range(0, length, CHUNK):
             crc = zlib.crc32(_read(stream, min(CHUNK, length - start)), crc)
-    if crc != CRC.unpack_from(head, SECTION.size)[0]:
+    if crc != declared:
         raise InrFileError(
             f"the section {tag} does not match its checksum; the file is damaged, copy it again"
         )
-    return _Section(tag, length, crc, payload)
+    return _Section(tag, length, crc, payload, start)
 
 
 def _read(stream: BinaryIO, count: int) -> bytes:

@@ -171,7 +171,7 @@ class _Fitting:
             self._show_fitted(record)
         elif isinstance(record, session.Compressed):
             self._show_compressed(record)
-        else:
+        elif isinstance(record, FitProgress):
             self.control.report(_report(record, self.idle, self.previews.next(record.field)))
             self.idle += self.control.wait_while_paused()
 

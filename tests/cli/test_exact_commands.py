@@ -1,0 +1,144 @@
+"""The exact layer by commands: made, decoded, proven, left out, and damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import QUICK, in_this_process
+
+from napari_inr_volume import load
+from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.io.inr_file import read_inr
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DICOM series with noise, in more than one slab."""
+    from napari_inr_volume.core.volume import Volume
+    from napari_inr_volume.io.dicom_export import write_dicom_series
+
+    voxels = head_phantom((20, 24, 28)).voxels.astype(np.int16)
+    voxels += np.random.default_rng(1).normal(0, 6, voxels.shape).astype(np.int16)
+    folder = tmp_path_factory.mktemp("noisy") / "series"
+    folder.mkdir()
+    write_dicom_series(Volume.from_array(voxels, units="HU"), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lossless(noisy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("inr") / "lossless.inr"
+    assert in_this_process("compress", noisy, path, *QUICK, "--upscaler", "lanczos", "--lossless") == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def within_three(noisy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("inr") / "three.inr"
+    options = [*QUICK, "--upscaler", "lanczos", "--max-error", "3"]
+    assert in_this_process("compress", noisy, path, *options) == 0
+    return path
+
+
+def test_lossless_gives_every_voxel_back(run: Any, noisy: Path, lossless: Path, tmp_path: Path) -> None:
+    code, out, err = run("decompress", lossless, tmp_path / "again.npy", "--json")
+    assert code == 0, err
+    assert (json.loads(out)["level"], json.loads(out)["max_error"]) == ("exact", 0)
+    original = load(noisy).voxels
+    decoded = np.load(tmp_path / "again.npy")
+    assert decoded.dtype == original.dtype
+    np.testing.assert_array_equal(decoded, original)
+
+
+def test_a_bound_is_kept_and_takes_fewer_bytes(
+    run: Any, noisy: Path, lossless: Path, within_three: Path, tmp_path: Path
+) -> None:
+    assert run("decompress", within_three, tmp_path / "again.npy")[0] == 0
+    off = np.abs(np.load(tmp_path / "again.npy").astype(int) - load(noisy).voxels.astype(int))
+    assert 0 < off.max() <= 3
+    assert within_three.stat().st_size < 0.8 * lossless.stat().st_size
+
+
+def test_compare_proves_the_bound(run: Any, noisy: Path, within_three: Path, tmp_path: Path) -> None:
+    code, out, err = run("compare", noisy, within_three, "--figure", tmp_path / "x.png", "--json")
+    assert code == 0, err
+    exact = json.loads(out)["exact"]
+    assert exact["promised"] == 3
+    assert 0 < exact["max_error"] <= 3
+
+
+def test_info_says_the_bound(run: Any, within_three: Path) -> None:
+    declared = json.loads(run("info", within_three, "--json")[1])
+    assert declared["exact"]["max_error"] == 3
+    assert declared["exact"]["damaged_slabs"] == []
+    assert 0 < declared["exact"]["bytes"] < declared["file_bytes"]
+
+
+def test_the_preview_is_there_without_the_layer(run: Any, lossless: Path, tmp_path: Path) -> None:
+    stripped = tmp_path / "preview.inr"
+    assert run("strip", lossless, stripped)[0] == 0
+    assert stripped.stat().st_size < lossless.stat().st_size / 2
+    assert read_inr(stripped).exact is None
+    for path, level in ((lossless, ["--level", "preview"]), (stripped, [])):
+        assert run("decompress", path, tmp_path / f"{path.stem}.npy", *level)[0] == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "lossless.npy"), np.load(tmp_path / "preview.npy"))
+
+
+def test_a_stripped_file_is_the_one_of_no_layer(
+    run: Any, noisy: Path, lossless: Path, tmp_path: Path
+) -> None:
+    assert run("strip", lossless, tmp_path / "stripped.inr")[0] == 0
+    assert run("compress", noisy, tmp_path / "never.inr", *QUICK, "--upscaler", "lanczos")[0] == 0
+    assert (tmp_path / "stripped.inr").read_bytes() == (tmp_path / "never.inr").read_bytes()
+
+
+def test_the_exact_level_of_a_file_without_one_is_refused(run: Any, compressed: Path, tmp_path: Path) -> None:
+    code, _, err = run("decompress", compressed, tmp_path / "x.npy", "--level", "exact")
+    assert code == 2
+    assert "no exact layer" in err
+    assert not (tmp_path / "x.npy").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--lossless", "--max-error", "2"], "only one"),
+        (["--max-error", "1.5"], "give 1 or 2"),
+        (["--max-error", "-1"], "0 or more"),
+    ],
+)
+def test_bounds_that_cannot_be_are_refused_before_the_fit(
+    run: Any, source: Path, tmp_path: Path, options: list[str], words: str
+) -> None:
+    code, _, err = run("compress", source, tmp_path / "x.inr", *QUICK, *options)
+    assert code == 2
+    assert words in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_slab_costs_that_slab(run: Any, noisy: Path, lossless: Path, tmp_path: Path) -> None:
+    data = bytearray(lossless.read_bytes())
+    data[-10] ^= 0xFF  # in the last slab, slices 16 to 19
+    damaged = tmp_path / "damaged.inr"
+    damaged.write_bytes(data)
+    code, _, err = run("decompress", damaged, tmp_path / "again.npy")
+    assert code == 0
+    assert "slices 16 to 19" in err
+    original, decoded = load(noisy).voxels, np.load(tmp_path / "again.npy")
+    np.testing.assert_array_equal(decoded[:16], original[:16])
+    assert run("decompress", damaged, tmp_path / "exact.npy", "--level", "exact")[0] == 2
+    assert not (tmp_path / "exact.npy").exists()
+    assert json.loads(run("info", damaged, "--json")[1])["exact"]["damaged_slabs"] == [1]
+
+
+def test_the_series_comes_back(run: Any, noisy: Path, lossless: Path, tmp_path: Path) -> None:
+    import pydicom
+
+    assert run("decompress", lossless, f"{tmp_path / 'series'}/", "--like", noisy)[0] == 0
+    np.testing.assert_array_equal(load(tmp_path / "series").voxels, load(noisy).voxels)
+    image = pydicom.dcmread(next((tmp_path / "series").iterdir()))
+    assert image.get("LossyImageCompression", "00") == "00"
