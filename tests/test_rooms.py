@@ -24,7 +24,7 @@ FLOORS = [
     {"reader", "io", "classical"},
     {"measuring", "outputs"},
     {"codec", "target", "figure"},
-    {"planning", "export"},
+    {"planning", "export", "records"},
     {"session", "training"},
     {"", "console"},
     {"cli", "plugin"},

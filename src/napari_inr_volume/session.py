@@ -13,147 +13,49 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 from os import PathLike
 from threading import Event
 
 from .codec import check_fit_memory, encode, fit_volume
-from .compute.device import find_device, out_of_memory
+from .compute.device import out_of_memory
 from .core.choices import Device
 from .core.errors import FitError, InrError
 from .core.generators import drain, translated
 from .core.lowres import LowResOf
 from .core.memory import OUT_OF_MEMORY
 from .core.volume import Volume
-from .core.windows import Window
 from .exact.encode import Coding, encode_exact
 from .exact.lattice import check_max_error
 from .exact.learn import Learning
-from .fields.base import FitProgress, FitResult, FitState
+from .fields.base import FitProgress, FitState
 from .fields.registry import PRESETS, find_kind, find_preset, ladder_of
 from .fields.settings import Settings
 from .inr_volume import InrVolume, UpscalerRef
 from .io.inr_size import predicted_bytes
-from .measuring import Measured, OnSlices, measure
+from .measuring import OnSlices, measure
 from .planning import FactorModel, Plan, next_plan, plan, probe
-from .reader import Reader
-from .superres.upscale import Upscaler, find_upscaler
-from .target import PRESET, Target, one_target
+from .records import Compressed, Fitted, Looking, NotKept, Planned, Record, Request
+from .target import PRESET, one_target
+
+__all__ = [
+    "Coding",
+    "Compressed",
+    "FitProgress",
+    "Fitted",
+    "Learning",
+    "Looking",
+    "NotKept",
+    "Planned",
+    "Record",
+    "Request",
+    "compress",
+    "run",
+]
 
 SECONDS_PER_CHECKPOINT = 60.0  # what a fit that is killed loses at most
 
 Keep = Callable[[FitState], object]  # told where the fit stands, to save it; raises InrError if it cannot
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What is asked for, beside the volume."""
-
-    settings: Settings = field(default_factory=lambda: find_preset("default"))
-    target: Target = PRESET  # chooses factor, hidden features and bits per weight of the settings
-    upscaler: str | PathLike[str] = "auto"  # as `find_upscaler` takes it
-    device: Device = "auto"
-    embed: bool = False  # the upscaler's weights will be in the file, and count in its size
-    max_error: float | None = (
-        None  # of any voxel of an exact layer, in the volume's units; None: no such layer
-    )
-    window: Window | None = None  # of the 8-bit PSNR; None: the full range
-    models: tuple[FactorModel, ...] | None = None  # what an earlier look at this volume found
-
-    @property
-    def planned(self) -> bool:
-        """Whether a target chooses settings."""
-        return self.target != PRESET
-
-    def find_upscaler(self, settings: Settings, *, or_lanczos: bool = False) -> Upscaler:
-        """Return the upscaler for the factor of these settings. Raises InrError if it cannot be had.
-
-        With `or_lanczos`, or where the target chose the factor, Lanczos replaces a network that does not
-        restore that factor.
-        """
-        return find_upscaler(
-            self.upscaler,
-            settings.factor[1:],
-            device=self.device,
-            or_lanczos=or_lanczos or self.planned,
-        )
-
-    def check(self) -> None:
-        """Raise InrError if the device or the upscaler cannot be had: sooner than `run` would."""
-        find_device(self.device)
-        self.find_upscaler(self.settings)
-
-
-@dataclass(frozen=True)
-class Looking:
-    """How far the look at the volume has come, by which a target's settings are chosen."""
-
-    done: int
-    total: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Planned:
-    """The settings that are fitted next were chosen."""
-
-    plan: Plan
-    reached: float | None  # dB (range) of the reconstruction in the try before, which missed the target
-
-
-@dataclass(frozen=True)
-class NotKept:
-    """`keep` failed, for the first time in this fit, which continues."""
-
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Fitted:
-    """A fit that has ended, not measured yet: save it now, whatever comes of that."""
-
-    inr: InrVolume  # without quality
-    upscaler: Upscaler
-    device: Device  # to decode on
-    result: FitResult | None  # None: nothing was fitted, since `resume` was a network already
-
-    @cached_property
-    def reader(self) -> Reader:
-        """What decodes it: an LR that its cache holds is decoded once, to be shown and to be measured."""
-        return Reader(self.inr, self.upscaler, device=self.device)
-
-    @property
-    def stopped(self) -> bool:
-        """Whether the fit was stopped by the caller, so that it can be resumed."""
-        return self.result is not None and self.result.stopped
-
-    @property
-    def model_bytes(self) -> int:
-        """Bytes of the upscaler's weights, which a reader needs too."""
-        return len(self.upscaler.weights)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Compressed:
-    """A fit that has been measured."""
-
-    inr: InrVolume  # with its quality
-    measured: Measured
-    fitted: Fitted
-    target: Target
-    plan: Plan | None  # None without a target
-
-    @property
-    def missed(self) -> str | None:
-        """Why the target was missed and by how much, in a sentence; None if it was met."""
-        reached = self.measured.reconstruction.psnr
-        if self.target.kind != "psnr" or reached >= self.target.value:
-            return None
-        reason = (self.plan and self.plan.missed) or "no larger network promises more"
-        return f"the target of {self.target.value:g} dB was not met: {reached:.2f} dB (range); {reason}"
-
-
-Record = Looking | Planned | FitProgress | NotKept | Fitted | Compressed | Learning | Coding
 
 
 def run(
@@ -233,7 +135,7 @@ def compress(
     stop: Event | None = None,
     warn: Callable[[str], object] = warnings.warn,
 ) -> InrVolume:
-    """Turn a volume into a fitted network.
+    """Turn a volume into a fitted network (Sheibanifard and Yu 2023, section 3.1 and figure 1).
 
     Parameters
     ----------
@@ -247,16 +149,13 @@ def compress(
         chooses factor, hidden features and bits per weight, so the settings must leave those as the preset
         has them. If a PSNR is missed in the end, `warn` is told by how much.
     max_error
-        Add an exact layer, which holds every voxel to within this error in the volume's units: 0 for none
-        at all. A target is then that of the network alone.
+        Add an exact layer: every voxel to within this error, in the volume's units. Targets leave it out.
     device
         Where to fit; `auto` takes a GPU where there is one.
     upscaler
-        What restores the in-plane resolution: `auto`, `lanczos`, `srdensenet`, `span`, or the path of a
-        weights file of your own (.safetensors).
+        `auto`, `lanczos`, `srdensenet`, `span`, or the path of your own weights file (.safetensors).
     embed_model
-        Count the upscaler's weights in the size that is asked for, as they will be saved with the network
-        (`save(inr, path, model=...)`).
+        Count the upscaler's weights in the size that is asked for: `save(inr, path, model=...)` follows.
     on_progress
         Called about ten times a second while fitting.
     stop
@@ -264,8 +163,6 @@ def compress(
 
     Raises FitError if the fit diverges or runs out of memory, or no file can be as small as is asked;
     ModelError if the upscaler cannot be had.
-
-    Source: Sheibanifard and Yu 2023, section 3.1 and figure 1.
     """
     target = one_target(max_bytes=max_bytes, ratio=ratio, target_psnr=target_psnr)
     base = find_preset(settings) if isinstance(settings, str) else settings
@@ -279,15 +176,18 @@ def compress(
         embed=embed_model,
         max_error=max_error,
     )
+    compressed = drain(run(volume, request, stop=stop), _fit_progress_to(on_progress))
+    if compressed.missed:
+        warn(compressed.missed)
+    return compressed.inr
 
+
+def _fit_progress_to(on_progress: Callable[[FitProgress], None] | None) -> Callable[[Record], None]:
     def on_each(record: Record) -> None:
         if on_progress is not None and isinstance(record, FitProgress):
             on_progress(record)
 
-    compressed = drain(run(volume, request, stop=stop), on_each)
-    if compressed.missed:
-        warn(compressed.missed)
-    return compressed.inr
+    return on_each
 
 
 def _check_left_to_target(settings: Settings) -> None:

@@ -20,6 +20,7 @@ from .upscalers import chosen_upscaler, named_upscaler
 
 if TYPE_CHECKING:
     from ..core.choices import Device
+    from ..exact.layer import ExactLayer
     from ..inr_volume import InrVolume
     from ..io.dicom_export import Original
     from ..superres.upscale import Upscaler
@@ -83,23 +84,32 @@ def decompress(
         report = _write_series(inr, src, to, restore, even, original, run, wanted)
     else:
         report = _write_file(inr, to, restore, even, run, check, wanted)
-    exact = inr.exact if wanted != "hr" else None
-    report |= {"level": "preview" if exact is None else "exact"}
-    report |= {"max_error": None if exact is None else exact.max_error}
     report |= {"upscaler": restore.name, "upscaler_sha256": restore.sha256}
     report["seconds"] = time.perf_counter() - started
-    if run.as_json:
+    _print(report, inr, output, None if wanted == "hr" else inr.exact, run.as_json)
+
+
+def _print(
+    report: dict[str, Any], inr: InrVolume, output: str, exact: ExactLayer | None, as_json: bool
+) -> None:
+    """Print what was written, in words or as JSON; `exact` is the layer that it comes from, if any."""
+    report |= {"level": "preview" if exact is None else "exact"}
+    report |= {"max_error": None if exact is None else exact.max_error}
+    if as_json:
         print_json(report)
+        return
+    shape = " x ".join(str(length) for length in report["shape"])
+    what = f"{shape} {report['dtype']}{suffix(inr.units)}"
+    files = f" in {report['files']} DICOM files" if "files" in report else ""
+    if exact is None:
+        how = f"restored by {report['upscaler']}"
     else:
-        shape = " x ".join(str(length) for length in report["shape"])
-        what = f"{shape} {report['dtype']}{suffix(inr.units)}"
-        files = f" in {report['files']} DICOM files" if is_series else ""
-        if exact is None:
-            how = f"restored by {restore.name}"
-        else:
-            bound = exact.max_error
-            how = f"every voxel within {bound:g}{suffix(inr.units)}" if bound else "every voxel as it was"
-        tell(f"{output}: {what}{files}, {how}")
+        how = (
+            f"every voxel within {exact.max_error:g}{suffix(inr.units)}"
+            if exact.max_error
+            else "every voxel as it was"
+        )
+    tell(f"{output}: {what}{files}, {how}")
 
 
 def _level(inr: InrVolume, src: Path, chosen: DecodedLevel) -> ReadLevel:

@@ -1,0 +1,132 @@
+"""What a session is asked for, and what it yields while it does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from os import PathLike
+
+from .compute.device import find_device
+from .core.choices import Device
+from .core.windows import Window
+from .exact.encode import Coding
+from .exact.learn import Learning
+from .fields.base import FitProgress, FitResult
+from .fields.registry import find_preset
+from .fields.settings import Settings
+from .inr_volume import InrVolume
+from .measuring import Measured
+from .planning import FactorModel, Plan
+from .reader import Reader
+from .superres.upscale import Upscaler, find_upscaler
+from .target import PRESET, Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked for, beside the volume."""
+
+    settings: Settings = field(default_factory=lambda: find_preset("default"))
+    target: Target = PRESET  # chooses factor, hidden features and bits per weight of the settings
+    upscaler: str | PathLike[str] = "auto"  # as `find_upscaler` takes it
+    device: Device = "auto"
+    embed: bool = False  # the upscaler's weights will be in the file, and count in its size
+    max_error: float | None = (
+        None  # of any voxel of an exact layer, in the volume's units; None: no such layer
+    )
+    window: Window | None = None  # of the 8-bit PSNR; None: the full range
+    models: tuple[FactorModel, ...] | None = None  # what an earlier look at this volume found
+
+    @property
+    def planned(self) -> bool:
+        """Whether a target chooses settings."""
+        return self.target != PRESET
+
+    def find_upscaler(self, settings: Settings, *, or_lanczos: bool = False) -> Upscaler:
+        """Return the upscaler for the factor of these settings. Raises InrError if it cannot be had.
+
+        With `or_lanczos`, or where the target chose the factor, Lanczos replaces a network that does not
+        restore that factor.
+        """
+        return find_upscaler(
+            self.upscaler,
+            settings.factor[1:],
+            device=self.device,
+            or_lanczos=or_lanczos or self.planned,
+        )
+
+    def check(self) -> None:
+        """Raise InrError if the device or the upscaler cannot be had: sooner than `run` would."""
+        find_device(self.device)
+        self.find_upscaler(self.settings)
+
+
+@dataclass(frozen=True)
+class Looking:
+    """How far the look at the volume has come, by which a target's settings are chosen."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """The settings that are fitted next were chosen."""
+
+    plan: Plan
+    reached: float | None  # dB (range) of the reconstruction in the try before, which missed the target
+
+
+@dataclass(frozen=True)
+class NotKept:
+    """`keep` failed, for the first time in this fit, which continues."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fitted:
+    """A fit that has ended, not measured yet: save it now, whatever comes of that."""
+
+    inr: InrVolume  # without quality
+    upscaler: Upscaler
+    device: Device  # to decode on
+    result: FitResult | None  # None: nothing was fitted, since `resume` was a network already
+
+    @cached_property
+    def reader(self) -> Reader:
+        """What decodes it: an LR that its cache holds is decoded once, to be shown and to be measured."""
+        return Reader(self.inr, self.upscaler, device=self.device)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the fit was stopped by the caller, so that it can be resumed."""
+        return self.result is not None and self.result.stopped
+
+    @property
+    def model_bytes(self) -> int:
+        """Bytes of the upscaler's weights, which a reader needs too."""
+        return len(self.upscaler.weights)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Compressed:
+    """A fit that has been measured."""
+
+    inr: InrVolume  # with its quality
+    measured: Measured
+    fitted: Fitted
+    target: Target
+    plan: Plan | None  # None without a target
+
+    @property
+    def missed(self) -> str | None:
+        """Why the target was missed and by how much, in a sentence; None if it was met."""
+        reached = self.measured.reconstruction.psnr
+        if self.target.kind != "psnr" or reached >= self.target.value:
+            return None
+        reason = (self.plan and self.plan.missed) or "no larger network promises more"
+        return f"the target of {self.target.value:g} dB was not met: {reached:.2f} dB (range); {reason}"
+
+
+Record = Looking | Planned | FitProgress | NotKept | Fitted | Compressed | Learning | Coding
