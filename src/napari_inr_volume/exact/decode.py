@@ -78,7 +78,7 @@ class ExactSlices:
             return self._kept[number]
 
     def _decode(self, number: int) -> Iterator[Plane]:
-        """Yield a slab's slices; what is damaged is found before the first of them, or with the last."""
+        """Yield a slab's slices; what is damaged is found before the first of them, or before the last."""
         layer, slab = self.layer, self.layer.slabs[number]
         first = number * layer.depth
         where = f"slices {first} to {first + self._slices(number) - 1} of the exact layer are damaged"
@@ -88,16 +88,18 @@ class ExactSlices:
         shape = self._slices(number), *self.shape[1:]
         crc = 0
         try:
-            for levels in self._levels(data, shape):
+            for index, levels in enumerate(self._levels(data, shape)):
                 crc = checksum(levels, crc)
                 lattice = layer.lattice
                 plane = levels if lattice is None else lattice.to_voxels(levels, self.dtype, self.padding)
                 plane.flags.writeable = False
-                yield plane
+                if index < shape[0] - 1:  # the last one waits for the checks
+                    yield plane
         except InrFileError as error:
             raise InrFileError(f"{where}: {error}") from error
         if crc != slab.decoded_crc:
             raise InrFileError(f"{where}: they decode to other voxels than were coded; please report it")
+        yield plane
 
     def _levels(self, data: bytes, shape: tuple[int, int, int]) -> Iterator[NDArray[Any]]:
         if self.layer.lattice is None:

@@ -8,7 +8,7 @@ import tempfile
 import weakref
 import zlib
 from collections import OrderedDict
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -62,7 +62,9 @@ def encode_exact(volume: Volume, max_error: float = 0.0) -> Generator[Learning |
     start = 0
     with ExitStack() as undo:
         file = undo.enter_context(tempfile.TemporaryFile())
-        for first, data, crc in _encoded(volume, lattice, networks, max_error):
+        encoded = _encoded(volume, lattice, networks, max_error)
+        undo.callback(encoded.close)
+        for first, data, crc in encoded:
             file.write(data)
             slabs.append(Slab(start, len(data), zlib.crc32(data), crc))
             start += len(data)
@@ -86,7 +88,7 @@ def _encoded(
     lattice: Lattice | None,
     networks: tuple[network.Network, network.Network] | None,
     max_error: float,
-) -> Iterator[tuple[int, bytes, int]]:
+) -> Generator[tuple[int, bytes, int], None, None]:
     """Yield each slab's first slice, bytes and CRC-32, in order; as many at a time as there are cores."""
 
     def code(first: int) -> tuple[bytes, int]:

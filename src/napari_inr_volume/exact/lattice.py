@@ -15,6 +15,7 @@ from ..core.volume import Volume
 MOST_LEVELS = 2**16  # that the context networks code; more need another coder
 FINEST = 16  # halvings of 1 that a float volume without error may count in
 LARGEST_WHOLE = 2.0**53
+LARGEST_ERROR = 2.0**51  # that makes a difference: a step of twice as much and one is whole in float64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +41,11 @@ class Lattice:
 
     def to_voxels(self, levels: NDArray[Any], dtype: np.dtype[Any], padding: float | None) -> NDArray[Any]:
         """Return the value of each level."""
-        values = np.minimum(self.base + self.step * (levels - int(self.padded)), self.high)
-        if self.padded:
-            values[levels == 0] = padding
-        return values.astype(dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # a changed file may hold any numbers
+            values = np.minimum(self.base + self.step * (levels - int(self.padded)), self.high)
+            if self.padded:
+                values[levels == 0] = padding
+            return values.astype(dtype)
 
 
 def find_lattice(volume: Volume, max_error: float) -> Lattice | None:
@@ -55,18 +57,24 @@ def find_lattice(volume: Volume, max_error: float) -> Lattice | None:
     low, high = volume.intensity_range
     if max(abs(low), abs(high)) >= LARGEST_WHOLE:
         return None
-    if volume.dtype.kind in "iu":
-        step = 2 * max_error + 1
+    rounding = 0.0
+    whole = volume.dtype.kind in "iu"
+    if whole:
+        step = 2 * min(max_error, LARGEST_ERROR) + 1
     elif max_error:
-        limits = np.array([low, high], volume.dtype)
-        step = 2 * (max_error - float(np.abs(np.spacing(limits)).max()))  # for the rounding to the dtype
+        largest = max(abs(low), abs(high))
+        # To the dtype, and on the way to and from a level.
+        rounding = float(np.spacing(volume.dtype.type(largest))) + 8 * float(np.spacing(largest))
+        step = 2 * (min(max_error, LARGEST_ERROR) - rounding)
     else:
         step = _common_step(volume)
-    if step <= 0:
+    if step <= 8 * rounding:
         return None
     padding, base = volume.padding, low
-    if padding is not None and max_error and low <= padding <= high and (padding - base) % step == 0:
-        base -= min(1.0, step / 2)  # or some voxels would come back as padding
+    if padding is not None and max_error and low <= padding <= high:
+        away = (padding - base) / step
+        if abs(away - round(away)) < 1 / 8:  # or some voxels would come back as padding
+            base += max(step // 4, 1.0) if whole else step / 4
     padded = padding is not None
     levels = math.floor((high - base) / step + 0.5) + 1 + padded
     if levels > MOST_LEVELS:
@@ -90,11 +98,11 @@ def _common_step(volume: Volume) -> float:
     halvings = 0
     for z in range(volume.shape[0]):
         plane = volume.plane(z).astype(np.float64)
+        if np.signbit(plane[plane == 0]).any():  # a lattice has one zero, and so has padding
+            return 0.0
         plane = plane[plane != volume.padding]  # which is kept by itself
         if not plane.size:
             continue
-        if np.signbit(plane[plane == 0]).any():  # a lattice has one zero
-            return 0.0
         while (scaled := plane * 2.0**halvings).max() < LARGEST_WHOLE and (scaled != np.rint(scaled)).any():
             halvings += 1
             if halvings > FINEST:

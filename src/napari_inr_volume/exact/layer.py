@@ -136,7 +136,7 @@ def from_head(head: bytes, data: Slabs, shape: tuple[int, int, int], padded: boo
         and all(map(math.isfinite, numbers))
         and max_error >= 0
         and step > 0
-        and (features == 0 or (levels - with_padding >= 1 and 1 <= levels <= MOST_LEVELS))
+        and (features == 0 or 2 <= levels <= MOST_LEVELS)
         and with_padding <= padded
         and head[HEAD.size - 5] in (0, 1)
     )

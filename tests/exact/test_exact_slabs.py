@@ -1,0 +1,292 @@
+"""Slabs of the exact layer: the same bytes and voxels however they are made, and what damage costs."""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import tracemalloc
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from exact_layers import PADDING, decoded, head_phantom, layer_of, slices_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_inr_volume.core.errors import InrFileError
+from napari_inr_volume.core.generators import drain
+from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.exact.decode import ExactSlices
+from napari_inr_volume.exact.encode import Coding, encode_exact
+from napari_inr_volume.exact.layer import HEAD, ExactLayer, Slab, Slabs, from_head
+from napari_inr_volume.exact.network import to_bytes
+from napari_inr_volume.exact.plain import encode_plain
+from napari_inr_volume.exact.slab import decode_slab, encode_slab
+
+PHANTOM = Volume.from_array(head_phantom((5, 14, 15)), padding=PADDING)
+PLAIN = Volume.from_array(np.random.default_rng(2).normal(size=(5, 6, 7)))
+
+
+@settings(max_examples=60)
+@given(
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 12), st.integers(1, 90)),
+    levels=st.sampled_from([2, 3, 2**16]) | st.integers(2, 2**16),
+    spread=st.sampled_from([1e-3, 0.01, 1.0]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_any_levels_come_back(
+    networks: Any, shape: tuple[int, int, int], levels: int, spread: float, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    slab = random.integers(0, max(int(levels * spread), 1), shape, np.int32, endpoint=True) % levels
+    slab[random.random(shape) < 0.01] = levels - 1
+    data = encode_slab(slab, networks, levels)
+    assert data == encode_slab(slab, networks, levels)
+    assert (np.stack(list(decode_slab(data, shape, networks, levels))) == slab).all()
+
+
+WITHOUT_JIT = """
+import base64, sys
+import numpy as np
+from napari_inr_volume.exact.network import from_bytes
+from napari_inr_volume.exact.slab import decode_slab, encode_slab
+networks, slab = (base64.b64decode(line) for line in sys.stdin)
+networks, slab = from_bytes(networks, 16), np.frombuffer(slab, np.int32).reshape(3, 8, 9)
+data = encode_slab(slab, networks, 4000)
+back = np.stack(list(decode_slab(data, slab.shape, networks, 4000)))
+assert (back == slab).all()
+print(base64.b64encode(data).decode())
+"""
+
+
+def test_without_numba_the_bytes_are_the_same(networks: Any) -> None:
+    slab = head_phantom((3, 8, 9), seed=3).astype(np.int32) + 2000
+    lines = [base64.b64encode(each).decode() for each in (to_bytes(networks), slab.tobytes())]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", WITHOUT_JIT],
+        input="\n".join(lines),
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert base64.b64decode(done.stdout) == encode_slab(slab, networks, 4000)
+
+
+def test_the_bytes_and_voxels_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = Volume.from_array(head_phantom((36, 11, 12)), padding=PADDING)  # three slabs
+    found = []
+    for threads in (1, 2, 4):
+        monkeypatch.setattr(os, "cpu_count", lambda threads=threads: threads)
+        layer = drain(encode_exact(volume, 1))
+        found.append((layer.head(), b"".join(layer.data.chunks()), decoded(layer, volume).tobytes()))
+    assert found[0] == found[1] == found[2]
+
+
+def test_slices_come_in_any_order_and_read_only(networks: Any) -> None:
+    layer = layer_of(PHANTOM, 0, networks)
+    slices = slices_of(layer, PHANTOM)
+    order = [4, 0, 3, 3, 1, 2, 0]
+    for z, plane in zip(order, slices.take(order), strict=True):
+        assert (plane == PHANTOM.voxels[z]).all()
+        assert not plane.flags.writeable
+    errors: list[BaseException] = []
+
+    def take(z: int) -> None:
+        try:
+            assert (slices.take([z])[0] == PHANTOM.voxels[z]).all()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=take, args=(z,)) for z in order * 3]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+
+
+def _layers(networks: Any) -> list[tuple[Volume, ExactLayer]]:
+    return [(volume, layer_of(volume, 0, networks)) for volume in (PHANTOM, PLAIN)]
+
+
+def test_a_damaged_slab_is_refused_and_costs_no_other(networks: Any) -> None:
+    random = np.random.default_rng(4)
+    for volume, layer in _layers(networks):
+        whole = b"".join(layer.data.chunks())
+        for _ in range(20):
+            data = bytearray(whole)
+            at = int(random.integers(len(data)))
+            data[at] ^= int(random.integers(1, 256))
+            damaged = replace(layer, data=Slabs(bytes(data), 0, len(data)))
+            hit = next(n for n, slab in enumerate(layer.slabs) if at < slab.start + slab.length)
+            slices = slices_of(damaged, volume)
+            for z, plane in slices.all():
+                if z // layer.depth == hit:
+                    assert isinstance(plane, InrFileError)
+                    with pytest.raises(InrFileError, match="damaged"):
+                        slices.take([z])
+                else:
+                    assert not isinstance(plane, InrFileError)
+                    assert (plane == volume.voxels[z]).all()
+                    assert (slices.take([z])[0] == plane).all()
+
+
+def test_slabs_that_end_early_are_refused(networks: Any) -> None:
+    for volume, layer in _layers(networks):
+        cut = replace(layer, data=Slabs(b"".join(layer.data.chunks())[:-1], 0, layer.data.length))
+        slices = slices_of(cut, volume)
+        assert (slices.take([0])[0] == volume.voxels[0]).all()
+        with pytest.raises(InrFileError):
+            slices.take([volume.shape[0] - 1])
+
+
+def test_slabs_whose_checksum_was_made_to_match_end_in_an_error_or_in_levels(networks: Any) -> None:
+    random = np.random.default_rng(5)
+    levels = head_phantom((2, 14, 15)).astype(np.int32) + 2000
+    whole = encode_slab(levels, networks, 4000)
+    refused = 0
+    for turn in range(150):
+        data = bytearray(whole)
+        if turn % 3 == 0:
+            data = bytearray(random.bytes(int(random.integers(1, 400))))
+        elif turn % 3 == 1:
+            del data[int(random.integers(len(data))) :]
+        else:
+            data[int(random.integers(len(data)))] ^= int(random.integers(1, 256))
+        try:
+            for plane in decode_slab(bytes(data), levels.shape, networks, 4000):
+                assert 0 <= plane.min() <= plane.max() < 4000
+        except InrFileError:
+            refused += 1
+    assert refused > 140  # a change may lead to other levels, which the layer's second checksum finds
+
+
+def test_levels_that_decode_to_others_than_were_coded_are_refused(networks: Any) -> None:
+    for volume, layer in _layers(networks):
+        first, *others = layer.slabs
+        changed = replace(layer, slabs=(replace(first, decoded_crc=first.decoded_crc ^ 1), *others))
+        with pytest.raises(InrFileError, match="other voxels"):
+            slices_of(changed, volume).take([0, 1])
+        assert (slices_of(changed, volume).take([2])[0] == volume.voxels[2]).all()
+
+
+def test_a_slab_that_unpacks_to_more_is_refused_without_the_memory() -> None:
+    bomb = encode_plain(np.zeros((1, 1, 50_000_000), np.uint8))
+    layer = ExactLayer(
+        max_error=0,
+        depth=2,
+        features=0,
+        lattice=None,
+        networks=b"",
+        slabs=(Slab(0, len(bomb), zlib.crc32(bomb), 0),),
+        data=Slabs(bomb, 0, len(bomb)),
+    )
+    tracemalloc.start()
+    try:
+        with pytest.raises(InrFileError, match="damaged"):
+            ExactSlices(layer, (2, 5, 6), np.dtype(np.int16), None).take([0])
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_head_comes_back(networks: Any) -> None:
+    for volume, layer in _layers(networks):
+        back = from_head(layer.head(), layer.data, volume.shape, volume.padding is not None)
+        assert back.head() == layer.head()
+        assert back.slabs == layer.slabs
+        assert back.lattice == layer.lattice
+        assert back.nbytes == len(back.head()) + back.data.length
+        assert (decoded(back, volume) == volume.voxels).all()
+
+
+def _changed(head: bytes, random: np.random.Generator) -> bytes:
+    data = bytearray(head)
+    kind = random.integers(4)
+    if kind == 0:
+        del data[int(random.integers(len(data))) :]
+    elif kind == 1:
+        data += random.bytes(int(random.integers(1, 40)))
+    else:  # mostly among the numbers, which take few of the bytes
+        end = HEAD.size if kind == 2 else len(data)
+        for _ in range(random.integers(1, 4)):
+            data[int(random.integers(end))] = int(random.choice([0, 1, 127, 255, random.integers(256)]))
+    return bytes(data)
+
+
+def test_changed_heads_are_refused_or_read_and_never_end_otherwise(networks: Any) -> None:
+    """A head has no checksum of its own; the section of the file that it lies in has one."""
+    random = np.random.default_rng(6)
+    cases = _layers(networks)
+    refused = 0
+    tracemalloc.start()
+    try:
+        for turn in range(400):
+            volume, layer = cases[turn % 2]
+            head = _changed(layer.head(), random)
+            try:
+                back = from_head(head, layer.data, volume.shape, volume.padding is not None)
+            except InrFileError:
+                refused += 1
+                continue
+            assert back.head() == head or not back.features
+            for _, plane in slices_of(back, volume).all():
+                if not isinstance(plane, InrFileError):
+                    assert plane.shape == volume.shape[1:]
+                    assert plane.dtype == volume.dtype
+        assert tracemalloc.get_traced_memory()[1] < 2**25
+    finally:
+        tracemalloc.stop()
+    assert refused > 200
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_closing_it_early_ends_the_encoding(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, after: int
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = set(threading.enumerate())
+    work = encode_exact(Volume.from_array(np.random.default_rng(7).normal(size=(80, 6, 7))))
+    for _ in range(after):
+        assert isinstance(next(work), Coding)
+    work.close()
+    assert set(threading.enumerate()) <= before
+    assert not list(tmp_path.iterdir())
+    assert not _open_in(tmp_path)
+
+
+def test_closing_it_while_the_networks_are_fitted_ends_it() -> None:
+    before = set(threading.enumerate())
+    work = encode_exact(Volume.from_array(head_phantom((5, 29, 31)), padding=PADDING))
+    assert next(work).step == 1
+    work.close()
+    assert set(threading.enumerate()) <= before
+
+
+def test_a_layer_that_is_dropped_closes_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    layer = drain(encode_exact(PLAIN))
+    assert (decoded(layer, PLAIN) == PLAIN.voxels).all()
+    del layer
+    assert not _open_in(tmp_path)
+
+
+def _open_in(folder: Path) -> list[str]:
+    """Return this process's open files in a folder, nameless ones too, where the system lists them."""
+    handles = Path("/proc/self/fd")
+    found = []
+    for handle in handles.iterdir() if handles.is_dir() else ():
+        try:
+            found.append(str(handle.readlink()))
+        except OSError:  # that of the listing itself
+            continue
+    return [each for each in found if each.startswith(str(folder))]
