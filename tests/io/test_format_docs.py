@@ -15,6 +15,10 @@ from hypothesis import strategies as st
 from napari_inr_volume.coding.quantise import Quantised
 from napari_inr_volume.coding.range_coding import encode as encode_quantised
 from napari_inr_volume.coding.weights import decode_weights
+from napari_inr_volume.core.generators import drain
+from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.exact.decode import ExactSlices
+from napari_inr_volume.exact.encode import encode_exact
 from napari_inr_volume.fields.siren.config import SirenConfig
 from napari_inr_volume.io.inr_file import LIMITS, read_inr
 from napari_inr_volume.reader import Reader
@@ -26,8 +30,8 @@ QUANTISED = GOLDEN.with_name("tiny-quantised.inr")
 
 def block(language: str) -> str:
     found = re.findall(rf"```{language}\n(.*?)```", DOCS, flags=re.DOTALL)
-    assert len(found) == 1
-    return str(found[0])
+    assert len(found) == (2 if language == "python" else 1)
+    return "\n".join(found)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +62,7 @@ def test_every_field_of_the_golden_file_is_in_the_table(reader: dict[str, Any]) 
         for name, value in meta.items()
         for inner in (value if isinstance(value, dict) else [""])
     }
-    table = set(re.findall(r"^\| `([a-z_0-9.]+)` \|", DOCS, flags=re.MULTILINE)) - {"srmd", "quality"}
+    table = set(re.findall(r"^\| `([a-z_0-9.]+)` \|", DOCS, flags=re.MULTILINE)) - {"srmd", "exct", "exsl", "quality"}
     assert table == names
 
 
@@ -130,3 +134,28 @@ def test_the_reader_of_the_docs_refuses_damage(reader: dict[str, Any], tmp_path:
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"damaged|not an"):
             reader["read"](path)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "max_error", "padding"), [("int16", 0, -2000), ("int16", 2, None), ("float32", 0, None)]
+)
+def test_the_reader_of_the_docs_decodes_the_exact_layer(
+    reader: dict[str, Any], dtype: str, max_error: float, padding: float | None
+) -> None:
+    random = np.random.default_rng(3)
+    voxels = np.cumsum(random.normal(0, 4, (18, 15, 17)), axis=2).astype(dtype)  # two slabs
+    if dtype == "int16":
+        voxels[:, :6] = 7
+    if padding is not None:
+        voxels[:, :, :4] = padding
+    volume = Volume.from_array(voxels, padding=padding)
+    layer = drain(encode_exact(volume, max_error))
+    assert (layer.features > 0) == (dtype == "int16")
+    meta = {"intensity": {"dtype": dtype, "padding": padding}, "hr": {"shape": voxels.shape}}
+    decoded = reader["exact_voxels"](meta, layer.head(), layer.data.read(0, layer.data.length))
+    assert decoded.dtype == voxels.dtype
+    assert np.abs(decoded.astype(float) - voxels.astype(float)).max() <= max_error
+    if max_error == 0:
+        np.testing.assert_array_equal(decoded, voxels)
+    ours = dict(ExactSlices(layer, volume.shape, volume.dtype, padding).all())
+    np.testing.assert_array_equal(decoded, np.stack([ours[z] for z in range(len(voxels))]))
