@@ -62,7 +62,12 @@ def test_every_field_of_the_golden_file_is_in_the_table(reader: dict[str, Any]) 
         for name, value in meta.items()
         for inner in (value if isinstance(value, dict) else [""])
     }
-    table = set(re.findall(r"^\| `([a-z_0-9.]+)` \|", DOCS, flags=re.MULTILINE)) - {"srmd", "exct", "exsl", "quality"}
+    table = set(re.findall(r"^\| `([a-z_0-9.]+)` \|", DOCS, flags=re.MULTILINE)) - {
+        "srmd",
+        "exct",
+        "exsl",
+        "quality",
+    }
     assert table == names
 
 
