@@ -157,6 +157,7 @@ class _Fitting:
     def show(self, record: session.Record) -> None:
         """Report what was yielded."""
         from ... import session
+        from ...fields.base import FitProgress
 
         self.control.check()
         if isinstance(record, session.Looking):
