@@ -21,6 +21,7 @@ from qtpy.QtWidgets import QAbstractButton, QComboBox, QMenu, QTreeWidget
 from napari_inr_volume import codec, compress
 from napari_inr_volume.core.metrics import compare_volumes
 from napari_inr_volume.core.volume import Geometry, Volume
+from napari_inr_volume.exact.layer import ExactLayer, Slabs
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.inr_volume import FitRecord, InrVolume, UpscalerRef
@@ -139,6 +140,9 @@ CHANGES: dict[str, Any] = {
     "fit": FitRecord(preset="quality", steps=77, seed=5),
     "quality": None,
     "software": "another 2.0",
+    "exact": ExactLayer(
+        max_error=2.0, depth=16, features=0, lattice=None, networks=b"", slabs=(), data=Slabs(b"", 0, 0)
+    ),
 }
 
 

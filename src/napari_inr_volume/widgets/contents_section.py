@@ -11,8 +11,10 @@ from qtpy.QtWidgets import QHeaderView, QSizePolicy, QTreeWidget, QTreeWidgetIte
 from ..core.text import printable
 from ..core.units import suffix
 from ..core.words import in_bytes, in_decibels, in_error, in_ratio
+from ..exact.layer import ExactLayer
 from ..fields.registry import find_kind
 from ..inr_volume import InrVolume
+from ..io.inr_file import SLABS
 from ..plugin.notices import plain
 from ..plugin.work.inr import Contents
 from ..superres.catalogue import title_of
@@ -108,7 +110,7 @@ class Tree(QTreeWidget):
 def groups_of(contents: Contents) -> list[Group]:
     """Return all that an `.inr` declares."""
     inr = contents.inr
-    return [
+    groups = [
         ("File", _file(contents)),
         ("Quality when it was made", _quality(contents)),
         ("Original", _original(inr)),
@@ -117,6 +119,7 @@ def groups_of(contents: Contents) -> list[Group]:
         ("Fit", _fit(inr)),
         ("Upscaler", _upscaler(contents)),
     ]
+    return groups if inr.exact is None else [*groups, ("Exact layer", _exact(inr.exact, _unit(inr)))]
 
 
 def _file(contents: Contents) -> list[Line]:
@@ -134,10 +137,21 @@ def _file(contents: Contents) -> list[Line]:
     lines.append(("Format", contents.version, "Version of the .inr format."))
     for section in contents.sections:
         words = f"A part of the file; its checksum (CRC-32 {section.crc32}) matches."
+        if section.tag == SLABS:
+            words = "A part of the file; what it holds is checked when it is decoded."
         words += "" if section.known else " This version does not know what it is for."
         lines.append((f"Section {section.tag}", in_bytes(section.size), words))
     lines.append(("Written by", contents.inr.software, "Software that wrote the file."))
     return lines
+
+
+def _exact(layer: ExactLayer, unit: str) -> list[Line]:
+    bound = f"within {layer.max_error:g}{unit}" if layer.max_error else "as it was"
+    words = "What `inr-volume decompress` gives; the layers here show the network's preview."
+    return [
+        ("Every voxel", bound, words),
+        ("Size", in_bytes(layer.nbytes), f"{layer.nbytes:,} bytes of the file."),
+    ]
 
 
 def _quality(contents: Contents) -> list[Line]:
