@@ -82,11 +82,11 @@ def measure(*arguments, **options):
 session.measure = measure
 """
 ENDING = """
-to_bytes = inr_file.to_bytes
+atomic_write = inr_file.atomic_write
 def interrupted(*arguments, **options):
     signal.raise_signal(signal.SIGTERM)
-    return to_bytes(*arguments, **options)
-inr_file.to_bytes = interrupted
+    return atomic_write(*arguments, **options)
+inr_file.atomic_write = interrupted
 """
 READING = """
 from napari_inr_volume.io import sources
