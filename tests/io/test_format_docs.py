@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from napari_inr_volume.reader import Reader
 DOCS = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
 GOLDEN = Path(__file__).parents[1] / "golden" / "tiny-1.0.inr"
 QUANTISED = GOLDEN.with_name("tiny-quantised.inr")
+EXACT = GOLDEN.with_name("exact-1.1.inr")
 
 
 def block(language: str) -> str:
@@ -164,3 +166,21 @@ def test_the_reader_of_the_docs_decodes_the_exact_layer(
         np.testing.assert_array_equal(decoded, voxels)
     ours = dict(ExactSlices(layer, volume.shape, volume.dtype, padding).all())
     np.testing.assert_array_equal(decoded, np.stack([ours[z] for z in range(len(voxels))]))
+
+
+def test_the_reader_of_the_docs_decodes_the_exact_layer_of_the_golden_file(reader: dict[str, Any]) -> None:
+    meta, _ = reader["read"](EXACT)
+    sections = reader["sections_of"](EXACT)
+    voxels = reader["exact_voxels"](meta, sections[b"exct"], sections[b"exsl"])
+    assert f"{zlib.crc32(voxels.astype('<i2').tobytes()):08x}" == "775731f6"
+
+
+def test_the_reader_of_the_docs_finds_a_damaged_slab(reader: dict[str, Any], tmp_path: Path) -> None:
+    damaged = bytearray(EXACT.read_bytes())
+    damaged[-1] ^= 1  # of the last slab
+    path = tmp_path / "damaged.inr"
+    path.write_bytes(damaged)
+    meta, _ = reader["read"](path)
+    sections = reader["sections_of"](path)
+    with pytest.raises(ValueError, match="slab 1 is damaged"):
+        reader["exact_voxels"](meta, sections[b"exct"], sections[b"exsl"])
