@@ -125,9 +125,10 @@ def test_a_damaged_slab_costs_that_slab(run: Any, noisy: Path, lossless: Path, t
     data[-10] ^= 0xFF  # in the last slab, slices 16 to 19
     damaged = tmp_path / "damaged.inr"
     damaged.write_bytes(data)
-    code, _, err = run("decompress", damaged, tmp_path / "again.npy")
+    code, out, err = run("decompress", damaged, tmp_path / "again.npy")
     assert code == 0
     assert "slices 16 to 19" in err
+    assert "but for the damaged" in out
     original, decoded = load(noisy).voxels, np.load(tmp_path / "again.npy")
     np.testing.assert_array_equal(decoded[:16], original[:16])
     assert run("decompress", damaged, tmp_path / "exact.npy", "--level", "exact")[0] == 2

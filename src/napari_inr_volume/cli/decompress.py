@@ -67,7 +67,7 @@ def decompress(
     none. Otherwise Lanczos is used, and a line on standard error says so.
 
     A DICOM series names no patient, since an .inr knows of none, unless --like copies the headers of the
-    original. Its images have UIDs of their own, and say that they are derived by lossy compression.
+    original. Its images have UIDs of their own, and say that they are derived and whether anything was lost.
     """
     from ..io.inr_file import read_inr
 
@@ -109,6 +109,8 @@ def _print(
             if exact.max_error
             else "every voxel as it was"
         )
+        if report.get("damaged"):
+            how += ", but for the damaged slices"
     tell(f"{output}: {what}{files}, {how}")
 
 
@@ -173,10 +175,13 @@ def _write_file(
     from ..codec import decompress
     from ..io.volumes import EVEN_GRIDS, find_suffix, write_volume
 
+    damaged: list[str] = []
     with slices_bar("decoding") as on_slices:
         volume = decompress(
-            inr, upscaler=restore, device=run.device, level=level, on_slices=on_slices, warn=warn
+            inr, upscaler=restore, device=run.device, level=level, on_slices=on_slices, warn=damaged.append
         )
+    for words in damaged:
+        warn(words)
     if even:
         from ..core.even import evened
 
@@ -196,6 +201,7 @@ def _write_file(
         "shape": volume.shape,
         "dtype": volume.dtype.name,
         "units": volume.units,
+        "damaged": damaged,
     }
 
 

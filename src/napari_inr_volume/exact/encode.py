@@ -8,16 +8,16 @@ import tempfile
 import weakref
 import zlib
 from collections import OrderedDict
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import FitError
+from ..core.errors import FitError, InrError
 from ..core.volume import Volume
 from . import network
 from .lattice import Lattice, find_lattice
@@ -57,15 +57,21 @@ def encode_exact(volume: Volume, max_error: float = 0.0) -> Generator[Learning |
         def read(region: Any) -> NDArray[np.int32]:
             return lattice.to_levels(volume.read(region), volume.padding)
 
-        networks = yield from learn(read, volume.shape, features)
+        learnt = yield from learn(read, volume.shape, features)
+        networks = network.from_bytes(
+            network.to_bytes(learnt), features
+        )  # the reader's rules are the writer's
     slabs: list[Slab] = []
     start = 0
     with ExitStack() as undo:
-        file = undo.enter_context(tempfile.TemporaryFile())
+        with _room():
+            file = undo.enter_context(tempfile.TemporaryFile())
         encoded = _encoded(volume, lattice, networks, max_error)
         undo.callback(encoded.close)
         for first, data, crc in encoded:
-            file.write(data)
+            with _room():
+                file.write(data)
+                file.flush()
             slabs.append(Slab(start, len(data), zlib.crc32(data), crc))
             start += len(data)
             yield Coding(min(first + DEPTH, volume.shape[0]), volume.shape[0])
@@ -81,6 +87,18 @@ def encode_exact(volume: Volume, max_error: float = 0.0) -> Generator[Learning |
         slabs=tuple(slabs),
         data=everything,
     )
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """Turn what a full disk raises into an InrError."""
+    try:
+        yield
+    except OSError as error:
+        raise InrError(
+            f"the exact layer cannot be kept in {tempfile.gettempdir()} while it is made:"
+            f" {error.strerror or error}; free some space there, or set TMPDIR to a folder with more"
+        ) from error
 
 
 def _encoded(
