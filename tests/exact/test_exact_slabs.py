@@ -20,7 +20,7 @@ from exact_layers import PADDING, decoded, head_phantom, layer_of, slices_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_inr_volume.core.errors import InrFileError
+from napari_inr_volume.core.errors import InrError, InrFileError
 from napari_inr_volume.core.generators import drain
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.exact.contexts import FIRST, LATER
@@ -336,3 +336,12 @@ def _open_in(folder: Path) -> list[str]:
         except OSError:  # that of the listing itself
             continue
     return [each for each in found if each.startswith(str(folder))]
+
+
+def test_no_room_for_the_layer_is_told_with_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = Volume.from_array(np.random.default_rng(0).normal(size=(2, 4, 4)))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(InrError, match=r"gone.*free some space"):
+        drain(encode_exact(volume))

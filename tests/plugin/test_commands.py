@@ -346,6 +346,7 @@ def test_viewer_closed_while_loading_leaves_nothing_running(
     choose("Open CT folder...")
     viewer.close()
     finished()
+    assert not progress._all_instances
 
 
 @pytest.mark.parametrize("place", ["embedded", "chosen last", "nowhere"])

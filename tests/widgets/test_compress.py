@@ -420,6 +420,7 @@ def test_closing_the_viewer_while_fitting_returns_and_leaves_nothing_running(
     fitting = docked.state.fitting
     window.close()  # the fit has no end of its own: pytest's timeout ends a wait for it
     qtbot.waitUntil(lambda: not fitting.at_work, timeout=LONG)
+    assert not fitting.at_work
 
 
 def test_theme_of_the_plot_follows_the_viewer(panel: CompressWidget) -> None:
