@@ -71,9 +71,12 @@ class Slabs:
             yield self.read(start, min(size, self.length - start))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class ExactLayer:
-    """A volume's voxels to within `max_error`, beside its representation and without need of it."""
+    """A volume's voxels to within `max_error`, beside its representation and without need of it.
+
+    Two are the same whose bytes are, by the checksums, wherever these lie.
+    """
 
     max_error: float  # of any voxel, in the volume's units; 0: none
     depth: int  # slices of a slab, but the last may have fewer
@@ -81,7 +84,7 @@ class ExactLayer:
     lattice: Lattice | None  # None without networks
     networks: bytes  # as `network.to_bytes` makes them
     slabs: tuple[Slab, ...]
-    data: Slabs
+    data: Slabs = field(compare=False)
 
     @property
     def nbytes(self) -> int:
