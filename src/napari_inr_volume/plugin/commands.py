@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..core.errors import InrError, SourceError
 from ..core.words import counted
@@ -145,7 +145,9 @@ def decode_and_write(
     *,
     even: bool = False,
 ) -> tuple[str, ...]:
-    """Decode the whole reconstruction and write it, maybe `evened`; returns what the person should know.
+    """Decode the whole volume and write it, maybe `evened`; returns what the person should know.
+
+    That is the exact layer's voxels if there are any, or else the reconstruction.
 
     `path` and `own` are where its super-resolution weights may be, as in `work.inr.restorer`.
     """
@@ -155,12 +157,15 @@ def decode_and_write(
     from .work.inr import restorer
 
     upscaler, notes = restorer(inr, path, own, device)
-    volume = codec.decompress(inr, upscaler=upscaler, device=device, on_slices=control.on_progress)
+    damaged: list[str] = []
+    volume = codec.decompress(
+        inr, upscaler=upscaler, device=device, on_slices=control.on_progress, warn=damaged.append
+    )
     if even:
         volume = evened(volume)
     control.check()
     write_volume(volume, output)
-    return notes
+    return (*notes, *map(sentence, damaged))
 
 
 @_errors_shown
@@ -191,7 +196,7 @@ def export_dicom_series(viewer: napari.viewer.Viewer) -> None:
 def decode_and_write_series(
     control: Control, folder: Path, inr: InrVolume, path: Path | None, own: Path | None, device: Device
 ) -> tuple[str, ...]:
-    """Write the reconstruction as a DICOM series; otherwise as `decode_and_write`.
+    """Write the exact layer's voxels, or else the reconstruction, as a DICOM series.
 
     What the series says of the file is that of `path`, if that holds this network still, or else of the file
     that it would be saved to.
@@ -207,8 +212,9 @@ def decode_and_write_series(
         if path is None or read_inr(path) != inr:
             path = Path(scratch, f"fit{SUFFIX}")
             write_inr(inr, path)
+        level: Literal["hr", "exact"] = "hr" if inr.exact is None else "exact"
         series = export_series(
-            inr, path, folder, upscaler=upscaler, device=device, on_slices=control.on_progress
+            inr, path, folder, upscaler=upscaler, device=device, level=level, on_slices=control.on_progress
         )
     return (*notes, sentence(series.rounding)) if series.rounding else notes
 
