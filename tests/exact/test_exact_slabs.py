@@ -20,7 +20,7 @@ from exact_layers import PADDING, decoded, head_phantom, layer_of, slices_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_inr_volume.core.errors import InrError, InrFileError
+from napari_inr_volume.core.errors import FitError, InrError, InrFileError
 from napari_inr_volume.core.generators import drain
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.exact.contexts import FIRST, LATER
@@ -345,3 +345,56 @@ def test_no_room_for_the_layer_is_told_with_the_folder(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(InrError, match=r"gone.*free some space"):
         drain(encode_exact(volume))
+
+
+def _half_made(volume: Volume, path: Path, max_error: float = 0) -> None:
+    """Code a volume into a file, and stop after the second slab."""
+    making = encode_exact(volume, max_error, path)
+    for record in making:
+        if isinstance(record, Coding) and record.done >= 32:
+            break
+    making.close()
+
+
+@pytest.mark.parametrize("networks", [True, False])
+def test_a_layer_that_was_interrupted_is_resumed(tmp_path: Path, networks: bool) -> None:
+    voxels = head_phantom((50, 20, 21)) if networks else np.random.default_rng(5).normal(size=(50, 6, 7))
+    volume, path = Volume.from_array(voxels), tmp_path / "kept"
+    _half_made(volume, path)
+    made = list(encode_exact(volume, 0, path))
+    assert [record.done for record in made if isinstance(record, Coding)] == [48, 50]
+    assert len(made) == 2  # nothing is learnt again
+    _half_made(volume, path)
+    whole, resumed = drain(encode_exact(volume)), drain(encode_exact(volume, 0, path))
+    assert resumed == whole
+    assert b"".join(resumed.data.chunks()) == b"".join(whole.data.chunks())
+
+
+@pytest.mark.parametrize("kept", ["cut", "changed", "empty", "garbage", "head"])
+def test_of_a_damaged_kept_layer_what_is_whole_is_used(tmp_path: Path, kept: str) -> None:
+    volume, path = Volume.from_array(head_phantom((50, 20, 21))), tmp_path / "kept"
+    _half_made(volume, path)
+    data = bytearray(path.read_bytes())
+    if kept == "changed":
+        data[-1] ^= 1
+    path.write_bytes(
+        {"cut": data[:-5], "changed": data, "empty": b"", "garbage": b"?" * 99}.get(kept, data[:60])
+    )
+    assert drain(encode_exact(volume, 0, path)) == drain(encode_exact(volume))
+
+
+@pytest.mark.parametrize("other", ["voxels", "bound", "range"])
+def test_a_kept_layer_of_another_volume_is_refused_and_stays(tmp_path: Path, other: str) -> None:
+    voxels, path = head_phantom((50, 20, 21)), tmp_path / "kept"
+    _half_made(Volume.from_array(voxels), path)
+    before = path.read_bytes()
+    changed = (
+        voxels[::-1].copy()
+        if other == "voxels"
+        else voxels.astype(np.int32 if other == "dtype" else voxels.dtype)
+    )
+    if other == "dtype":
+        changed[0, 0, 0] = 2**20
+    with pytest.raises(FitError, match="kept holds the exact layer of another volume"):
+        drain(encode_exact(Volume.from_array(changed), 2 if other == "bound" else 0, path))
+    assert path.read_bytes() == before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from ..core.errors import InrFileError
 from .layer import ExactLayer, checksum
 from .plain import decode_plain
-from .slab import decode_slab
+from .slab import decode_slab, slabs_at_once
 
 Plane = NDArray[Any]  # a slice (y, x)
 
@@ -30,7 +29,7 @@ class ExactSlices:
         self.layer, self.shape, self.dtype, self.padding = layer, shape, dtype, padding
         self._kept: OrderedDict[int, _Decoding] = OrderedDict()  # the latest at the end
         self._lock = Lock()
-        self._at_once = os.cpu_count() or 1
+        self._at_once = slabs_at_once(layer.depth, shape)
 
     def take(self, numbers: Sequence[int]) -> list[Plane]:
         """Return these slices (y, x), read-only. Raises InrFileError if their slab is damaged."""

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import math
-import os
-import tempfile
-import weakref
-import zlib
 from collections import OrderedDict
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import FitError, InrError
+from ..core.errors import FitError
+from ..core.region import Region
 from ..core.volume import Volume
 from . import network
+from .growing import Growing
 from .lattice import Lattice, find_lattice
-from .layer import ExactLayer, Slab, Slabs, checksum
+from .layer import ExactLayer, Slabs, checksum
 from .learn import Learning, learn
 from .plain import encode_plain
-from .slab import encode_slab
+from .slab import Levels, encode_slab, slabs_at_once
 
 DEPTH = 16  # slices of a slab
 WIDTHS = ((2**18, 16), (2**63, 32))  # below so many voxels: features of a network
@@ -39,89 +38,119 @@ class Coding:
     total: int
 
 
-def encode_exact(volume: Volume, max_error: float = 0.0) -> Generator[Learning | Coding, None, ExactLayer]:
-    """Code every voxel to within `max_error`, in the volume's units; yields how far that has come.
+@dataclass(frozen=True)
+class Coder:
+    """What context networks code of a volume: levels, with so many features a layer."""
 
-    Voxels of whole numbers, or of floats that count in steps of 2^-16 or more, are coded by context networks
-    fitted to the volume; others as they are. Padding is coded without error. Closing it ends it at once.
+    lattice: Lattice
+    features: int
+
+    def reading(self, volume: Volume) -> Callable[[Region], Levels]:
+        """Return what reads the volume's levels."""
+        return lambda region: self.lattice.to_levels(volume.read(region), volume.padding)
+
+
+def find_coder(volume: Volume, max_error: float) -> Coder | None:
+    """Return how voxels are coded by networks; None if they are too many kinds of, or too few, for that.
+
     Raises FitError for an error that the volume's dtype does not know.
     """
     lattice = find_lattice(volume, max_error)
     voxels = math.prod(volume.shape)
-    if lattice is not None and (lattice.levels < 2 or voxels < NETWORK_FROM):
-        lattice = None
-    features, networks = 0, None
-    if lattice is not None:
-        features = next(width for most, width in WIDTHS if voxels < most)
+    if lattice is None or lattice.levels < 2 or voxels < NETWORK_FROM:
+        return None
+    return Coder(lattice, next(width for most, width in WIDTHS if voxels < most))
 
-        def read(region: Any) -> NDArray[np.int32]:
-            return lattice.to_levels(volume.read(region), volume.padding)
 
-        learnt = yield from learn(read, volume.shape, features)
-        networks = network.from_bytes(
-            network.to_bytes(learnt), features
-        )  # the reader's rules are the writer's
-    slabs: list[Slab] = []
-    start = 0
+def encode_exact(
+    volume: Volume, max_error: float = 0.0, keep: Path | None = None
+) -> Generator[Learning | Coding, None, ExactLayer]:
+    """Code every voxel to within `max_error`, in the volume's units; yields how far that has come.
+
+    Voxels of whole numbers, or of floats that count in steps of 2^-16 or more, are coded by context networks
+    fitted to the volume; others as they are. Padding is coded without error. Closing it ends it at once.
+
+    With `keep`, the layer lies in a file of that name from the first slab on; if one is there that was not
+    finished, the rest is coded. The layer that is returned needs that file, which is the caller's to remove.
+    Raises FitError for an error that the volume's dtype does not know, or if `keep` is of another volume.
+    """
+    coder = find_coder(volume, max_error)
+    count = -(-volume.shape[0] // DEPTH)
+    growing = None if keep is None else _resumed(keep, volume, coder, max_error, count)
+    if growing is None:
+        networks = b""
+        if coder is not None:
+            learnt = yield from learn(coder.reading(volume), volume.shape, coder.features)
+            networks = network.to_bytes(learnt)
+        growing = Growing.begin(keep, _empty(coder, max_error, networks), count)
     with ExitStack() as undo:
-        with _room():
-            file = undo.enter_context(tempfile.TemporaryFile())
-        encoded = _encoded(volume, lattice, networks, max_error)
+        undo.callback(growing.close)
+        encoded = _encoded(volume, coder, growing.layer)
         undo.callback(encoded.close)
         for first, data, crc in encoded:
-            with _room():
-                file.write(data)
-                file.flush()
-            slabs.append(Slab(start, len(data), zlib.crc32(data), crc))
-            start += len(data)
+            growing.add(data, crc)
             yield Coding(min(first + DEPTH, volume.shape[0]), volume.shape[0])
         undo.pop_all()
-    everything = Slabs(file, 0, start)
-    weakref.finalize(everything, file.close)
+    return growing.finish()
+
+
+def _empty(coder: Coder | None, max_error: float, networks: bytes = b"") -> ExactLayer:
+    """Return a layer without slabs."""
     return ExactLayer(
         max_error=max_error,
         depth=DEPTH,
-        features=features,
-        lattice=lattice,
-        networks=network.to_bytes(networks) if networks else b"",
-        slabs=tuple(slabs),
-        data=everything,
+        features=0 if coder is None else coder.features,
+        lattice=None if coder is None else coder.lattice,
+        networks=networks,
+        slabs=(),
+        data=Slabs(b"", 0, 0),
     )
 
 
-@contextmanager
-def _room() -> Iterator[None]:
-    """Turn what a full disk raises into an InrError."""
-    try:
-        yield
-    except OSError as error:
-        raise InrError(
-            f"the exact layer cannot be kept in {tempfile.gettempdir()} while it is made:"
-            f" {error.strerror or error}; free some space there, or set TMPDIR to a folder with more"
-        ) from error
+def _resumed(keep: Path, volume: Volume, coder: Coder | None, max_error: float, count: int) -> Growing | None:
+    """Return the layer that was begun in a file. Raises FitError if it is not of this volume and error."""
+    growing = Growing.resume(keep, volume.shape, volume.padding is not None, count)
+    if growing is None:
+        return None
+    layer = growing.layer
+    same = replace(layer, slabs=(), networks=b"") == _empty(coder, max_error)
+    for number in {0, len(layer.slabs) - 1} if same and layer.slabs else ():
+        voxels = _slab_of(volume, number * DEPTH)
+        found = voxels if coder is None else coder.lattice.to_levels(voxels, volume.padding)
+        same &= checksum(found) == layer.slabs[number].decoded_crc
+    if not same:
+        growing.close()
+        raise FitError(
+            f"{keep} holds the exact layer of another volume, or with another largest error; give those again"
+            " to resume it, or delete the file to start over"
+        )
+    return growing
+
+
+def _slab_of(volume: Volume, first: int) -> NDArray[Any]:
+    return volume.read((slice(first, first + DEPTH), slice(None), slice(None)))
 
 
 def _encoded(
-    volume: Volume,
-    lattice: Lattice | None,
-    networks: tuple[network.Network, network.Network] | None,
-    max_error: float,
+    volume: Volume, coder: Coder | None, layer: ExactLayer
 ) -> Generator[tuple[int, bytes, int], None, None]:
-    """Yield each slab's first slice, bytes and CRC-32, in order; as many at a time as there are cores."""
+    """Yield each missing slab's first slice, bytes and CRC-32, in order; several are coded at a time."""
 
     def code(first: int) -> tuple[bytes, int]:
-        voxels = volume.read((slice(first, first + DEPTH), slice(None), slice(None)))
-        if lattice is None or networks is None:
+        voxels = _slab_of(volume, first)
+        if coder is None:
             return encode_plain(voxels), checksum(voxels)
+        lattice = coder.lattice
         levels = lattice.to_levels(voxels, volume.padding)
-        _check(voxels, lattice.to_voxels(levels, volume.dtype, volume.padding), max_error)
-        return encode_slab(levels, networks, lattice.levels), checksum(levels)
+        _check(voxels, lattice.to_voxels(levels, volume.dtype, volume.padding), layer.max_error)
+        # Networks as the reader has them: its rules are the writer's.
+        return encode_slab(levels, layer.context_networks, lattice.levels), checksum(levels)
 
-    threads = os.cpu_count() or 1
+    threads = slabs_at_once(DEPTH, volume.shape)
     waiting: OrderedDict[int, Future[tuple[bytes, int]]] = OrderedDict()
     pool = ThreadPoolExecutor(threads, "exact")
     try:
-        for first in range(0, volume.shape[0], DEPTH):
+        for first in range(DEPTH * len(layer.slabs), volume.shape[0], DEPTH):
             waiting[first] = pool.submit(code, first)
             if len(waiting) > threads:
                 at, future = waiting.popitem(last=False)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ STEPS = {FIRST: 200, LATER: 500}  # at most
 LEAST_STEPS = 40
 PASSES = 20  # over the voxels of a small volume, for which fewer steps do
 RATE = 4e-3
+TRIED_CROPS, TRIED_STEPS = 32, 50
 LARGEST = FEATURE / PARTS  # of a feature, in the float network
 
 ReadLevels = Callable[[Region], Levels]
@@ -62,9 +64,8 @@ def learn(
     read: ReadLevels, shape: tuple[int, int, int], features: int
 ) -> Generator[Learning, None, tuple[Network, Network]]:
     """Fit both networks with so many features a layer to levels (z, y, x); yields and returns as it says."""
-    crops = _gather(read, shape)
-    enough = max(LEAST_STEPS, PASSES * math.prod(shape) // BATCH)
-    steps = {contexts: min(most, enough) for contexts, most in STEPS.items()}
+    crops = _gather(read, shape, CROPS)
+    steps = _steps(shape)
     done, networks = 0, []
     for contexts in (FIRST, LATER):
         fitting = _Fit(crops, contexts, features, steps[contexts])
@@ -75,17 +76,50 @@ def learn(
     return networks[0], networks[1]
 
 
-def _gather(read: ReadLevels, shape: tuple[int, int, int]) -> _Crops:
-    """Read crops from all over the volume."""
+@dataclass(frozen=True)
+class Trial:
+    """What a short fit tells of a whole one."""
+
+    bits: float  # a voxel, at its end
+    seconds: float  # that the whole fit takes
+    networks: tuple[Network, Network]
+    piece: Levels  # (z, y, x), a part of the volume to code by them
+
+
+def trial(read: ReadLevels, shape: tuple[int, int, int], features: int) -> Trial:
+    """Fit a network for slices after the first to a few crops, in a few steps."""
+    crops = _gather(read, shape, TRIED_CROPS)
+    fitting = _Fit(crops, LATER, features, TRIED_STEPS)
+    started = time.perf_counter()
+    bits = [each for _, each in fitting.run()]
+    a_step = (time.perf_counter() - started) / TRIED_STEPS
+    inner = crops.values[:, BORDER:-BORDER, BORDER:-BORDER]
+    return Trial(
+        bits=float(np.mean(bits[-TRIED_STEPS // 5 :])) * len(crops.places) / inner[::DEPTH].size,
+        seconds=a_step * sum(_steps(shape).values()),
+        networks=(_Fit(crops, FIRST, features, 1).network(), fitting.network()),
+        piece=inner[:DEPTH].copy(),
+    )
+
+
+def _steps(shape: tuple[int, int, int]) -> dict[Contexts, int]:
+    """Return the steps that a volume's networks are fitted in."""
+    enough = max(LEAST_STEPS, PASSES * math.prod(shape) // BATCH)
+    return {contexts: min(most, enough) for contexts, most in STEPS.items()}
+
+
+def _gather(read: ReadLevels, shape: tuple[int, int, int], most: int) -> _Crops:
+    """Read up to `most` crops from all over the volume."""
     random = np.random.default_rng(SEED)
     depth, rows, columns = shape
     size = min(rows, CROP), min(columns, CROP)
-    number = min(CROPS, max(1, 2 * math.prod(shape) // math.prod(size)))
+    number = min(most, max(1, 2 * math.prod(shape) // math.prod(size)))
     values = np.zeros((number * DEPTH, size[0] + 2 * BORDER, size[1] + 2 * BORDER), np.int32)
     slices = np.linspace(0, depth - 1, number).round().astype(int)  # all depths alike, in order
-    starts = random.random((number, 2))
-    for crop, (z, start) in enumerate(zip(slices, starts, strict=True)):
-        y, x = int(start[0] * (rows - size[0] + 1)), int(start[1] * (columns - size[1] + 1))
+    corners = list(product(*map(_starts, shape[1:], size)))
+    order = np.concatenate([random.permutation(len(corners)) for _ in range(-(-number // len(corners)))])
+    for crop, z in enumerate(slices):
+        y, x = corners[order[crop]]
         first = max(z - DEPTH + 1, 0)
         part = read((slice(first, z + 1), slice(y, y + size[0]), slice(x, x + size[1])))
         planes = values[crop * DEPTH : (crop + 1) * DEPTH]
@@ -95,6 +129,12 @@ def _gather(read: ReadLevels, shape: tuple[int, int, int]) -> _Crops:
         for plane in planes:
             border(plane)
     return _Crops(values, _places(values))
+
+
+def _starts(length: int, size: int) -> list[int]:
+    """Return where parts of an axis start that cover it about evenly."""
+    starts: list[int] = np.linspace(0, length - size, -(-length // size)).round().astype(int).tolist()
+    return starts
 
 
 def _places(values: NDArray[np.int32]) -> NDArray[np.int64]:

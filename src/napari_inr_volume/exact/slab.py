@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import InrFileError
+from ..core.memory import available
 from .contexts import BORDER
 from .kernels import CODED, FAILED, LEAST_STATE, OTHER, SAME, STATE, WORD, code_slice, work, write_words
 from .network import Network
 from .tables import tables
 
 Levels = NDArray[np.int32]  # (z, y, x), from 0 on
+
+BYTES_A_VOXEL = 40  # of a slab while it is coded: voxels twice, levels twice, residuals, counts, words
 
 NONE = np.zeros(0, np.uint32)
 
@@ -51,6 +55,12 @@ class Memory:
             if not later:
                 self.values[0] = self.values[1]
             yield z
+
+
+def slabs_at_once(depth: int, shape: tuple[int, int, int]) -> int:
+    """Return how many slabs of so many slices are worth coding side by side: as cores and memory allow."""
+    one = BYTES_A_VOXEL * min(depth, shape[0]) * shape[1] * shape[2]
+    return max(min(os.cpu_count() or 1, -(-shape[0] // depth), available() // 4 // one), 1)
 
 
 def border(plane: NDArray[np.int32]) -> None:
