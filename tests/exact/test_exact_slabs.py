@@ -388,12 +388,8 @@ def test_a_kept_layer_of_another_volume_is_refused_and_stays(tmp_path: Path, oth
     voxels, path = head_phantom((50, 20, 21)), tmp_path / "kept"
     _half_made(Volume.from_array(voxels), path)
     before = path.read_bytes()
-    changed = (
-        voxels[::-1].copy()
-        if other == "voxels"
-        else voxels.astype(np.int32 if other == "dtype" else voxels.dtype)
-    )
-    if other == "dtype":
+    changed = voxels[::-1].copy() if other == "voxels" else voxels.astype(np.int32)
+    if other == "range":
         changed[0, 0, 0] = 2**20
     with pytest.raises(FitError, match="kept holds the exact layer of another volume"):
         drain(encode_exact(Volume.from_array(changed), 2 if other == "bound" else 0, path))
