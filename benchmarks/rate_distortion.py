@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from bjontegaard import Curve, bd_rate, crossover, frontier, psnr_at
 
-from napari_inr_volume.classical import CODECS, Codec, code, missing
+from napari_inr_volume.classical.by_bytes import CODECS, Codec, code, missing
 from napari_inr_volume.codec import decompress, encode, fit_volume
 from napari_inr_volume.core.lowres import low_res
 from napari_inr_volume.core.metrics import psnr

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
     QTableWidgetItem,
 )
 
-from ..classical import CODECS, missing
+from ..classical.by_bytes import CODECS, missing
 from ..core.errors import InrError
 from ..core.words import in_bytes, in_decibels, in_ratio
 from ..plugin.compare import link

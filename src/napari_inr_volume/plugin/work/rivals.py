@@ -67,7 +67,7 @@ def compare(
     Those are its bytes in proportion to the slices. Reports Done of codecs and tries, and each Rival as it is
     found. Raises VolumeError if the original is not of the shape that the `.inr` decodes to.
     """
-    from ...classical import SEARCH
+    from ...classical.by_bytes import SEARCH
     from ...io.inr_file import packed_size
 
     volume = volume_of(original)
@@ -109,7 +109,7 @@ def _rival(
     control: Control, name: str, part: Volume, most: int, peak: float, on_try: Callable[[int], object]
 ) -> Rival:
     """Return what a codec makes of the voxels within these bytes; `on_try` is told how often it was tried."""
-    from ...classical import CODECS, CodecError, Coded, code_within
+    from ...classical.by_bytes import CODECS, CodecError, Coded, code_within
 
     codec, points = CODECS[name], list[tuple[int, float]]()
 

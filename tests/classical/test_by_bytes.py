@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_inr_volume.classical import CODECS, Codec, CodecError, code, code_within, missing
+from napari_inr_volume.classical.by_bytes import CODECS, Codec, CodecError, code, code_within, missing
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .core.errors import InrError
-from .core.volume import Volume
+from ..core.errors import InrError
+from ..core.volume import Volume
 
 Pixels = NDArray[np.uint16]  # (z, y, x)
 SEARCH = 7  # halvings of the range of qualities within which a size is looked for
@@ -150,12 +150,13 @@ def _by_slice(
         return [encode(np.ascontiguousarray(plane), quality, bits) for plane in pixels]
 
     def decode_all(coded: list[bytes], shape: tuple[int, ...], bits: int) -> NDArray[Any]:
-        return np.stack([getattr(_imagecodecs(), decode)(plane).reshape(shape[1:]) for plane in coded])
+        return np.stack([getattr(imagecodecs(), decode)(plane).reshape(shape[1:]) for plane in coded])
 
     return encode_all, decode_all
 
 
-def _imagecodecs() -> Any:
+def imagecodecs() -> Any:
+    """Return the package, which takes a moment to load and may be missing."""
     import imagecodecs
 
     return imagecodecs
@@ -163,7 +164,7 @@ def _imagecodecs() -> Any:
 
 def _jpeg2000(plane: Pixels, quality: float, bits: int) -> bytes:
     return bytes(
-        _imagecodecs().jpeg2k_encode(
+        imagecodecs().jpeg2k_encode(
             plane, level=int(quality), codecformat="J2K", bitspersample=bits, numthreads=1
         )
     )
@@ -171,15 +172,15 @@ def _jpeg2000(plane: Pixels, quality: float, bits: int) -> bytes:
 
 def _htj2k(plane: Pixels, quality: float, bits: int) -> bytes:
     step = quality * 2 ** (bits - 16)  # in shares of 16 bits, whatever the pixels take
-    return bytes(_imagecodecs().htj2k_encode(plane, level=step, reversible=False))
+    return bytes(imagecodecs().htj2k_encode(plane, level=step, reversible=False))
 
 
 def _jpegls(plane: Pixels, quality: float, bits: int) -> bytes:
-    return bytes(_imagecodecs().jpegls_encode(plane, level=int(quality)))
+    return bytes(imagecodecs().jpegls_encode(plane, level=int(quality)))
 
 
 def _jpegxl(plane: Pixels, quality: float, bits: int) -> bytes:
-    return bytes(_imagecodecs().jpegxl_encode(plane, distance=quality, bitspersample=bits, numthreads=1))
+    return bytes(imagecodecs().jpegxl_encode(plane, distance=quality, bitspersample=bits, numthreads=1))
 
 
 def _sz3(pixels: Pixels, quality: float, bits: int) -> bytes:
