@@ -60,7 +60,8 @@ class FakeSettings(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self.settings, self.target, self.device = SMALL, Target(), "cpu"
+        self.settings, self.target, self.device, self.max_error = SMALL, Target(), "cpu", None
+        self.kept = SimpleNamespace(show_units=lambda units: None)
         self.shown: list[tuple[str, str | None]] = []
 
     def show_prediction(self, words: str, caution: str | None = None) -> None:

@@ -40,3 +40,8 @@ def guess_units(lowest: float) -> Units:
 def suffix(units: Units) -> str:
     """Return what follows a number in these units: ` HU`, or nothing where they are not known."""
     return "" if units == RAW else f" {units}"
+
+
+def within(max_error: float, units: Units) -> str:
+    """Return in words how far voxels may be off at most: `lossless`, or such as `within ±2 HU`."""
+    return f"within ±{max_error:g}{suffix(units)}" if max_error else "lossless"

@@ -70,6 +70,12 @@ class FitLayers:
         self.model_bytes = 0  # of the weights of the upscaler that `inr` names
         self.comparisons: dict[str, Comparison] = {}  # by FIT or the upscaler's name; absent: not measured
 
+    @property
+    def lacks_exact(self) -> bool:
+        """Whether it has ended without the exact layer that was asked for."""
+        wanted = self.request.max_error is not None
+        return wanted and self.inr is not None and self.inr.exact is None
+
     # What is in the viewer
 
     @property

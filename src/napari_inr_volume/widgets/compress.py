@@ -29,6 +29,7 @@ from .controllers.settings import SettingsController
 from .controllers.source import SourceController
 from .controllers.state import PanelState
 from .fit_section import FitSection
+from .kept_row import max_error_from
 from .panel import Panel
 from .reconstruct_section import ReconstructSection
 from .settings_section import SettingsSection, target_from, to_fields
@@ -137,6 +138,7 @@ class CompressWidget(Panel):
             {
                 "settings": to_fields(self.settings.settings),
                 "target": asdict(self.settings.target),
+                "max_error": self.settings.max_error,
                 "device": self.settings.device,
                 "upscaler": self.reconstruct.upscaler,
                 OWN_WEIGHTS: "" if own is None else str(own),
@@ -149,5 +151,6 @@ class CompressWidget(Panel):
         used, preferred = load_last_used(), preferences()
         self.settings.show_settings(settings_from(used.get("settings")) or find_preset(preferred.preset))
         self.settings.show_target(target_from(used.get("target")))
+        self.settings.kept.show_max_error(max_error_from(used.get("max_error")))
         self.settings.show_device(used.get("device", preferred.device))
         self.source.preferred_window = str(used.get("window", ""))

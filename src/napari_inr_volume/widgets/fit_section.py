@@ -6,6 +6,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton
 
 from ..core.words import DASH, in_decibels, in_time
+from ..plugin.work.exact import ExactReport
 from ..plugin.work.fit import FitReport
 from .plot import FitPlot
 from .section import Section, TextLine
@@ -28,7 +29,10 @@ class FitSection(Section):
         self.pause.setCheckable(True)
         self.pause.setToolTip("Pause the fit to free the computer for a while; it resumes where it was.")
         self.go_on = QPushButton("C&ontinue")
-        self.go_on.setToolTip("Resume the fit that was stopped, with the settings that it was started with.")
+        self.go_on.setToolTip(
+            "Resume the fit that was stopped, with the settings that it was started with; or add the exact"
+            " layer that was stopped."
+        )
         row = QHBoxLayout()
         row.addWidget(self.fit, 2)
         row.addWidget(self.go_on, 1)
@@ -36,7 +40,7 @@ class FitSection(Section):
         self.body.addLayout(row)
         self.bar = QProgressBar()
         self.bar.setRange(0, BAR)
-        self.bar.setToolTip("Steps done, of those under Settings; then slices measured.")
+        self.bar.setToolTip("Steps done, of those under Settings; then slices measured; then exact layer.")
         self.body.addWidget(self.bar)
         self.words = TextLine("Not fitted yet.")
         self.body.addWidget(self.words)
@@ -104,6 +108,15 @@ class FitSection(Section):
         self.pause.setEnabled(False)
         self.bar.setValue(BAR * done // max(total, 1))
         self.words.setText(f"Decoding and measuring: {100 * done // max(total, 1)} %")
+
+    def show_exact(self, report: ExactReport) -> None:
+        """Show how far the exact layer has come, and offer to do without it."""
+        self.fit.setText("&Stop, keep the preview")
+        self.fit.setToolTip("Stop making the exact layer. The fit is kept; Continue adds the layer later.")
+        self.fit.setEnabled(True)
+        self.pause.setEnabled(False)
+        self.bar.setValue(BAR * report.done // report.total)
+        self.words.setText(f"Exact layer: {report.words}, {100 * report.done // report.total} %")
 
     def _clicked(self) -> None:
         if self._running:

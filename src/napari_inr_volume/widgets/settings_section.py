@@ -19,6 +19,7 @@ from ..core.errors import InrError
 from ..fields.registry import PRESETS, find_kind, find_preset, settings_to_dict
 from ..fields.settings import Settings
 from ..target import Target, TargetKind
+from .kept_row import KeptRow
 from .section import AdviceLine, Section, TextLine
 from .settings_form import SettingsForm, let_shrink
 
@@ -43,7 +44,7 @@ TARGETS: dict[TargetKind, tuple[str, str, float, float, float, float]] = {
 
 
 class SettingsSection(Section):
-    """Gives `settings` and `device`; emits `changed` on every edit."""
+    """Gives `settings`, `target`, `max_error` and `device`; emits `changed` on every edit."""
 
     changed = Signal()
 
@@ -69,9 +70,11 @@ class SettingsSection(Section):
         )
         self.target_value = _decimal(0.0, 1e6, 1, 1.0)
         self.target_value.setAccessibleName("target")
+        self.kept = KeptRow()
         form = QFormLayout()
         form.addRow(_label("P&reset", self.preset), self.preset)
         form.addRow(_label("&Target", self.target_kind), self._target_row())
+        form.addRow(_label("&Keep", self.kept.kept), self.kept)
         self.body.addLayout(form)
 
         self.advanced = Section("Advanced", "Each number by itself.", expanded=False)
@@ -88,13 +91,20 @@ class SettingsSection(Section):
         self.banner = AdviceLine()
         self.locked = TextLine("Locked while a fit is running.")
         self.locked.hide()
-        for line in (self.prediction, self.banner, self.locked):
+        self.exact_prediction = TextLine()
+        self.exact_prediction.setToolTip(
+            "Estimates, from coding parts of the volume: size of the exact layer, time to make it after the"
+            " fit, and the whole file with its ratio."
+        )
+        self.exact_prediction.hide()
+        for line in (self.prediction, self.exact_prediction, self.banner, self.locked):
             self.body.addWidget(line)
         self.show_settings(self._shown)
         self.show_target(Target())
         self.preset.textActivated.connect(self._choose_preset)
         self.target_kind.activated.connect(self._choose_target)
         self.target_value.valueChanged.connect(self._target_edited)
+        self.kept.edited.connect(self.changed)
 
     def _target_row(self) -> QWidget:
         widget = QWidget()
@@ -133,6 +143,11 @@ class SettingsSection(Section):
             self.changed.emit()
 
     @property
+    def max_error(self) -> float | None:
+        """How far a voxel of the exact layer may be off, in the volume's units; None: no such layer."""
+        return self.kept.max_error
+
+    @property
     def device(self) -> Device:
         """Where to compute."""
         return cast(Device, self.form.device.value)
@@ -162,10 +177,16 @@ class SettingsSection(Section):
         self.advanced.body.addWidget(form)
         return form
 
-    def show_prediction(self, words: str, caution: str | None = None) -> None:
-        """Say what to expect of the settings, and what must be said of such a file."""
+    def show_prediction(self, words: str, caution: str | None = None, exact: str = "") -> None:
+        """Say what to expect of the preview and of the exact layer, and what must be said of such a file."""
         self.prediction.setText(words)
+        self.show_exact_prediction(exact)
         self.banner.show_words(caution)
+
+    def show_exact_prediction(self, words: str) -> None:
+        """Say what to expect of the exact layer."""
+        self.exact_prediction.setText(words)
+        self.exact_prediction.setVisible(bool(words))
 
     def show_device(self, device: Device) -> None:
         """Set the device."""
@@ -173,7 +194,7 @@ class SettingsSection(Section):
 
     def lock(self, locked: bool) -> None:
         """Hold the settings fast while they are in use, and say so."""
-        for box in (self.preset, self.target_kind, self.target_value):
+        for box in (self.preset, self.target_kind, self.target_value, self.kept):
             box.setEnabled(not locked)
         self.advanced.setEnabled(not locked)
         self.locked.setVisible(locked)

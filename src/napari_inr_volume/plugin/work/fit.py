@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +13,7 @@ from ...core.errors import FitError, InrError
 from ...core.generators import drain
 from ...inr_volume import InrVolume
 from ..job import Control
+from .exact import one_at_a_time, with_exact
 from .previews import Preview, Previews
 from .threads import leave_a_core
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from ..kept_fits import Kept
 
 SECONDS_PER_PREVIEW = 0.5  # unless the settings say otherwise
-
-_one_fit = Lock()  # a fit takes all the processor there is: two would be done no sooner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +97,8 @@ def fit(
     """Fit a network and measure it, and where a target PSNR was missed a larger one; returns the last.
 
     Reports FitReport and at most one NotKept, then Fitted, Done while it decodes, DecodedLr, Done and
-    FitOutcome; before each larger network NextTry.
+    FitOutcome; before each larger network NextTry. If an exact layer is asked for, ExactReport and
+    ExactAdded follow, of a fit that was stopped too; stopped then, it ends without that layer.
     `resume` is where a stopped fit of the same volume and settings stood; or a network, which is decoded and
     measured. With `keep` the state is kept once a minute and when the fit is stopped, for when napari runs
     again; of a fit that ends by itself the network is kept until it is saved.
@@ -107,14 +106,14 @@ def fit(
     """
     from ... import session
 
-    if not _one_fit.acquire(blocking=False):
+    if not one_at_a_time.acquire(blocking=False):
         raise FitError("another fit is running in this napari; stop it, or wait until it has ended")
     try:
         leave_a_core()
         fitting = _Fitting(control, volume, request, seconds_per_preview, keep)
         running = session.run(
             volume,
-            request,
+            replace(request, max_error=None),  # which is made here, of a fit that was stopped too
             stop=control.stop,
             drop=control.drop,
             resume=_where_it_stood(resume),
@@ -122,10 +121,9 @@ def fit(
             on_slices=control.on_progress,
         )
         drain(running, fitting.show)
-        assert fitting.outcome is not None
-        return fitting.outcome
+        return fitting.with_exact(request.max_error)
     finally:
-        _one_fit.release()
+        one_at_a_time.release()
 
 
 def _where_it_stood(resume: FitState | Kept | InrVolume | None) -> FitState | InrVolume | None:
@@ -196,6 +194,7 @@ class _Fitting:
                 kept_fits.forget(self.name)
         if state is not None:
             state = replace(state, seconds=state.seconds - self.idle)
+            self.control.stop.clear()  # from now on it ends the exact layer
         size = packed_size(inr)
         self.control.report(Fitted(inr=inr, file_bytes=size, model_bytes=fitted.model_bytes, state=state))
         lr = new_voxels(inr.lr_shape, np.float32)
@@ -214,6 +213,17 @@ class _Fitting:
             missed=made.missed,
         )
         self.control.report(self.outcome)
+
+    def with_exact(self, max_error: float | None) -> FitOutcome:
+        """Return what was fitted, with the exact layer that is asked for, unless that was stopped."""
+        assert self.outcome is not None
+        inr = self.outcome.inr
+        if max_error is None or (inr.exact is not None and inr.exact.max_error == max_error):
+            return self.outcome
+        added = with_exact(self.control, self.volume, inr, max_error, keep=self.name is not None)
+        if added is None:
+            return self.outcome
+        return replace(self.outcome, inr=added.inr, file_bytes=added.file_bytes)
 
 
 def _report(progress: FitProgress, idle: float, preview: Preview | None) -> FitReport:

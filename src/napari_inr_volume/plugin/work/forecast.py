@@ -1,4 +1,4 @@
-"""Short trials, from which the panel predicts: how fast settings are fitted, and what a target takes."""
+"""Short trials, from which the panel predicts: how fast a fit is, what a target and an exact layer take."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from .threads import leave_a_core
 
 if TYPE_CHECKING:
     from ...core.volume import Volume
+    from ...exact.predict import ExactPrediction
     from ...planning import FactorModel
 
 PROBE_SECONDS = 0.5  # of fitting, from which the time of a whole fit is predicted
@@ -32,6 +33,14 @@ def look(
     leave_a_core()
     probing = probe(volume, base, upscaler=upscaler, device=device, drop=control.drop)
     return tuple(drain(probing, lambda done: control.on_progress(*done)))
+
+
+def exact(control: Control, volume: Volume, max_error: float) -> tuple[float, ExactPrediction]:
+    """Return about what an exact layer takes, and for which largest error. Takes a second or two."""
+    from ...exact.predict import predict_exact
+
+    leave_a_core()
+    return max_error, predict_exact(volume, max_error)
 
 
 def probe(

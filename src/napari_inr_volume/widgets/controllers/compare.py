@@ -153,6 +153,9 @@ def size_words(fitted: FitLayers) -> str:
     assert fitted.inr is not None
     source, size = fitted.inr.source_bytes, fitted.file_bytes
     words = f".inr {in_bytes(size)}, {in_ratio(source / size)}"
+    if fitted.inr.exact is not None:
+        exact = fitted.inr.exact.nbytes
+        words = f"{words}: preview {in_bytes(size - exact)}, exact layer {in_bytes(exact)}"
     if not fitted.model_bytes:
         return words
     return f"{words} (with the model {in_ratio(source / (size + fitted.model_bytes))})"

@@ -9,15 +9,16 @@ from napari.utils import progress
 from qtpy.QtCore import QObject, Signal
 
 from ...core.choices import Device
-from ...core.words import with_decibels
+from ...core.units import within
+from ...core.words import in_bytes, with_decibels
 from ...plugin import unsaved
 from ...plugin.fit_layers import FitLayers
 from ...plugin.job import Done, LatestJob
 from ...plugin.kept_fits import Kept
 from ...plugin.notices import plain, sentence, show_error, show_info, show_warning
 from ...plugin.settings import preferences
+from ...plugin.work import exact, source
 from ...plugin.work import fit as work
-from ...plugin.work import source
 from ...target import PRESET
 from ..fit_section import FitSection
 from .settings import SettingsController
@@ -52,6 +53,7 @@ class FitController(QObject):
         self.settings = settings
         self.recalling = LatestJob(self)  # a fit of the volume that was stopped before, or not saved
         self._kept: Kept | InrVolume | None = None  # what it found
+        self._missed: str | None = None  # of the last fit: why it missed its target
         self._bar: progress | None = None  # in the activity dock
         section.fit_wanted.connect(self.start)
         section.continue_wanted.connect(self.resume)
@@ -60,6 +62,7 @@ class FitController(QObject):
         state.volume_changed.connect(self._volume_changed)
         state.changed.connect(self.show_possible)
         state.fitting.reported.connect(self._reported)
+        state.fitting.finished.connect(self._finished)
         state.fitting.failed.connect(section.show_words)
         state.fitting.failed.connect(show_error)
         state.fitting.ended.connect(self._ended)
@@ -69,7 +72,7 @@ class FitController(QObject):
         """Offer what can be done now."""
         if not self.state.fitting.running:
             fitted = self.state.fitted
-            stopped = fitted is not None and fitted.state is not None
+            stopped = fitted is not None and (fitted.state is not None or fitted.lacks_exact)
             self.section.show_idle(self.state.volume is not None, stopped or self._kept is not None)
 
     def start(self) -> None:
@@ -90,14 +93,25 @@ class FitController(QObject):
         stopped = self.state.fitted
         if self.state.fitting.running:
             return
-        if stopped is None or stopped.state is None:
+        if stopped is None or (stopped.state is None and not stopped.lacks_exact):
             self._resume_kept()
+            return
+        if stopped.state is None:
+            self._add_exact(stopped)
             return
         self.settings.section.show_settings(stopped.settings)
         window = self.state.find_window(stopped.volume)
         request = replace(stopped.request, device=cast(Device, stopped.state.device), window=window)
         again = FitLayers(self.state.viewer, stopped.source, stopped.volume, request, stopped.plan)
         self._begin(again, stopped.state)
+
+    def _add_exact(self, fitted: FitLayers) -> None:
+        """Make the exact layer of a fit that has ended without it."""
+        self.started.emit()
+        max_error = fitted.request.max_error
+        self.state.fitting.start(exact.add_exact, fitted.volume, fitted.inr, max_error, keep=True)
+        self.section.show_running(continued=True)
+        self.state.changed.emit()
 
     def _resume_kept(self) -> None:
         """Resume a fit of the chosen volume that was stopped before napari was closed."""
@@ -164,6 +178,13 @@ class FitController(QObject):
             fitted.show_lr(record)
         elif isinstance(record, work.FitOutcome):
             self._show_outcome(fitted, record)
+        elif isinstance(record, exact.ExactReport):
+            if not self.state.fitting.control.stop.is_set():  # or it was on its way
+                self.section.show_exact(record)
+        elif isinstance(record, exact.ExactAdded):
+            fitted.set_inr(record.inr, record.file_bytes)
+            self._show_end(fitted)
+            self.state.changed.emit()
         elif isinstance(record, Done):
             self.section.show_measuring(record.done, record.total)
 
@@ -181,15 +202,28 @@ class FitController(QObject):
 
     def _show_outcome(self, fitted: FitLayers, outcome: work.FitOutcome) -> None:
         fitted.show_outcome(outcome)
-        quality = outcome.inr.quality
-        assert quality is not None
-        if outcome.missed is not None and fitted.state is None:
-            self.section.show_words(sentence(outcome.missed))
-        else:
-            self.section.show_words(
-                f"Done: {outcome.inr.fit.steps:,} steps kept, LR PSNR {with_decibels(quality.lr_psnr, 1)}"
-            )
+        missed = outcome.missed if fitted.state is None else None
+        self._missed = None if missed is None else sentence(missed)
+        self._show_end(fitted)
         self.state.changed.emit()
+
+    def _show_end(self, fitted: FitLayers) -> None:
+        """Say what came of a fit, and of the exact layer that was asked for."""
+        inr = fitted.inr
+        assert inr is not None
+        psnr = "" if inr.quality is None else f", LR PSNR {with_decibels(inr.quality.lr_psnr, 1)}"
+        lines = [self._missed or f"Done: {inr.fit.steps:,} steps kept{psnr}"]
+        if inr.exact is not None:
+            bound = within(inr.exact.max_error, inr.units)
+            lines.append(f"Exact layer: {in_bytes(inr.exact.nbytes)}, {bound}")
+        elif fitted.lacks_exact and not self.state.fitting.running:
+            resumed = "" if fitted.state is None else "resume the fit and "
+            lines.append(f"There is no exact layer yet. Press Continue to {resumed}add it.")
+        self.section.show_words("\n".join(lines))
+
+    def _finished(self, _: object) -> None:
+        if self.state.fitted is not None:
+            self._show_end(self.state.fitted)
 
     def _ended(self) -> None:
         self._close_bar()

@@ -21,7 +21,9 @@ from ..settings_section import SettingsSection
 from .state import PanelState
 
 if TYPE_CHECKING:
+    from ...core.volume import Volume
     from ...core.windows import Window
+    from ...exact.predict import ExactPrediction
     from ...planning import FactorModel, Plan
     from ...plugin.fit_layers import FitLayers
     from ...plugin.predict import Speed
@@ -48,8 +50,9 @@ class SettingsController(QObject):
         self.section = section
         self.upscaler = upscaler
         self.plan: Plan | None = None  # for the target that is shown
-        self.probing, self.looking = LatestJob(self), LatestJob(self)
+        self.probing, self.looking, self.coding = LatestJob(self), LatestJob(self), LatestJob(self)
         self._speeds: dict[Speed, float] = {}  # steps a second
+        self._exact: dict[float, ExactPrediction] = {}  # of the volume, by the largest error
         self._edits = QSignalDebouncer(parent=self)
         self._edits.setTimeout(EDIT_DELAY_MS)
         self._edits.triggered.connect(self._after_edit)
@@ -59,6 +62,10 @@ class SettingsController(QObject):
         self.looking.reported.connect(self._show_looking)
         self.looking.failed.connect(section.show_prediction)
         self.looking.finished.connect(self._looked)
+        self.coding.finished.connect(self._keep_exact)
+        self.coding.failed.connect(self._exact_failed)
+        self.probing.ended.connect(self._code)  # one after the other: both take times
+        self.coding.ended.connect(self._probe)
 
     @property
     def settings(self) -> Settings:
@@ -80,6 +87,7 @@ class SettingsController(QObject):
             upscaler=self.upscaler(),
             device=self.section.device,
             window=window,
+            max_error=self.section.max_error,
             models=self._models() if self.has_target else None,
         )
 
@@ -121,9 +129,26 @@ class SettingsController(QObject):
             else f"about {in_time(predicted_steps(volume, settings) / speed)}"
         )
         ratio = volume.source_bytes / size
+        words = f"{in_bytes(size)}, {in_ratio(ratio)}{quality}, {seconds}{missed}"
+        if self.section.max_error is None:
+            self.section.show_prediction(f"Expected: {words}", advice(ratio, volume.units))
+        else:
+            self._predict_exact(volume, f"Expected of the preview: {words}", size)
+
+    def _predict_exact(self, volume: Volume, words: str, size: int) -> None:
+        """Say what to expect of the preview, in words and bytes, and of the exact layer beside it."""
+        assert self.section.max_error is not None
+        found = self._exact.get(self.section.max_error)
+        if found is None:
+            self.section.show_prediction(words, exact="Exact layer: trying it on parts of the volume...")
+            return
+        whole = size + found.nbytes
+        ratio = volume.source_bytes / whole
         self.section.show_prediction(
-            f"Expected: {in_bytes(size)}, {in_ratio(ratio)}{quality}, {seconds}{missed}",
+            words,
             advice(ratio, volume.units),
+            f"Exact layer: about {in_bytes(found.nbytes)}, {in_time(found.seconds)} more. The file: about"
+            f" {in_bytes(whole)}, {in_ratio(ratio)}",
         )
 
     def keep_speed(self, fitted: FitLayers, share: float, seconds: float) -> None:
@@ -135,15 +160,21 @@ class SettingsController(QObject):
         """End the trials: a fit is to have the processor."""
         self.probing.drop()
         self.looking.drop()
+        self.coding.drop()
 
     def _volume_changed(self) -> None:
         self.looking.forget()
+        self.coding.forget()
+        self._exact = {}
+        if self.state.volume is not None:
+            self.section.kept.show_units(self.state.volume.units)
         self.show_edit()
 
     def _after_edit(self) -> None:
         self.edited.emit()
         self._look()
         self._probe()
+        self._code()
 
     def _models(self) -> tuple[FactorModel, ...] | None:
         models: tuple[FactorModel, ...] | None = self.looking.answer_to(self._question())
@@ -179,12 +210,32 @@ class SettingsController(QObject):
     def _looked(self) -> None:
         self.predict()
         self._probe()
+        self._code()
+
+    def _code(self) -> None:
+        """Try what an exact layer of the volume takes, unless it is known or the computer is busy."""
+        volume, max_error = self.state.volume, self.section.max_error
+        wanted = volume is not None and max_error is not None and max_error not in self._exact
+        if wanted and not self._busy(self.probing):
+            self.coding.ask(max_error, forecast.exact, volume, max_error)
+
+    def _busy(self, trial: LatestJob) -> bool:
+        """Whether another trial or the work itself has the processor."""
+        jobs = self.looking, self.state.fitting, self.state.applying, trial
+        return any(job.running for job in jobs)
+
+    def _keep_exact(self, found: tuple[float, ExactPrediction]) -> None:
+        max_error, prediction = found
+        self._exact[max_error] = prediction
+        self.predict()
+
+    def _exact_failed(self, words: str) -> None:
+        self.section.show_exact_prediction(f"Exact layer: {words}.")
 
     def _probe(self) -> None:
         """Try how fast these settings are fitted, unless it is known or the computer is busy."""
         volume, key = self.state.volume, speed_key(self.settings, self.section.device)
-        busy = self.looking.running or self.state.fitting.running or self.state.applying.running
-        if volume is not None and not busy and key not in self._speeds:
+        if volume is not None and not self._busy(self.coding) and key not in self._speeds:
             self.probing.ask(key, forecast.probe, self.settings, volume.shape, self.section.device)
 
     def _keep_speed(self, found: tuple[Speed, float]) -> None:

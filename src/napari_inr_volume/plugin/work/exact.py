@@ -1,0 +1,100 @@
+"""The exact layer of a fit: made in the background, beside the network that is there."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from ...core.errors import FitError, InrError
+from ...core.generators import drain
+from ...inr_volume import InrVolume
+from ..job import SECONDS_PER_REPORT, Control
+from .threads import leave_a_core
+
+if TYPE_CHECKING:
+    from ...core.volume import Volume
+    from ...session import Coding, Learning
+
+one_at_a_time = Lock()  # fits and exact layers take all the processor there is
+
+
+@dataclass(frozen=True)
+class ExactReport:
+    """How far the exact layer has come: first networks are fitted for it, then slices coded with them."""
+
+    words: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ExactAdded:
+    """A fit that has its exact layer now."""
+
+    inr: InrVolume
+    file_bytes: int  # once it is saved
+
+
+class _Stopped(Exception):  # noqa: N818, it is no error
+    """The layer is not wanted any more; never leaves this module."""
+
+
+def add_exact(
+    control: Control, volume: Volume, inr: InrVolume, max_error: float, *, keep: bool = False
+) -> ExactAdded | None:
+    """Add every voxel to within `max_error`; reports ExactReport, then ExactAdded. None if it was stopped.
+
+    With `keep` the file that this makes is kept until it is saved. Raises FitError as `encode_exact` does,
+    and while a fit is running.
+    """
+    if not one_at_a_time.acquire(blocking=False):
+        raise FitError("another fit is running in this napari; stop it, or wait until it has ended")
+    try:
+        return with_exact(control, volume, inr, max_error, keep=keep)
+    finally:
+        one_at_a_time.release()
+
+
+def with_exact(
+    control: Control, volume: Volume, inr: InrVolume, max_error: float, *, keep: bool = False
+) -> ExactAdded | None:
+    """Do what `add_exact` does, as a part of a fit."""
+    from ...exact.encode import encode_exact
+    from ...io.inr_file import packed_size
+    from .. import kept_fits, unsaved
+
+    leave_a_core()
+    told = 0.0
+
+    def show(record: Learning | Coding) -> None:
+        nonlocal told
+        control.check()
+        if control.stop.is_set():
+            raise _Stopped
+        report, now = _report(record), time.perf_counter()
+        if now - told >= SECONDS_PER_REPORT or report.done == report.total:
+            told = now
+            control.report(report)
+
+    control.report(ExactReport("looking at the volume", 0, 1))
+    try:
+        inr = replace(inr, exact=drain(encode_exact(volume, max_error), show))
+    except _Stopped:
+        return None
+    if keep:
+        with suppress(InrError):  # a full disk must not end it
+            unsaved.keep(kept_fits.identity(volume), inr)
+    added = ExactAdded(inr=inr, file_bytes=packed_size(inr))
+    control.report(added)
+    return added
+
+
+def _report(record: Learning | Coding) -> ExactReport:
+    from ...session import Learning
+
+    if isinstance(record, Learning):
+        return ExactReport("fitting its networks", record.step, record.steps)
+    return ExactReport("coding slices", record.done, record.total)
