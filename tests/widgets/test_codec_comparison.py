@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,14 @@ from pyqtgraph import PlotWidget
 from qtpy.QtCore import Qt
 
 from napari_inr_volume import codec, compress
+from napari_inr_volume.core.generators import drain
 from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.exact.encode import encode_exact
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
-from napari_inr_volume.plugin.layers import add_layer, hr_layer, original_layer
-from napari_inr_volume.widgets.codec_comparison import NO_FILE, CodecComparisonWidget
+from napari_inr_volume.plugin.layers import add_layer, carried, hr_layer, original_layer
+from napari_inr_volume.widgets.codec_comparison import CodecComparisonWidget
+from napari_inr_volume.widgets.codec_sections import NO_FILE
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
@@ -117,3 +121,69 @@ def test_legend_names_every_codec_and_covers_no_point(qtbot, filled) -> None:
         lambda: plot.legend.height() > 0 and plot.legend.y() >= plot.findChild(PlotWidget).geometry().bottom()
     )
     assert plot.findChild(PlotWidget).getPlotItem().legend is None
+
+
+@pytest.fixture
+def exact(filled: CodecComparisonWidget) -> CodecComparisonWidget:
+    """The widget with a second file, which has an exact layer, chosen."""
+    inr = carried(filled.viewer.layers[1]).inr
+    layer = drain(encode_exact(VOLUME, 2))
+    exact = replace(inr, exact=layer)
+    voxels = np.zeros(VOLUME.shape, np.int16)
+    filled.viewer.layers.pop(1)
+    add_layer(filled.viewer, hr_layer(voxels, "head [Lanczos]", exact, filled.viewer.layers[0]))
+    return filled
+
+
+def test_a_file_without_an_exact_layer_is_compared_at_the_same_bytes(filled) -> None:
+    assert not filled.choice.same.isVisible()
+    assert not filled.choice.at_bound
+    assert filled.choice.codecs["jpeg2000"].isVisible()
+    assert not any(box.isVisible() for box in filled.choice.bounded.values())
+
+
+def test_an_exact_layer_is_compared_at_its_bound_by_bytes(qtbot, exact) -> None:
+    assert "within ±2 HU" in exact.choice.same.currentText()
+    assert exact.choice.bounded["jpegxl"].isVisible()
+    assert not exact.choice.codecs["jpeg2000"].isVisible()
+    before = list(exact.viewer.layers)
+    compare(qtbot, exact)
+    assert list(exact.viewer.layers) == before
+    table = exact.result.table
+    cells = [[table.item(row, column).text() for column in range(5)] for row in range(table.rowCount())]
+    assert [row[0] for row in cells] == [
+        "INR, exact layer",
+        "JPEG-LS",
+        "JPEG XL",
+        "JPEG XL of z-differences",
+    ]
+    layer = carried(exact.viewer.layers[1]).inr.exact
+    assert cells[0][2] == f"{8 * layer.nbytes / VOLUME.voxels.size:.3f}"
+    assert {row[4] for row in cells} <= {"1", "2"}
+    assert "At this bound (within ±2 HU)" in exact.result.words.text()
+    assert not exact.result.plot.isVisible()
+
+
+def test_the_preview_of_an_exact_file_can_be_compared_at_the_same_bytes(qtbot, exact) -> None:
+    exact.choice.same.setCurrentIndex(1)
+    assert not exact.choice.at_bound
+    assert exact.choice.codecs["jpeg2000"].isVisible()
+    exact.reset_choices()
+    assert not exact.choice.at_bound  # what is chosen stays so
+
+
+def test_a_comparison_at_a_bound_can_be_cancelled(qtbot, exact) -> None:
+    qtbot.mouseClick(exact.choice.compare, LEFT)
+    assert not exact.choice.same.isEnabled()
+    qtbot.mouseClick(exact.choice.cancel, LEFT)
+    qtbot.waitUntil(lambda: not exact.comparing.running, timeout=LONG)
+    assert exact.result.words.text() == ""
+    assert exact.choice.compare.isEnabled()
+
+
+def test_another_original_than_that_of_the_exact_layer_is_told(qtbot, exact) -> None:
+    exact.viewer.layers[0].data = exact.viewer.layers[0].data + np.int16(9)
+    exact.viewer.layers[0].metadata.clear()
+    qtbot.mouseClick(exact.choice.compare, LEFT)
+    qtbot.waitUntil(lambda: not exact.comparing.running, timeout=LONG)
+    assert "choose the original" in exact.choice.words.text()

@@ -9,6 +9,7 @@ of the coded pixels alone. What is coded is decoded again and held against the o
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from ..core.volume import Volume
 from ..exact.lattice import MOST_LEVELS, Lattice, find_lattice
-from .by_bytes import CodecError, imagecodecs
+from .by_bytes import INSTALL, CodecError, imagecodecs
 
 Pixels = NDArray[Any]  # (z, y, x), uint8 or uint16: levels, or what is made of them
 Form = Literal["slices", "z-differences", "folded z-differences"]
@@ -65,6 +66,13 @@ class Bounded:
     decode_seconds: float
 
 
+def missing(codec: BoundedCodec) -> str | None:
+    """Return why a codec cannot run here and what to do, or None if it can."""
+    if importlib.util.find_spec("imagecodecs"):
+        return None
+    return f"{codec.label} needs imagecodecs, which is not installed: {INSTALL}"
+
+
 def code_to_bound(
     codec: BoundedCodec,
     volume: Volume,
@@ -76,9 +84,11 @@ def code_to_bound(
     """Return what a codec takes by its best way, every voxel within `max_error`, in the volume's units.
 
     As many images are coded at a time as there are cores. `on_images` is told after each that was coded or
-    decoded how many are done, of how many; it may raise to end it. Raises CodecError if the codec fails,
-    breaks the bound or was stopped, or if the volume takes more levels than such codecs have.
+    decoded how many are done, of how many; it may raise to end it. Raises CodecError if the codec is missing,
+    fails, breaks the bound or was stopped, or if the volume takes more levels than such codecs have.
     """
+    if (words := missing(codec)) is not None:
+        raise CodecError(words)
     lattices = {False: _lattice(volume, max_error), True: _as_they_are(volume)}
     can_near = (
         volume.dtype.kind in "iu" and 1 <= max_error <= MOST_NEAR and lattices[True].levels <= MOST_LEVELS

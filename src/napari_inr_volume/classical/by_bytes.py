@@ -24,6 +24,7 @@ from ..core.errors import InrError
 from ..core.volume import Volume
 
 Pixels = NDArray[np.uint16]  # (z, y, x)
+INSTALL = "pip install 'napari-inr-volume[codecs]'"
 SEARCH = 7  # halvings of the range of qualities within which a size is looked for
 
 
@@ -44,7 +45,7 @@ class Codec:
     whole: bool = False  # qualities are whole numbers
     bits: int = 16  # a pixel at most; intensities of more are scaled
     needs: str = "imagecodecs"  # a program or package that may be missing
-    install: str = "pip install 'napari-inr-volume[codecs]'"  # how to come by it
+    install: str = INSTALL  # how to come by it
 
     def quality(self, part: float) -> float:
         """Return the quality at this part of the way from coarse to fine, in even ratios where it is wide."""

@@ -1,188 +1,33 @@
-"""The dock widget Codec comparison: an `.inr` beside other codecs at the same number of bytes."""
+"""The dock widget Codec comparison: an `.inr` beside other codecs, at the same bytes or at the same bound."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from napari.layers import Image
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QCheckBox,
-    QFormLayout,
-    QHBoxLayout,
-    QHeaderView,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QSpinBox,
-    QTableWidget,
-    QTableWidgetItem,
-)
 
-from ..classical.by_bytes import CODECS, missing
+from ..classical.by_bound import Bounded
 from ..core.errors import InrError
-from ..core.words import in_bytes, in_decibels, in_ratio
+from ..core.units import within
+from ..inr_volume import InrVolume
 from ..plugin.compare import link
 from ..plugin.job import Done, Job
 from ..plugin.layers import carried, check_layer, kwargs_over, layer_name, path_of
 from ..plugin.notices import show_error
+from ..plugin.opened import inr_of
 from ..plugin.settings import own_weights, preferences
-from ..plugin.work import rivals
+from ..plugin.work import bounded, rivals
+from ..plugin.work.bounded import ComparedAtBound
 from ..plugin.work.rivals import Compared, Rival
-from .layer_box import LayerBox
+from .codec_sections import NO_FILE, ChoiceSection, ResultSection
 from .panel import Panel
-from .plot import RatePlot
-from .section import Section, TextLine
 
 if TYPE_CHECKING:
     import napari.viewer
 
-USUAL = ("jpeg2000", "jpegls", "hevc")  # checked at first, where they are here
-NO_FILE = "Fit a volume, or open an .inr together with its original, to compare it with other codecs."
-
-
-class ChoiceSection(Section):
-    """Which `.inr`, which original, which codecs, which slices."""
-
-    compare_wanted = Signal()
-    cancel_wanted = Signal()
-
-    def __init__(self) -> None:
-        super().__init__("Compare", "An .inr beside other codecs, each within the same number of bytes.")
-        self.files = LayerBox("A layer that was decoded from an .inr, or fitted here.")
-        self.originals = LayerBox("The layer that the .inr was made from; the other codecs encode it.")
-        form = QFormLayout()
-        for words, box in (("La&yer", self.files), ("Ori&ginal", self.originals)):
-            label = QLabel(words)
-            label.setBuddy(box)
-            form.addRow(label, box)
-        self.all_slices = QCheckBox("Whole volume")
-        self.all_slices.setChecked(True)
-        self.all_slices.setToolTip(
-            "Encode every slice; otherwise only some around the one in view, which is faster."
-        )
-        self.count = QSpinBox()
-        self.count.setRange(1, 9_999)
-        self.count.setValue(16)
-        self.count.setSuffix(" slices")
-        self.count.setEnabled(False)
-        self.count.setToolTip(
-            "How many slices around the one in view to encode; they get their share of the bytes of the .inr."
-        )
-        self.all_slices.toggled.connect(self.count.setDisabled)
-        part = QHBoxLayout()
-        part.addWidget(self.all_slices)
-        part.addWidget(self.count, 1)
-        form.addRow(part)
-        self.body.addLayout(form)
-        self.codecs: dict[str, QCheckBox] = {}
-        for name, codec in CODECS.items():
-            box = QCheckBox(codec.label)
-            why = missing(codec)
-            box.setEnabled(why is None)
-            box.setChecked(why is None and name in USUAL)
-            box.setToolTip(why or f"Encode the slices with {codec.label}, as well as the bytes allow.")
-            self.codecs[name] = box
-            self.body.addWidget(box)
-        self.compare = QPushButton("&Compare")
-        self.compare.setToolTip("Encode and decode in the background; the reconstructions become layers.")
-        self.cancel = QPushButton("Cance&l")
-        self.cancel.setToolTip("Stop; nothing is added.")
-        row = QHBoxLayout()
-        row.addWidget(self.compare, 1)
-        row.addWidget(self.cancel)
-        self.body.addLayout(row)
-        self.progress = QProgressBar()
-        self.progress.hide()
-        self.words = TextLine(NO_FILE)
-        self.body.addWidget(self.progress)
-        self.body.addWidget(self.words)
-        self.compare.clicked.connect(self.compare_wanted)
-        self.cancel.clicked.connect(self.cancel_wanted)
-
-    @property
-    def chosen(self) -> list[str]:
-        """Names of the codecs that are checked."""
-        return [name for name, box in self.codecs.items() if box.isChecked()]
-
-    def show_running(self, running: bool) -> None:
-        """Lock what is being used."""
-        for box in (self.files, self.originals, self.all_slices, *self.codecs.values()):
-            box.setDisabled(running)
-        for name, box in self.codecs.items():
-            box.setEnabled(not running and missing(CODECS[name]) is None)
-        self.count.setEnabled(not running and not self.all_slices.isChecked())
-        self.cancel.setEnabled(running)
-        self.progress.setVisible(running)
-        if running:
-            self.progress.setRange(0, 0)
-
-
-class ResultSection(Section):
-    """A sentence, the curves, and a table."""
-
-    HEADER = ("", "bytes", "ratio", "PSNR", "seconds")
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Result", "PSNR in dB (peak: the intensity range of the original), padding left out."
-        )
-        self.words = TextLine()
-        self.plot = RatePlot()
-        self.table = QTableWidget(0, len(self.HEADER))
-        self.table.setHorizontalHeaderLabels(self.HEADER)
-        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
-        self.table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.table.setToolTip(
-            "Seconds: encoding / decoding; for the INR, decoding alone, since it was fitted before."
-        )
-        vertical, horizontal = self.table.verticalHeader(), self.table.horizontalHeader()
-        assert vertical is not None
-        assert horizontal is not None
-        vertical.hide()
-        horizontal.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        horizontal.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        for widget in (self.words, self.plot, self.table):
-            self.body.addWidget(widget)
-        self.show_rivals([], 1)
-
-    def show_rivals(self, found: list[Rival], source_bytes: int, words: str = "") -> None:
-        """Show what was found so far."""
-        self.words.setText(words)
-        self.words.setVisible(bool(words))
-        self.plot.show_curves(
-            [
-                (rival.label, [(source_bytes / size, value) for size, value in rival.points])
-                for rival in found
-                if rival.points
-            ]
-        )
-        shown = [rival for rival in found if not rival.failed]
-        self.table.setRowCount(len(shown))
-        for row, rival in enumerate(shown):
-            seconds = f"{rival.seconds[0]:.1f} / {rival.seconds[1]:.1f}"
-            if rival.label == rivals.OURS:
-                seconds = f"{rival.seconds[1]:.1f}"
-            cells = (rival.label, in_bytes(rival.size), in_ratio(source_bytes / rival.size))
-            for column, text in enumerate((*cells, in_decibels(rival.psnr), seconds)):
-                item = QTableWidgetItem(text)
-                if column:
-                    item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-                self.table.setItem(row, column, item)
-        height = self.table.horizontalHeader()
-        assert height is not None
-        self.table.setFixedHeight(
-            height.sizeHint().height() + sum(self.table.rowHeight(row) for row in range(len(shown))) + 4
-        )
-        for widget in (self.plot, self.table):
-            widget.setVisible(bool(found))
-
 
 class CodecComparisonWidget(Panel):
-    """Compare an `.inr` with other codecs at the same bytes, in the viewer and in figures."""
+    """Compare an `.inr` with other codecs: in the viewer and in figures at the same bytes, or by bytes."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -191,8 +36,11 @@ class CodecComparisonWidget(Panel):
         self.show_sections(self.choice, self.result)
         self.comparing = Job(self)
         self._found: list[Rival] = []
+        self._bounded: list[Bounded] = []
         self._source: Image | None = None  # the original of what is being compared
-        self._source_bytes = 1
+        self._source_bytes = self._voxels = 1
+        self._bound = ""  # in words
+        self.choice.files.layer_chosen.connect(self._update)
         self.choice.compare_wanted.connect(self._compare)
         self.choice.cancel_wanted.connect(self.comparing.drop)
         self.comparing.reported.connect(self._reported)
@@ -224,9 +72,18 @@ class CodecComparisonWidget(Panel):
 
     def _update(self) -> None:
         ready = bool(self.choice.files.layers and self.choice.originals.layers)
-        self.choice.compare.setEnabled(ready and not self.comparing.running)
+        file = self.choice.files.layer
+        inr = None if file is None else inr_of(file)
         if not self.comparing.running:
-            self.choice.words.setText("" if ready else NO_FILE)
+            exact = None if inr is None else inr.exact
+            self.choice.offer_bound(
+                None if inr is None or exact is None else within(exact.max_error, inr.units)
+            )
+        self.choice.compare.setEnabled(ready and not self.comparing.running)
+        if not self.comparing.running and not ready:
+            self.choice.words.setText(NO_FILE)
+        elif self.choice.words.text() == NO_FILE:
+            self.choice.words.setText("")
 
     def _compare(self) -> None:
         file, original = self.choice.files.layer, self.choice.originals.layer
@@ -241,40 +98,70 @@ class CodecComparisonWidget(Panel):
         except InrError as error:
             self.choice.words.setText(f"This cannot be compared with: {error}.")
             return
-        depth = held.inr.geometry.shape[0]
-        slices = slice(0, depth)
-        if not self.choice.all_slices.isChecked():
-            count = min(self.choice.count.value(), depth)
-            z = round(float(original.world_to_data(self.viewer.dims.point[-3:])[0]))
-            start = min(max(z - count // 2, 0), depth - count)
-            slices = slice(start, start + count)
-        self._source, self._found = original, []
-        self._source_bytes = max(1, held.inr.source_bytes * (slices.stop - slices.start) // depth)
+        self._source, self._found, self._bounded = original, [], []
+        slices = self._slices(original, held.inr.geometry.shape[0])
+        if self.choice.at_bound:
+            self._compare_at_bound(original, held.inr, slices)
+        else:
+            self._compare_at_bytes(file, original, held.inr, slices)
+        self.choice.show_running(True)
+        self.choice.words.setText("Encoding...")
+        self._update()
+
+    def _slices(self, original: Image, depth: int) -> slice:
+        """Return all slices, or as many as are wanted around the one in view."""
+        if self.choice.all_slices.isChecked():
+            return slice(0, depth)
+        count = min(self.choice.count.value(), depth)
+        z = round(float(original.world_to_data(self.viewer.dims.point[-3:])[0]))
+        start = min(max(z - count // 2, 0), depth - count)
+        return slice(start, start + count)
+
+    def _compare_at_bytes(self, file: Image, original: Image, inr: InrVolume, slices: slice) -> None:
+        depth = inr.geometry.shape[0]
+        self._source_bytes = max(1, inr.source_bytes * (slices.stop - slices.start) // depth)
         self.result.show_rivals([], 1)
         self.comparing.start(
             rivals.compare,
             original,
-            held.inr,
+            inr,
             path_of(file),
             own_weights(),
             preferences().device,
             self.choice.chosen,
             slices,
         )
-        self.choice.show_running(True)
-        self.choice.words.setText("Encoding...")
-        self._update()
 
-    def _reported(self, record: Done | Rival) -> None:
+    def _compare_at_bound(self, original: Image, inr: InrVolume, slices: slice) -> None:
+        assert inr.exact is not None
+        depth, rows, columns = inr.geometry.shape
+        part = bounded.whole_slabs(inr.exact, slices, depth)
+        self._source_bytes = max(1, inr.source_bytes * len(part) // depth)
+        self._voxels = len(part) * rows * columns
+        self._bound = within(inr.exact.max_error, inr.units)
+        self.result.show_bounded([], 1, 1)
+        self.comparing.start(
+            bounded.compare_at_bound, original, inr, preferences().device, self.choice.chosen, slices
+        )
+
+    def _reported(self, record: Done | Rival | Bounded) -> None:
         if isinstance(record, Done):
             self.choice.progress.setRange(0, record.total)
             self.choice.progress.setValue(record.done)
-            return
-        self._found.append(record)
-        self.result.show_rivals(self._found, self._source_bytes)
+        elif isinstance(record, Bounded):
+            self._bounded.append(record)
+            self.result.show_bounded(self._bounded, self._source_bytes, self._voxels)
+        else:
+            self._found.append(record)
+            self.result.show_rivals(self._found, self._source_bytes)
 
-    def _show(self, compared: Compared) -> None:
-        """Add the reconstructions, linked to the original, and say who is better."""
+    def _show(self, compared: Compared | ComparedAtBound) -> None:
+        """Say who is better; at the same bytes, add the reconstructions, linked to the original."""
+        if isinstance(compared, ComparedAtBound):
+            found = [compared.ours, *compared.rivals]
+            words = bounded.verdict(compared, self._bound)
+            self.result.show_bounded(found, compared.source_bytes, compared.voxels, words)
+            return
         words = " ".join([rivals.verdict(compared.ours, compared.rivals), *compared.notes])
         self.result.show_rivals([compared.ours, *compared.rivals], compared.source_bytes, words)
         source = self._source

@@ -70,16 +70,11 @@ def compare(
     from ...classical.by_bytes import SEARCH
     from ...io.inr_file import packed_size
 
-    volume = volume_of(original)
-    if volume.shape != inr.geometry.shape:
-        raise VolumeError(
-            f"the original has the shape {volume.shape}, the .inr decodes to {inr.geometry.shape};"
-            " choose the layer that it was made from"
-        )
+    volume = original_of(inr, original)
     start, stop, _ = slices.indices(volume.shape[0])
     share = (stop - start) / volume.shape[0]
     whole = share == 1
-    part = volume if whole else _cut(volume, start, stop)
+    part = volume if whole else cut(volume, start, stop)
     peak = volume.intensity_range[1] - volume.intensity_range[0]
     most = int((path.stat().st_size if path is not None else packed_size(inr)) * share)
     ours, notes = _ours(control, part, inr, path, own, device, start, most, peak)
@@ -103,6 +98,17 @@ def compare(
         rivals=tuple(rivals),
         notes=notes,
     )
+
+
+def original_of(inr: InrVolume, layer: Image) -> Volume:
+    """Return a layer's volume. Raises VolumeError if it is not of the shape that the `.inr` decodes to."""
+    volume = volume_of(layer)
+    if volume.shape != inr.geometry.shape:
+        raise VolumeError(
+            f"the original has the shape {volume.shape}, the .inr decodes to {inr.geometry.shape};"
+            " choose the layer that it was made from"
+        )
+    return volume
 
 
 def _rival(
@@ -187,7 +193,7 @@ def _ours(
     ), notes
 
 
-def _cut(volume: Volume, start: int, stop: int) -> Volume:
+def cut(volume: Volume, start: int, stop: int) -> Volume:
     """Return slices of a volume, where they lie."""
     geometry = volume.geometry
     positions = geometry.slice_positions
