@@ -28,6 +28,7 @@ from napari_inr_volume import Volume, exact
 from napari_inr_volume.classical.by_bound import BOUNDED, code_to_bound
 from napari_inr_volume.core.errors import InrError
 from napari_inr_volume.core.generators import drain
+from napari_inr_volume.core.metrics import largest_error
 from napari_inr_volume.exact.encode import encode_exact
 from napari_inr_volume.fields.registry import PRESETS
 from napari_inr_volume.fields.siren.config import SirenConfig
@@ -120,9 +121,7 @@ def ours(volume: Volume, error: int) -> dict[str, Any]:
             voxels[z] = plane
         decoded = time.perf_counter() - started
         reads = list(random_reads(path, volume))
-    off = max(
-        float(np.abs(plane.astype(np.float64) - volume.plane(z)).max()) for z, plane in enumerate(voxels)
-    )
+    off = largest_error(volume.read(), voxels)
     if off > error:
         raise InrError(f"the exact layer is off by {off:g} where {error} is allowed")
     return {

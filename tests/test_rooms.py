@@ -23,7 +23,7 @@ FLOORS = [
     {"superres"},
     {"reader", "io", "classical"},
     {"measuring", "outputs"},
-    {"codec", "target", "figure"},
+    {"codec", "target", "picture"},
     {"planning", "export", "records"},
     {"session", "training"},
     {"", "console"},

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from napari_inr_volume.core.errors import VolumeError
-from napari_inr_volume.core.metrics import compare_volumes, psnr
+from napari_inr_volume.core.metrics import compare_volumes, largest_error, psnr
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.core.windows import WINDOWS, Window
 
@@ -220,3 +220,12 @@ def test_nan_in_the_decoded_volume_is_refused_and_its_slice_named() -> None:
     decoded[1, 2, 3] = np.nan
     with pytest.raises(VolumeError, match="slice 1 of the decoded volume holds NaN"):
         compare_volumes(Volume.from_array(head()), decoded)
+
+
+def test_the_largest_error_is_exact_at_the_ends_of_every_dtype() -> None:
+    for dtype in (np.int8, np.uint16, np.int32, np.int64, np.uint64):
+        ends = np.iinfo(dtype)
+        first, second = np.array([[ends.min, ends.max]], dtype), np.array([[ends.min, ends.max - 1]], dtype)
+        assert largest_error(first, second) == 1
+        assert largest_error(second, first) == 1
+    assert largest_error(np.zeros((2, 2), np.uint8), np.full((2, 2), -3.5, np.float32)) == 3.5

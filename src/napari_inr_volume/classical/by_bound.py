@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.metrics import largest_error
 from ..core.volume import Volume
 from ..exact.lattice import MOST_LEVELS, Lattice, find_lattice
 from .by_bytes import INSTALL, CodecError, imagecodecs
@@ -133,7 +134,10 @@ def _code(
         decoded[part] = array.reshape(-1, *pixels.shape[1:])
     back = from_form(decoded, way.form)
     seconds = time.perf_counter() - encoded
-    found = max(_largest_error(volume, lattice, z, plane) for z, plane in enumerate(back))
+    found = 0.0
+    for z, plane in enumerate(back):
+        voxels = lattice.to_voxels(plane.astype(np.int32), volume.dtype, volume.padding)
+        found = max(found, largest_error(volume.plane(z), voxels))
     if found > max_error:
         raise CodecError(f"{label} ({way.setting}) is off by {found:g} where {max_error:g} is allowed")
     steps = f", steps of {lattice.step:g}" if max_error and not way.near else ""
@@ -184,11 +188,6 @@ def _as_they_are(volume: Volume) -> Lattice:
     ends = [*volume.intensity_range, *([] if volume.padding is None else [volume.padding])]
     low, high = min(ends), max(ends)
     return Lattice(base=low, step=1.0, high=high, levels=int(high - low) + 1, padded=False)
-
-
-def _largest_error(volume: Volume, lattice: Lattice, z: int, levels: NDArray[Any]) -> float:
-    voxels = lattice.to_voxels(levels.astype(np.int32), volume.dtype, volume.padding)
-    return float(np.abs(voxels.astype(np.float64) - volume.plane(z)).max())
 
 
 def to_form(levels: Pixels, form: Form) -> Pixels:

@@ -6,11 +6,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..console import print_json, print_rows, slices_bar
 from ..core.choices import Device
 from ..core.errors import InrError
+from ..core.metrics import largest_error
 from ..core.units import Units, suffix
 from ..core.windows import WindowName, find_window
 from ..core.words import in_bytes, in_figures, in_ratio, with_decibels
@@ -62,9 +61,9 @@ def compare_and_draw(
     device: Device,
 ) -> dict[str, Any]:
     """Measure an .inr against its original, write the picture, and return the figures."""
-    from ..figure import draw_comparison
     from ..io.inr_file import read_model
     from ..measuring import measure
+    from ..picture import draw_comparison
     from ..reader import Reader
 
     started = time.perf_counter()
@@ -107,8 +106,7 @@ def _proof(volume: Volume, reader: Reader) -> dict[str, float] | None:
     largest = 0.0
     with slices_bar("checking the exact layer") as on_slices:
         for z, plane in reader.slices("exact"):
-            off = np.abs(plane.astype(np.longdouble) - volume.plane(z).astype(np.longdouble))
-            largest = max(largest, float(off.max()))
+            largest = max(largest, largest_error(volume.plane(z), plane))
             on_slices(z + 1, volume.shape[0])
     return {"promised": reader.inr.exact.max_error, "max_error": largest}
 

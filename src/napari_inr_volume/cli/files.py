@@ -42,11 +42,11 @@ def inr_output(path: Path, source: Path, force: bool) -> Output:
 
 def figure_output(path: Path, sources: tuple[Path, ...], force: bool) -> Output:
     """Return a picture of a comparison that is to be written."""
-    from ..figure import SUFFIX, is_figure
     from ..outputs import Output
+    from ..picture import SUFFIX, is_picture
 
     kind = "a picture made by this software"
-    return Output(path=path, suffixes=[SUFFIX], own=is_figure, kind=kind, sources=sources, force=force)
+    return Output(path=path, suffixes=[SUFFIX], own=is_picture, kind=kind, sources=sources, force=force)
 
 
 def weights_output(path: Path, sources: tuple[Path, ...], force: bool) -> Output:

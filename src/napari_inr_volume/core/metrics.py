@@ -63,6 +63,15 @@ def psnr(mean_squared_error: float, peak: float) -> float:
     return 10 * math.log10(peak**2 / mean_squared_error)
 
 
+def largest_error(original: NDArray[Any], decoded: NDArray[Any]) -> float:
+    """Return how far any voxel of `decoded` is from that of `original`, padding included."""
+    if original.dtype == decoded.dtype and original.dtype.kind in "iu":
+        # Modulo 2^bits a difference that is not negative is right, and float64 would round those of 64 bits.
+        above, below = np.maximum(original, decoded), np.minimum(original, decoded)
+        return float((above - below).view(f"u{original.itemsize}").max())
+    return float(np.abs(original.astype(np.float64) - decoded.astype(np.float64)).max())
+
+
 def compare_volumes(
     original: Volume,
     decoded: NDArray[Any],

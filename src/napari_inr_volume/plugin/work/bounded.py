@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ...classical.by_bound import BOUNDED, Bounded, code_to_bound
 from ...classical.by_bytes import CodecError
 from ...core.choices import Device
 from ...core.errors import VolumeError
+from ...core.metrics import largest_error
 from ...core.units import suffix
 from ...core.volume import Volume
 from ...core.words import in_bytes, in_error
@@ -109,8 +109,7 @@ def _ours(
     off, began, measuring = 0.0, time.perf_counter(), 0.0
     for z, plane in _decoded(reader, part):
         decoded = time.perf_counter()
-        true = volume.plane(z - part.start).astype(np.float64)
-        off = max(off, float(np.abs(plane.astype(np.float64) - true).max()))
+        off = max(off, largest_error(volume.plane(z - part.start), plane))
         measuring += time.perf_counter() - decoded
         on_slice(z - part.start + 1, len(part))
     if off > layer.max_error:

@@ -19,8 +19,8 @@ from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.core.windows import WINDOWS
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
-from napari_inr_volume.figure import comparison_figure, draw_comparison
 from napari_inr_volume.measuring import measure
+from napari_inr_volume.picture import comparison_figure, draw_comparison
 from napari_inr_volume.reader import Reader
 from napari_inr_volume.superres.span import Span
 from napari_inr_volume.superres.upscale import LanczosUpscaler, NetworkUpscaler, Upscaler

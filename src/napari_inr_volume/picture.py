@@ -71,7 +71,7 @@ def draw_comparison(
         figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": SOFTWARE})
 
 
-def is_figure(path: Path) -> bool:
+def is_picture(path: Path) -> bool:
     """Return whether a file is a picture that `draw_comparison` wrote; what cannot be read is none."""
     try:
         with path.open("rb") as file:
