@@ -85,7 +85,7 @@ def fit_volume(
 
     From another thread, `stop` ends the fit with what it has, `drop` with a FitError and at once. `resume`
     is where an earlier fit stood (`FitResult.state`, `FitProgress.state()`, kept in a file by
-    `fields.state_file`): this one goes on from there. Raises FitError if that was of another volume,
+    `fields.state_file`): this one resumes there. Raises FitError if that was of another volume,
     other settings or another kind of device, VolumeError if the volume holds one single value. `lr` is the
     volume's LR by the settings' factor, if it is at hand.
     """

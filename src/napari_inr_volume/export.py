@@ -85,7 +85,7 @@ def export_series(
     device: Device = "auto",
     even: bool = False,  # resampled to an even grid with right angles, which takes memory for the whole
     level: Literal["hr", "exact"] = "hr",
-    like: Original | None = None,  # the series that it was made from; None: headers of nobody
+    like: Original | None = None,  # the series that it was made from; None: headers without a patient
     on_slices: Callable[[int, int], None] | None = None,
 ) -> Series:
     """Decode an `.inr` and write it as a DICOM series; as `io.dicom_export.write_series`.

@@ -4,7 +4,7 @@ All but JPEG-LS are lossless codecs without a bound of their own. They code the 
 codes too: values in steps of 2 k + 1, so that each comes back within k, with padding as a level of its own.
 They get slices, or differences between slices. Small slices are stacked into larger images, which takes every
 image codec fewer bytes. Where a codec has several ways, the one with the fewest bytes counts. Bytes are those
-of the coded pixels alone. What is coded is decoded again and held against the original, voxel by voxel.
+of the coded pixels alone. Everything is decoded again and compared with the original, voxel by voxel.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def _lattice(volume: Volume, max_error: float) -> Lattice:
 
 
 def _as_they_are(volume: Volume) -> Lattice:
-    """Return the lattice of all whole numbers from the lowest value on, be that padding."""
+    """Return the lattice of all whole numbers from the lowest value on, padding included."""
     ends = [*volume.intensity_range, *([] if volume.padding is None else [volume.padding])]
     low, high = min(ends), max(ends)
     return Lattice(base=low, step=1.0, high=high, levels=int(high - low) + 1, padded=False)

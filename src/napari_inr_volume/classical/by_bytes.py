@@ -45,7 +45,7 @@ class Codec:
     whole: bool = False  # qualities are whole numbers
     bits: int = 16  # a pixel at most; intensities of more are scaled
     needs: str = "imagecodecs"  # a program or package that may be missing
-    install: str = INSTALL  # how to come by it
+    install: str = INSTALL  # how to install it
 
     def quality(self, part: float) -> float:
         """Return the quality at this part of the way from coarse to fine, in even ratios where it is wide."""

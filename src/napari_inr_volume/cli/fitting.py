@@ -1,4 +1,4 @@
-"""Shows what a session yields on a terminal, and saves what comes of it. Imports torch."""
+"""Shows a session's progress on a terminal, and saves its result. Imports torch."""
 
 from __future__ import annotations
 

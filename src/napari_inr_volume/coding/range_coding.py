@@ -44,7 +44,7 @@ class _Counts:
         return stream.model.Categorical(self.counts, perfect=False)
 
     def add(self, symbols: NDArray[np.int32]) -> None:
-        """Count symbols twice, and once for each neighbour, so that what is near comes to be expected."""
+        """Count symbols twice, and once for each neighbour, so that nearby symbols become more likely."""
         low = int(symbols.min())  # of 65,537 counts most are far from any of the symbols
         found = self.more * np.bincount(symbols - low)
         end = low + len(found)

@@ -96,7 +96,7 @@ def _swap(new: Path, target: Path, old: Path) -> None:
 def claimed(path: Path) -> Iterator[None]:
     """Keep other processes from saving to `path` meanwhile, and remove what killed ones left of it.
 
-    Saving to it in this process goes on as ever. Raises InrError if another process is saving to it.
+    Saving to it in this process works as usual. Raises InrError if another process is saving to it.
     """
     target = Path(os.path.realpath(path))
     key = _key(target)

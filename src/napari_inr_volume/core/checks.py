@@ -1,4 +1,4 @@
-"""Settings held against what they may be: the error names the setting, what is allowed and what was given."""
+"""Settings checked against their limits: the error names the setting, what is allowed and what was given."""
 
 from __future__ import annotations
 

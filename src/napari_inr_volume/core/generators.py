@@ -1,4 +1,4 @@
-"""Generators that yield how far work has come and return what came of it: run to the end, or passed on."""
+"""Generators that yield progress and return a result: run to the end, or passed on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is about to be allocated, held against the memory that there is."""
+"""What is about to be allocated, checked against the free memory."""
 
 from __future__ import annotations
 

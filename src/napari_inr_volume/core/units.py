@@ -29,7 +29,7 @@ def check_units(value: object) -> None:
 
 
 def guess_units(lowest: float) -> Units:
-    """Return the units of values of which nothing is said but the lowest, which may be NaN.
+    """Return the units of values of which only the lowest is known, which may be NaN.
 
     They are HU if it lies below -200: the air in a CT is -1000, while grey levels, counts and MR are not
     negative.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-DASH = "–"  # for a number that is being computed, or that there is not
+DASH = "–"  # for a number that is being computed or is missing
 
 
 def counted(count: int, noun: str) -> str:

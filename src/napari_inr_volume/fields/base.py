@@ -175,10 +175,10 @@ class FieldKind(Protocol):
         """Parse META's object of this kind, a field of `parent`. Raises InrFileError or FitError."""
 
     def details(self, config: Any) -> list[Detail]:
-        """Return what there is to say of a field."""
+        """Return a description of a field."""
 
     def check(self, config: Any, payload: bytes, coding: str) -> None:
-        """Raise InrFileError on a payload that is none of such a field; allocates no more than it holds."""
+        """Raise InrFileError on a payload that no such field has; allocates no more than it holds."""
 
     def load(self, config: Any, payload: bytes, coding: str, device: torch.device) -> Field:
         """Return the field that a payload holds. Raises InrFileError as `check` does, or without memory."""

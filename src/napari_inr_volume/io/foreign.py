@@ -36,7 +36,7 @@ def errors_of_ours(path: Path, done: str) -> Iterator[None]:
 
     `done` is "read" or "written". Files that the library had open are closed.
     """
-    lost: list[str] = []  # what tifffile said, which is more to the point than what came of it
+    lost: list[str] = []  # tifffile's messages, which are more specific than its errors
     try:
         with _listening("tifffile", lost), _listening("nibabel.global", []), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what will change in a later version is not the file's fault

@@ -1,7 +1,7 @@
 """MetaImage (.mha, .mhd with its data file), read by SimpleITK, which indexes (x, y, z) in LPS mm as we do.
 
-Of a file that is cut off SimpleITK prints to the terminal and gives a reason that is none. So the header is
-read here first, and what it claims is held against the bytes that are there.
+For a file that is cut off SimpleITK prints to the terminal and gives no useful reason. So the header is
+read here first, and what it claims is checked against the bytes in the file.
 """
 
 from __future__ import annotations

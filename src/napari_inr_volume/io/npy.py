@@ -1,6 +1,6 @@
 """NumPy's files: one array in an `.npy`, or in an `.npz` beside its spacing. Nothing is ever unpickled.
 
-numpy would allocate what a header claims, so the header is read and held against the bytes first.
+numpy would allocate what a header claims, so the header is read and checked against the bytes first.
 """
 
 from __future__ import annotations

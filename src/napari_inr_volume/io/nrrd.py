@@ -157,7 +157,7 @@ def _voxels(fields: dict[str, Any], path: Path, offset: int) -> Voxels:
 
 
 def _dtype(fields: dict[str, Any], encoding: str, path: Path) -> Any:
-    """Return the type of the stored numbers. Raises SourceError for one that is none, or no byte order."""
+    """Return the type of the stored numbers. Raises SourceError for an unknown type or byte order."""
     name = " ".join(str(fields["type"]).lower().split())
     if name in TYPES.values():
         dtype = np.dtype(np.float32 if name == "float" else np.float64)

@@ -1,6 +1,6 @@
 """Voxels as they lie in a file: how many there can be, and reading just those.
 
-What a header claims is held against the bytes that are there, and against the memory, before anything is
+What a header claims is checked against the bytes in the file, and against the memory, before anything is
 allocated.
 """
 

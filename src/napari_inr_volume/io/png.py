@@ -27,7 +27,7 @@ ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What the chunks of a PNG say of its pixels, of which all are there."""
+    """What the chunks of a PNG say about its pixels; all of them are there."""
 
     height: int
     width: int

@@ -48,7 +48,7 @@ def _holds(kind: Any, values: list[int]) -> bool:
 
 
 def guess_meaning(voxels: Any) -> tuple[Units, float | None]:
-    """Return the units and the padding of voxels (z, y, x) of which nothing is said, read a slice at a time.
+    """Return the units and the padding of voxels (z, y, x) without stated units, read a slice at a time.
 
     Of HU (`core.units.guess_units`), a value below -1024, the least that 12 bits hold, is padding if all
     corners have it.

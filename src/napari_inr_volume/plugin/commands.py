@@ -170,7 +170,7 @@ def decode_and_write(
 
 @_errors_shown
 def export_dicom_series(viewer: napari.viewer.Viewer) -> None:
-    """Ask for an empty folder, and write the reconstruction there as a DICOM series, of nobody."""
+    """Ask for an empty folder, and write the reconstruction there as a DICOM series without a patient."""
     from ..outputs import check_series
     from . import dialogs
     from .layers import path_of

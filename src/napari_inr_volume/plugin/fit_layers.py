@@ -1,4 +1,4 @@
-"""One fit and what came of it, in the viewer: LR layer, reconstruction, difference, and their figures."""
+"""One fit and its results in the viewer: LR layer, reconstruction, difference, and their figures."""
 
 from __future__ import annotations
 

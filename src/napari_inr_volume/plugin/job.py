@@ -245,7 +245,7 @@ def _in_words(error: Exception) -> str:
 
         if out_of_memory(error):
             return "the device ran out of memory; choose the CPU under Advanced, or close other programs"
-    traceback.print_exception(error)  # a bug: the person sees one line, whoever looks for it all
+    traceback.print_exception(error)  # a bug: the person sees one line, the console shows it all
     return f"this should not have happened, please report it: {type(error).__name__}: {error}"
 
 

@@ -41,7 +41,7 @@ class Kept:
 
     @property
     def words(self) -> str:
-        """What a person may know of it."""
+        """A description for the user."""
         return (
             f"A fit of this volume was stopped at step {self.step:,} of {self.settings.fit.all_steps:,}"
             f" (LR PSNR {self.psnr:.1f} dB). Press Continue to resume it."

@@ -38,7 +38,7 @@ def lazy_array(reader: Reader, level: Level) -> dask.array.Array:
 def inr_layers(reader: Reader, name: str, opened: Path | None = None) -> list[LayerData]:
     """Return the LR layer of an `.inr` and the reconstruction over it, decoded as they are looked at.
 
-    `opened` is the file, for whoever needs the upscaler's weights that it may embed.
+    `opened` is the file, which may embed the upscaler's weights.
     """
     inr, upscaler = reader.inr, reader.upscaler
     lr_psnr = hr_psnr = None

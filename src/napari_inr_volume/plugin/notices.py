@@ -65,7 +65,7 @@ def show_notes(volume: Volume, name: str) -> None:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Let nothing but an InrError out of what napari calls, with words that napari can show."""
+    """Let only an InrError out of functions that napari calls, with text that napari can show."""
     try:
         yield
     except InrError as error:

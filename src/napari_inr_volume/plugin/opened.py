@@ -1,4 +1,4 @@
-"""The layers of an `.inr`: which there are in the viewer, and one that is decoded whole."""
+"""The layers of an `.inr`: finding them in the viewer, and showing one that was decoded whole."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The upscalers that there are, for menus and help: names, titles and what they cost. No torch here."""
+"""The available upscalers, for menus and help: names, titles and cost. No torch here."""
 
 from __future__ import annotations
 
 TITLES = {"lanczos": "Lanczos", "srdensenet": "SRDenseNet", "span": "SPAN"}  # by name, as a person reads them
-CHOICES = ("auto", *TITLES)  # beside which there are weights files of one's own
+CHOICES = ("auto", *TITLES)  # or the path of your own weights file
 
 
 def title_of(name: str) -> str:

@@ -104,7 +104,7 @@ class TrainResult:
     step: int
     seconds: float
     history: tuple[Validation, ...]
-    stopped: bool  # by the caller, before the last step; the checkpoint is there to go on from
+    stopped: bool  # by the caller, before the last step; the checkpoint is there to resume from
 
 
 def train(
@@ -264,7 +264,7 @@ def _save(
     average: Network,
     optimiser: torch.optim.Optimizer,
 ) -> None:
-    """Write all that is needed to go on as if nothing had happened."""
+    """Write everything that is needed to resume as if nothing had happened."""
     content = {
         "config": asdict(config),
         "state": asdict(state),

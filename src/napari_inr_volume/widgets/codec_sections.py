@@ -1,4 +1,4 @@
-"""What the widget Codec comparison is made of: what to compare, and what came of it."""
+"""The sections of the widget Codec comparison: what to compare, and the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The panel's last part: the original against what was made of it, and saving that."""
+"""The panel's last part: comparing the original with the result, and saving that."""
 
 from __future__ import annotations
 

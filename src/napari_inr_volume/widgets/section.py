@@ -1,4 +1,4 @@
-"""What the panel's parts are made of: sections that collapse, rows, wrapped lines of text.
+"""Building blocks of the panel: sections that collapse, rows, wrapped lines of text.
 
 Text from files is shown by a `TextLine`, or goes through `notices.plain`.
 """

@@ -75,7 +75,7 @@ class SettingsForm(QWidget):
         self._filling = False
 
     def show_device(self, device: Device) -> None:
-        """Set the device, without a word that it was edited; one that is none is left aside."""
+        """Set the device without signalling an edit; an unknown one is ignored."""
         if device in get_args(Device):
             self._filling = True
             self.device.value = device

@@ -139,7 +139,7 @@ class SourceSection(Section):
         self.window_row.show()
 
     def _show(self, words: str, notes: str = "", tooltip: str = MEANING) -> None:
-        """Say what there is of a volume, and below it what is to be seen before anything else."""
+        """Describe the volume, and below it what must be noticed first."""
         self.info.setText(words)
         self.info.setToolTip(tooltip)
         self.notes.setText(notes)

@@ -47,7 +47,7 @@ def fit(
 ) -> Generator[FitProgress, None, FitResult]:
     """Fit a SIREN; yields a record about ten times a second and returns the best network.
 
-    It is a fresh one, or goes on from `resume`: on the same device, with as many threads, to the weights of
+    It is a fresh one, or continues from `resume`: on the same device, with as many threads, to the weights of
     a fit that was never stopped. Setting `stop` from another thread ends the fit within a chunk's time with
     what it has. The generator always ends by returning or with an InrError: FitError if the fit diverges,
     runs out of memory, the device fails or `resume` is of another fit.

@@ -1,4 +1,4 @@
-"""Where a fit of a SIREN stood: all that it needs to go on as if it had never ended, in memory or as bytes.
+"""Where a fit of a SIREN stood: all it needs to resume as if it had never stopped, in memory or as bytes.
 
 They hold fit data and nothing of its source. Who can write them can put a checksum right, so nothing in them
 is believed: tensors must be those that the settings ask for.

@@ -78,7 +78,7 @@ class SirenKind:
         )
 
     def details(self, config: SirenConfig) -> list[Detail]:
-        """Return what there is to say of a network."""
+        """Return a description of a network."""
         return [
             ("Kind", self.title, "A network that maps a position (z, y, x) to the intensity there."),
             ("Layers", str(config.layers), "Sine layers, as the paper counts them."),
@@ -89,7 +89,7 @@ class SirenKind:
         ]
 
     def check(self, config: SirenConfig, payload: bytes, coding: str) -> None:
-        """Raise InrFileError on a payload that is none of such a network."""
+        """Raise InrFileError on a payload that cannot be one of such a network."""
         decode_weights(payload, config.layouts, coding)
 
     def load(self, config: SirenConfig, payload: bytes, coding: str, device: torch.device) -> Siren:

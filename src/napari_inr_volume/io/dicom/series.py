@@ -306,7 +306,7 @@ def _choose(scan: _Scan, choice: str | None, where: str) -> Series:
 
 
 def _how_many(scan: _Scan) -> str:
-    """Return what there is to choose among, in words."""
+    """Return the choices, in words."""
     lines, parts = scan.listing.series, scan.parts.values()
     if len({line.uid for line in lines}) > 1 or len(lines) == 1:
         return f"{len(lines)} CT series"

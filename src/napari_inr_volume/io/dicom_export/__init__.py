@@ -1,7 +1,7 @@
 """A volume as a DICOM series: `Source` in, one file a slice out.
 
     stored    values -> 16 bits, slope and intercept
-    header    what is known of a volume -> the headers of its slices, of nobody
+    header    what is known of a volume -> the headers of its slices, without a patient
     like      the headers of a series that a person has
     series    headers and pixels -> files, in a folder of their own, whole or not at all
 

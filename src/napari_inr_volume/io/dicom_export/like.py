@@ -44,7 +44,7 @@ LARGEST_NUMBER = 2**31 - 1  # that DICOM has
 
 _ADVICE = "give the series that the .inr was made from"
 
-_PIXELS = [  # what is said of the source's pixels, and of nothing else
+_PIXELS = [  # tags about the source's pixels alone
     *("PixelData", "FloatPixelData", "DoubleFloatPixelData", "PixelDataProviderURL", "NumberOfFrames"),
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("SmallestImagePixelValue", "LargestImagePixelValue", "RealWorldValueMappingSequence"),
@@ -77,7 +77,7 @@ class Closeness:
 
 
 class LikeHeader:
-    """Headers of the original's slices, for voxels that are held against the original's."""
+    """Headers of the original's slices, for voxels that are compared with the original's."""
 
     def __init__(
         self,

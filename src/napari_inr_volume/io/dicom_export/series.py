@@ -137,7 +137,7 @@ def _is_ours(path: Path) -> bool:
 def _image(image: Dataset, z: int, plane: Plane, stored: Stored) -> Dataset:
     """Return the data set of a slice, ready to be saved, of its header."""
     stored.put(plane, image)
-    # Of its pixels too: whoever meets two instances of one UID takes them for the same.
+    # Of its pixels too: two instances with one UID are taken for the same.
     pixels = hashlib.sha256(image.PixelData).hexdigest()
     image.SOPInstanceUID = generate_uid(entropy_srcs=[image.SeriesInstanceUID, str(z), pixels])
     image.file_meta = FileMetaDataset()

@@ -138,7 +138,7 @@ def _decoded(reader: Reader, part: range) -> Iterator[tuple[int, NDArray[Any]]]:
 
 
 def verdict(compared: ComparedAtBound, bound: str) -> str:
-    """Return in a sentence who takes fewer bytes at a bound, such as `lossless`, whoever it is."""
+    """Return a sentence that says which takes fewer bytes at a bound, such as `lossless`."""
     ours, words = compared.ours, list[str]()
     shares = sorted((rival.size / ours.size - 1, rival.label) for rival in compared.rivals)
     better = [f"{label} by {-share:.1%}" for share, label in shares if share < -EVEN]

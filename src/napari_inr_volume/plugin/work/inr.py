@@ -33,7 +33,7 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """An `.inr` with what there is to say of its file."""
+    """An `.inr` and a description of its file."""
 
     inr: InrVolume
     path: Path | None  # None if it was not opened from a file, but fitted here

@@ -79,7 +79,7 @@ def compare(
     most = int((path.stat().st_size if path is not None else packed_size(inr)) * share)
     ours, notes = _ours(control, part, inr, path, own, device, start, most, peak)
     control.report(ours)
-    each = SEARCH + 1  # tries of a codec, and one for what comes of them
+    each = SEARCH + 1  # tries of a codec, and one for its result
     total, rivals = len(names) * each + 1, []
     for number, name in enumerate(names):
         before = number * each + 1
@@ -141,7 +141,7 @@ def _rival(
 
 
 def verdict(ours: Rival, rivals: Sequence[Rival]) -> str:
-    """Return in a sentence who is better at these bytes, whoever it is."""
+    """Return a sentence that says which is better at these bytes, ours or another."""
     judged = [rival for rival in rivals if rival.fits and not rival.failed]
     better = sorted(
         (rival for rival in judged if rival.psnr - ours.psnr > EVEN), key=lambda rival: -rival.psnr

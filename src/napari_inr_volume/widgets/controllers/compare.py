@@ -48,7 +48,7 @@ class CompareController(QObject):
             job.failed.connect(show_error)
 
     def show_possible(self) -> None:
-        """Offer what can be compared now, and show the figures that there are."""
+        """Offer what can be compared now, and show the figures, if there are any."""
         fitted, fitting, applying = self.state.fitted, self.state.fitting.running, self.state.applying.running
         done = fitted is not None and fitted.inr is not None and not fitting
         self.section.show_possible(done, fitted is not None and fitted.hr is not None and not applying)

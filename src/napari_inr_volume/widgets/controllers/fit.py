@@ -208,7 +208,7 @@ class FitController(QObject):
         self.state.changed.emit()
 
     def _show_end(self, fitted: FitLayers) -> None:
-        """Say what came of a fit, and of the exact layer that was asked for."""
+        """Report the result of a fit, and of the exact layer if one was wanted."""
         inr = fitted.inr
         assert inr is not None
         psnr = "" if inr.quality is None else f", LR PSNR {with_decibels(inr.quality.lr_psnr, 1)}"

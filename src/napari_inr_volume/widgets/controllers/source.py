@@ -46,7 +46,7 @@ class SourceController(QObject):
         self.section = section
         self.describing, self.loading = LatestJob(self), Job(self)
         self._memory = memory
-        self._listened: Image | None = None  # the layer whose events are heard
+        self._listened: Image | None = None  # the layer whose events are connected
         self._folder = Path()  # that is being loaded
         self._choice = Choice(name="", key=None)  # of what is in it
         section.layer_chosen.connect(self.describe)
