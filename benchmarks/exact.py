@@ -161,7 +161,7 @@ def as_text(kept: dict[str, Any]) -> str:
         "Whole volumes, the preview left out. The bound is in the volume's units; what lies outside the scan"
         " circle counts like any voxel. All codecs run on every core, apart from zstd, which runs on one."
         f" {'; '.join(sorted(machines))}.",
-        "Bytes of the exact layer against the better of JPEG-LS and JPEG XL:",
+        "Bytes of the exact layer against the better of JPEG-LS and JPEG XL, each on slices:",
         table(head, summary(kept, names, errors, USUAL)),
         "Against the best of all codecs below:",
         table(head, summary(kept, names, errors, tuple(BOUNDED))),

@@ -266,7 +266,8 @@ EITHER: tuple[Form, ...] = ("slices", "z-differences")
 FOLDED: tuple[Form, ...] = ("slices", "folded z-differences")
 NEAR = Way("NEAR", _jpegls, partial(_decode, "jpegls"), near=True)
 BOUNDED: dict[str, BoundedCodec] = {
-    "jpegls": BoundedCodec("JPEG-LS", (*_ways("lossless", _jpegls, "jpegls", EITHER), NEAR)),
+    "jpegls": BoundedCodec("JPEG-LS", (*_ways("lossless", _jpegls, "jpegls", EITHER[:1]), NEAR)),
+    "jpegls-z": BoundedCodec("JPEG-LS of z-differences", _ways("lossless", _jpegls, "jpegls", EITHER[1:])),
     "jpeg2000": BoundedCodec("JPEG 2000", _ways("reversible", _jpeg2000, "jpeg2k", EITHER)),
     "jpegxl": BoundedCodec("JPEG XL", _ways("effort 7", _jpegxl, "jpegxl", EITHER[:1])),
     "jpegxl-z": BoundedCodec("JPEG XL of z-differences", _ways("effort 7", _jpegxl, "jpegxl", EITHER[1:])),
