@@ -183,3 +183,25 @@ def test_dropping_a_fit_ends_its_exact_layer(qtbot, panel: CompressWidget, head)
     panel.state.fitting.drop()
     ended(qtbot, panel)
     assert panel.state.fitted.inr.exact is None
+
+
+def test_exact_voxels_are_shown_and_measured_beside_the_original(
+    qtbot, panel: CompressWidget, head, volume
+) -> None:
+    assert not panel.reconstruct.exact.isVisible()
+    choose(panel.settings.kept, "within", 4)
+    start(qtbot, panel)
+    ended(qtbot, panel)
+    qtbot.mouseClick(panel.reconstruct.exact, LEFT)
+    qtbot.waitUntil(lambda: not panel.state.applying.running, timeout=LONG)
+    fitted = panel.state.fitted
+    assert "within ±4 HU" in fitted.hr.name
+    assert carried(fitted.hr).kind == "exact"
+    assert np.abs(fitted.hr.data.astype(int) - volume.voxels).max() <= 4
+    assert fitted.comparisons[fitted.upscaler].max_error <= 4
+    assert fitted.upscaler in [name for name, _, _ in fitted.lines()]
+    assert fitted.shown == [fitted.source, fitted.lr, fitted.hr]
+    qtbot.mouseClick(panel.reconstruct.apply, LEFT)  # and the preview's reconstruction in its place
+    qtbot.waitUntil(lambda: not panel.state.applying.running, timeout=LONG)
+    assert carried(fitted.hr).kind == "hr"
+    assert fitted.inr.exact is not None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from .plain import encode_plain
 from .slab import Levels, encode_slab, slabs_at_once
 
 DEPTH = 16  # slices of a slab
+SECONDS_PER_WAIT = 0.1  # for a slab, before whoever waits is heard
 WIDTHS = ((2**18, 16), (2**63, 32))  # below so many voxels: features of a network
 NETWORK_FROM = 2**12  # voxels: fewer are coded as they are
 
@@ -87,9 +89,12 @@ def encode_exact(
         undo.callback(growing.close)
         encoded = _encoded(volume, coder, growing.layer)
         undo.callback(encoded.close)
-        for first, data, crc in encoded:
-            growing.add(data, crc)
-            yield Coding(min(first + DEPTH, volume.shape[0]), volume.shape[0])
+        done = min(DEPTH * len(growing.layer.slabs), volume.shape[0])
+        for slab in encoded:
+            if slab is not None:
+                growing.add(*slab)
+                done = min(done + DEPTH, volume.shape[0])
+            yield Coding(done, volume.shape[0])
         undo.pop_all()
     return growing.finish()
 
@@ -133,8 +138,12 @@ def _slab_of(volume: Volume, first: int) -> NDArray[Any]:
 
 def _encoded(
     volume: Volume, coder: Coder | None, layer: ExactLayer
-) -> Generator[tuple[int, bytes, int], None, None]:
-    """Yield each missing slab's first slice, bytes and CRC-32, in order; several are coded at a time."""
+) -> Generator[tuple[bytes, int] | None, None, None]:
+    """Yield each missing slab's bytes and CRC-32, in order; several are coded at a time.
+
+    None comes a few times a second while they are coded, for who may want to end it.
+    """
+    gone = Event()
 
     def code(first: int) -> tuple[bytes, int]:
         voxels = _slab_of(volume, first)
@@ -144,21 +153,28 @@ def _encoded(
         levels = lattice.to_levels(voxels, volume.padding)
         _check(voxels, lattice.to_voxels(levels, volume.dtype, volume.padding), layer.max_error)
         # Networks as the reader has them: its rules are the writer's.
-        return encode_slab(levels, layer.context_networks, lattice.levels), checksum(levels)
+        return encode_slab(levels, layer.context_networks, lattice.levels, gone), checksum(levels)
 
     threads = slabs_at_once(DEPTH, volume.shape)
-    waiting: OrderedDict[int, Future[tuple[bytes, int]]] = OrderedDict()
+    waiting: deque[Future[tuple[bytes, int]]] = deque()
     pool = ThreadPoolExecutor(threads, "exact")
     try:
         for first in range(DEPTH * len(layer.slabs), volume.shape[0], DEPTH):
-            waiting[first] = pool.submit(code, first)
+            waiting.append(pool.submit(code, first))
             if len(waiting) > threads:
-                at, future = waiting.popitem(last=False)
-                yield at, *future.result()
-        for at, future in waiting.items():
-            yield at, *future.result()
+                yield from _result(waiting.popleft())
+        while waiting:
+            yield from _result(waiting.popleft())
     finally:
+        gone.set()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _result(future: Future[tuple[bytes, int]]) -> Iterator[tuple[bytes, int] | None]:
+    """Yield what comes of it, and None as long as it has not."""
+    while not wait([future], timeout=SECONDS_PER_WAIT).done:
+        yield None
+    yield future.result()
 
 
 def _check(voxels: NDArray[Any], decoded: NDArray[Any], max_error: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -71,14 +72,20 @@ def border(plane: NDArray[np.int32]) -> None:
     plane[-BORDER:] = plane[-BORDER - 1]
 
 
-def encode_slab(slab: Levels, networks: tuple[Network, Network], levels: int) -> bytes:
-    """Return a slab's bytes. `slab` holds numbers below `levels`, of which there are 2 to 2^16."""
+def encode_slab(
+    slab: Levels, networks: tuple[Network, Network], levels: int, gone: Event | None = None
+) -> bytes:
+    """Return a slab's bytes. `slab` holds numbers below `levels`, of which there are 2 to 2^16.
+
+    Once `gone` is set, nobody waits for them: it ends after the slice in hand, with no bytes.
+    """
     memory = Memory(slab.shape)
     memory.values[1:, *memory.inner] = slab
     starts, counts = np.empty(slab.size, np.uint32), np.empty(slab.size, np.uint32)
     coder = _coder()
     for _ in memory.code(networks, levels, (coder, NONE, starts, counts), encode=True):
-        pass
+        if gone is not None and gone.is_set():
+            return b""
     words = np.empty(slab.size + 1, np.uint32)  # a level takes 28 bits at most
     state, written = write_words(starts, counts, int(coder[CODED]), words)
     return int(state).to_bytes(8, "little") + words[:written][::-1].astype("<u4").tobytes()

@@ -66,7 +66,8 @@ class FitLayers:
         self.lr: Image | None = None
         self.hr: Image | None = None
         self.error: Image | None = None  # the difference
-        self.upscaler: str | None = None  # that made `hr`
+        self.upscaler: str | None = None  # that made `hr`, or the bound of exact voxels in words
+        self.exact = False  # whether `hr` shows those
         self.model_bytes = 0  # of the weights of the upscaler that `inr` names
         self.comparisons: dict[str, Comparison] = {}  # by FIT or the upscaler's name; absent: not measured
 
@@ -155,9 +156,9 @@ class FitLayers:
             self.lr.metadata[METADATA] = Carried(kind="lr", inr=inr)
             self.lr.name = layer_name(self.name, FIT, psnr)
         if self.hr is not None and self.upscaler is not None:
-            self.hr.metadata[METADATA] = Carried(kind="hr", inr=inr)
+            self.hr.metadata[METADATA] = Carried(kind="exact" if self.exact else "hr", inr=inr)
             found = self.comparisons.get(self.upscaler)
-            psnr = None if found is None else found.psnr
+            psnr = None if found is None or self.exact else found.psnr  # the bound says more
             self.hr.name = layer_name(self.name, title_of(self.upscaler), psnr)
 
     def drop_preview(self) -> None:
@@ -187,10 +188,13 @@ class FitLayers:
             if self._present(layer):
                 self.viewer.layers.remove(layer)
         self.hr = self.error = self.upscaler = None
+        self.exact = False
 
     def set_reconstruction(self, made: Reconstruction) -> None:
         """Name the reconstruction, and keep its figures."""
-        self.upscaler, self.model_bytes = made.inr.upscaler.name, made.model_bytes
+        self.upscaler, self.exact = made.name, made.exact
+        if made.model_bytes is not None:
+            self.model_bytes = made.model_bytes
         self.comparisons[self.upscaler] = made.comparison
         self.set_inr(made.inr, made.file_bytes)
         if self.hr is not None:

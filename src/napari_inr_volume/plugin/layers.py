@@ -37,15 +37,15 @@ METADATA = "inr_volume"  # key of what is ours in a layer's metadata
 DEFAULT_WINDOW = "soft tissue"  # shows something of every body region
 
 LayerData = tuple[Any, dict[str, Any], str]  # data, arguments of the layer, "image"
-Kind = Literal["original", "lr", "hr"]
+Kind = Literal["original", "lr", "hr", "exact"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Carried:
     """What a layer of ours carries in its metadata.
 
-    An original has `volume`. LR and HR have `inr`, from the moment that there is a fitted network; while
-    it is being fitted they have neither.
+    An original has `volume`. LR, HR and exact voxels have `inr`, from the moment that there is a fitted
+    network; while it is being fitted they have neither.
     """
 
     kind: Kind
@@ -125,10 +125,15 @@ def volume_of(layer: Layer) -> Volume:
         geometry = replace(geometry, spacing=_spacing(layer), slice_positions=None)
     elif held.volume is not None and layer.data is held.volume.voxels:
         return held.volume
-    units, padding = guess_meaning(layer.data)
+    exact = held.inr if held.kind == "exact" else None
+    # What such a layer shows may be a preview still.
+    voxels = getattr(layer.data, "exact", layer.data) if exact is not None else layer.data
+    if exact is not None:
+        return Volume(voxels=voxels, geometry=geometry, units=exact.units, padding=exact.padding)
+    units, padding = guess_meaning(voxels)
     if held.volume is not None:
         padding = held.volume.padding
-    return Volume(voxels=layer.data, geometry=geometry, units=held.units or units, padding=padding)
+    return Volume(voxels=voxels, geometry=geometry, units=held.units or units, padding=padding)
 
 
 def new_voxels(shape: tuple[int, int, int], dtype: DTypeLike) -> NDArray[Any]:
@@ -218,6 +223,14 @@ def hr_layer(
     """Return the layer of a reconstruction, an array or a dask array; given the original's layer, over it."""
     place = layer_kwargs(inr.geometry) if over is None else kwargs_over(over)
     return _image(voxels, name, place, _limits(inr, over), Carried(kind="hr", inr=inr, opened=opened))
+
+
+def exact_layer(
+    voxels: Any, name: str, inr: InrVolume, over: Layer | None = None, opened: Path | None = None
+) -> LayerData:
+    """Return the layer of exact voxels, an array or `ExactVoxels`; given the original's layer, over it."""
+    place = layer_kwargs(inr.geometry) if over is None else kwargs_over(over)
+    return _image(voxels, name, place, _limits(inr, over), Carried(kind="exact", inr=inr, opened=opened))
 
 
 def default_limits(units: Units, intensity_range: tuple[float, float]) -> tuple[float, float]:

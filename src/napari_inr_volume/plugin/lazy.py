@@ -14,9 +14,12 @@ from uuid import uuid4
 import dask.array
 import numpy as np
 
+from ..core.units import within
 from ..reader import Level, Reader
 from ..superres.catalogue import is_slow, title_of
-from .layers import LayerData, hr_layer, layer_name, lr_layer
+from ..superres.upscale import LanczosUpscaler
+from .exact_voxels import ExactVoxels
+from .layers import LayerData, exact_layer, hr_layer, layer_name, lr_layer
 
 CACHE_BYTES = 2**29  # of decoded slices that a layer keeps: 1024 of 512 x 512 in int16
 
@@ -36,9 +39,10 @@ def lazy_array(reader: Reader, level: Level) -> dask.array.Array:
 
 
 def inr_layers(reader: Reader, name: str, opened: Path | None = None) -> list[LayerData]:
-    """Return the LR layer of an `.inr` and the reconstruction over it, decoded as they are looked at.
+    """Return the LR layer of an `.inr`, and over it the reconstruction, decoded as they are looked at.
 
-    `opened` is the file, which may embed the upscaler's weights.
+    Where there is an exact layer, that replaces the reconstruction, which is its preview. `opened` is the
+    file, which may embed the upscaler's weights.
     """
     inr, upscaler = reader.inr, reader.upscaler
     lr_psnr = hr_psnr = None
@@ -46,12 +50,22 @@ def inr_layers(reader: Reader, name: str, opened: Path | None = None) -> list[La
         lr_psnr = inr.quality.lr_psnr
         as_named = upscaler.sha256 == inr.upscaler.sha256
         hr_psnr = inr.quality.hr_psnr if as_named else inr.quality.lanczos_psnr
-    lr_name = layer_name(name, "LR fit", lr_psnr)
+    lr = lr_layer(lazy_array(reader, "lr"), layer_name(name, "LR fit", lr_psnr), inr, opened=opened)
+    if inr.exact is not None:
+        exact_name = layer_name(name, within(inr.exact.max_error, inr.units))
+        return [lr, exact_layer(exact_voxels(reader), exact_name, inr, opened=opened)]
     hr_name = layer_name(name, title_of(upscaler.name), hr_psnr)
-    return [
-        lr_layer(lazy_array(reader, "lr"), lr_name, inr, opened=opened),
-        hr_layer(lazy_array(reader, "hr"), hr_name, inr, opened=opened),
-    ]
+    return [lr, hr_layer(lazy_array(reader, "hr"), hr_name, inr, opened=opened)]
+
+
+def exact_voxels(reader: Reader) -> ExactVoxels:
+    """Return the voxels of an `.inr` with an exact layer.
+
+    Their previews are restored by Lanczos on a CPU: they are seen for seconds at most, and a network would
+    compete with the decoding for the processor.
+    """
+    on_cpu = reader.device.type == "cpu"
+    return ExactVoxels(reader, reader.by(LanczosUpscaler(reader.inr.factor[1:])) if on_cpu else reader)
 
 
 def stutters(reader: Reader) -> bool:

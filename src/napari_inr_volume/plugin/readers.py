@@ -40,7 +40,7 @@ def get_inr_reader(path: Paths) -> Reader | None:
 
 
 def read_inr_layers(path: Paths) -> list[Any]:
-    """Return the layers of an `.inr`: the LR fit, and over it the reconstruction, decoded when looked at."""
+    """Return the layers of an `.inr`: the LR fit, and over it the reconstruction or exact voxels."""
     assert isinstance(path, str)
     with plain_errors():
         return open_inr(Path(path), Path(path).stem)
@@ -58,6 +58,7 @@ def open_inr(path: Path, name: str) -> list[LayerData]:
     from ..superres.upscale import find_restorer
     from .lazy import CACHE_BYTES, inr_layers, stutters
     from .settings import own_weights, preferences
+    from .sharpening import follow
 
     inr, device = read_inr(path), preferences().device
     check_restoring(inr)  # before napari asks for a slice, whose LR alone may take minutes
@@ -65,7 +66,9 @@ def open_inr(path: Path, name: str) -> list[LayerData]:
     upscaler = find_restorer(inr, show_warning, weights=weights, device=device)
     reader = Reader(inr, upscaler, device=device, cache_bytes=CACHE_BYTES)
     layers = inr_layers(reader, name, path)
-    if stutters(reader) and not get_settings().experimental.async_:
+    if inr.exact is not None:
+        follow(layers[-1][0])
+    elif stutters(reader) and not get_settings().experimental.async_:
         _hide_until_asynchronous(layers[-1], upscaler.name)
     return layers
 

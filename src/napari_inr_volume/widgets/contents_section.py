@@ -119,7 +119,11 @@ def groups_of(contents: Contents) -> list[Group]:
         ("Fit", _fit(inr)),
         ("Upscaler", _upscaler(contents)),
     ]
-    return groups if inr.exact is None else [*groups, ("Exact layer", _exact(inr.exact, _unit(inr)))]
+    return (
+        groups
+        if inr.exact is None
+        else [*groups, ("Exact layer", _exact(inr.exact, _unit(inr), contents.file_bytes))]
+    )
 
 
 def _file(contents: Contents) -> list[Line]:
@@ -145,12 +149,14 @@ def _file(contents: Contents) -> list[Line]:
     return lines
 
 
-def _exact(layer: ExactLayer, unit: str) -> list[Line]:
-    bound = f"within {layer.max_error:g}{unit}" if layer.max_error else "as it was"
-    words = "What `inr-volume decompress` gives; the layers here show the network's preview."
+def _exact(layer: ExactLayer, unit: str, size: int) -> list[Line]:
+    bound = f"within ±{layer.max_error:g}{unit}" if layer.max_error else "as it was"
+    words = "How far a voxel may be off from the original. Slices that are decoded already show it."
+    preview = size - layer.nbytes
     return [
         ("Every voxel", bound, words),
-        ("Size", in_bytes(layer.nbytes), f"{layer.nbytes:,} bytes of the file."),
+        ("Its size", in_bytes(layer.nbytes), f"{layer.nbytes:,} bytes of the file."),
+        ("Without it", in_bytes(preview), f"{preview:,} bytes: the network, which is the preview."),
     ]
 
 

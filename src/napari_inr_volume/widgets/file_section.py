@@ -31,7 +31,13 @@ class FileSection(Section):
         self.body.addLayout(labelled("La&yer", self.layers))
         self.decode_lr = QPushButton("Decode &LR")
         self.decode_hr = QPushButton("Decode &HR")
-        for button, what in ((self.decode_lr, "LR fit"), (self.decode_hr, "reconstruction")):
+        self.decode_exact = QPushButton("Decode e&xact")
+        buttons = (
+            (self.decode_lr, "LR fit"),
+            (self.decode_hr, "reconstruction"),
+            (self.decode_exact, "exact layer"),
+        )
+        for button, what in buttons:
             button.setToolTip(
                 f"Decode all slices of the {what} into memory, in the background, so that scrolling and 3D"
                 " need not wait. Adds a layer of it if there is none."
@@ -41,6 +47,12 @@ class FileSection(Section):
         row.addWidget(self.decode_lr)
         row.addWidget(self.decode_hr)
         self.body.addLayout(row)
+        self.view = TextLine()  # what is in view of the exact layer
+        below = QHBoxLayout()
+        below.addWidget(self.view, 2)
+        below.addWidget(self.decode_exact, 1)
+        self.body.addLayout(below)
+        self.show_view("")
         self.progress = CancelBar("Slices done.", "Stop; nothing is changed.", "&Cancel")
         self.body.addWidget(self.progress)
         self.words = TextLine(NO_FILE)
@@ -48,6 +60,7 @@ class FileSection(Section):
         self.open.clicked.connect(self.open_wanted)
         self.decode_lr.clicked.connect(lambda: self.decode_wanted.emit("lr"))
         self.decode_hr.clicked.connect(lambda: self.decode_wanted.emit("hr"))
+        self.decode_exact.clicked.connect(lambda: self.decode_wanted.emit("exact"))
         self.progress.cancel.clicked.connect(self.cancel_wanted)
 
     def show_words(self, words: str) -> None:
@@ -55,7 +68,13 @@ class FileSection(Section):
         self.words.setText(words)
         self.words.setVisible(bool(words))
 
-    def show_possible(self, free: bool) -> None:
+    def show_view(self, words: str) -> None:
+        """Say what is in view of the exact layer: exact already, or the preview still."""
+        self.view.setText(words)
+        self.view.setVisible(bool(words))
+
+    def show_possible(self, free: bool, exact: bool = False) -> None:
         """Offer to decode, if there is something and nothing is being done."""
-        self.decode_lr.setEnabled(free)
-        self.decode_hr.setEnabled(free)
+        for button in (self.decode_lr, self.decode_hr, self.decode_exact):
+            button.setEnabled(free)
+        self.decode_exact.setVisible(exact)

@@ -17,6 +17,7 @@ from ..plugin.layers import Carried, carried, check_layer, path_of
 from ..plugin.notices import show_error
 from ..plugin.opened import Kind, inr_of, layer_of, show_decoded
 from ..plugin.settings import PLUGIN, own_weights, preferences
+from ..plugin.sharpening import Sharpening, sharpening_of
 from ..plugin.work import inr as work
 from ..plugin.work.inr import Decoded, Errors
 from ..plugin.writers import SUFFIX
@@ -49,6 +50,7 @@ class InrFileWidget(Panel):
         self.inr: InrVolume | None = None  # of the chosen layer
         self.looking, self.decoding, self.measuring = LatestJob(self), Job(self), Job(self)
         self._wanted: tuple[Image, Kind] | None = None  # a layer of what is being decoded, and what of it
+        self._sharpening: Sharpening | None = None  # of the exact layer that is chosen
         self._outcome = ""  # of decoding or measuring, in words
         self._window = Window("shown", 0, 1)  # of the figures
         self._scrolls = QSignalThrottler(parent=self)
@@ -105,6 +107,7 @@ class InrFileWidget(Panel):
             [one for one in images if (carried(one) or Carried(kind="original")).kind == "original"]
         )
         self._layer_chosen()
+        self._follow_view()
         if self.original is not original:
             self._choose_original()
             self._original_chosen()
@@ -130,6 +133,7 @@ class InrFileWidget(Panel):
         if inr is self.inr:
             return
         self.inr = inr
+        self._follow_view()
         self._cancel()
         self.file.show_words(NO_FILE if inr is None else "")
         self._choose_original()
@@ -156,6 +160,21 @@ class InrFileWidget(Panel):
         else:
             self.viewer.layers.selection.active = opened[-1]
 
+    def _follow_view(self) -> None:
+        """Say from now on what is in view of the exact layer of the chosen `.inr`, if it has one."""
+        layer = None if self.inr is None else layer_of(self.viewer, self.inr, "exact")
+        sharpening = sharpening_of(layer)
+        if sharpening is not self._sharpening:
+            if self._sharpening is not None:
+                self._sharpening.changed.disconnect(self._show_view)
+            if sharpening is not None:
+                sharpening.changed.connect(self._show_view)
+            self._sharpening = sharpening
+        self._show_view()
+
+    def _show_view(self) -> None:
+        self.file.show_view("" if self._sharpening is None else self._sharpening.words)
+
     # Decode
 
     def _decode(self, kind: Kind) -> None:
@@ -167,7 +186,8 @@ class InrFileWidget(Panel):
             self.file.show_words(f"'{shown.name}' is decoded and in memory.")
             return
         self._wanted, self._outcome = (self.layer, kind), ""
-        self.file.show_words("Decoding the LR..." if kind == "lr" else "Decoding the reconstruction...")
+        what = {"lr": "LR", "hr": "reconstruction", "exact": "exact layer"}[kind]
+        self.file.show_words(f"Decoding the {what}...")
         self.file.progress.show_progress(0, 0)
         means = path_of(self.layer), own_weights(), preferences().device
         self.decoding.start(work.decode, self.inr, kind, *means)
@@ -268,7 +288,7 @@ class InrFileWidget(Panel):
     def _update_buttons(self) -> None:
         """Offer what can be done now."""
         free = self.inr is not None and not self._busy
-        self.file.show_possible(free)
+        self.file.show_possible(free, self.inr is not None and self.inr.exact is not None)
         self.errors.measure.setEnabled(free and self.original is not None)
 
     def _follow_theme(self, _: object = None) -> None:

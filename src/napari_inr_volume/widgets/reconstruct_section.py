@@ -47,6 +47,7 @@ class ReconstructSection(Section):
     """Chooses the upscaler and applies it."""
 
     apply_wanted = Signal()
+    exact_wanted = Signal()
     cancel_wanted = Signal()
     own_wanted = Signal()  # weights of the person's own
     upscaler_chosen = Signal()
@@ -62,7 +63,9 @@ class ReconstructSection(Section):
         self._show_tooltip()
         self.apply = QPushButton("&Apply")
         self.apply.setToolTip("Add the reconstruction (HR) as a layer, starting at the slice in view.")
-        self.body.addLayout(labelled("Ups&caler", self.upscalers, self.apply))
+        self.exact = QPushButton("E&xact")
+        self.exact.setToolTip("Add the voxels of the exact layer as a layer: what the file gives back.")
+        self.body.addLayout(labelled("Ups&caler", self.upscalers, self.apply, self.exact))
         self.progress = CancelBar("Slices decoded, then measured.", "Stop; the layer is removed.")
         self.body.addWidget(self.progress)
         self.words = TextLine()
@@ -70,6 +73,7 @@ class ReconstructSection(Section):
         self.words.hide()
         self.upscalers.activated.connect(self._activated)
         self.apply.clicked.connect(self.apply_wanted)
+        self.exact.clicked.connect(self.exact_wanted)
         self.progress.cancel.clicked.connect(self.cancel_wanted)
         self.show_idle(False)
 
@@ -121,15 +125,18 @@ class ReconstructSection(Section):
         self.words.setText(words)
         self.words.setVisible(bool(words))
 
-    def show_idle(self, possible: bool) -> None:
-        """Offer to apply, if there is a fit."""
+    def show_idle(self, possible: bool, exact: bool = False) -> None:
+        """Offer to apply, if there is a fit, and to decode its exact layer, if it has one."""
         self.progress.hide()
         self.apply.setEnabled(possible)
+        self.exact.setEnabled(possible)
+        self.exact.setVisible(exact)
         self.upscalers.setEnabled(True)
 
     def show_progress(self, done: int, total: int) -> None:
         """Show how far it has come."""
         self.apply.setEnabled(False)
+        self.exact.setEnabled(False)
         self.upscalers.setEnabled(False)
         self.progress.show_progress(done, total)
 

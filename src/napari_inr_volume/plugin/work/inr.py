@@ -14,6 +14,7 @@ from ...core.windows import Window
 from ...inr_volume import InrVolume
 from ..job import Control
 from ..layers import new_voxels, volume_of
+from ..notices import sentence
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -60,7 +61,7 @@ class Contents:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Decoded:
-    """The LR or the reconstruction, whole."""
+    """The LR, the reconstruction or the exact voxels, whole."""
 
     voxels: NDArray[Any]  # (z, y, x), in the volume's units
     upscaler: str  # that was used
@@ -106,20 +107,26 @@ def look(control: Control, inr: InrVolume, path: Path | None, own: Path | None, 
 def decode(
     control: Control,
     inr: InrVolume,
-    kind: Literal["lr", "hr"],
+    kind: Literal["lr", "hr", "exact"],
     path: Path | None,
     own: Path | None,
     device: Device,
 ) -> Decoded:
-    """Decode the LR, or the reconstruction, whole and into memory; reports Done."""
+    """Decode the LR, the reconstruction or the exact voxels, whole and into memory; reports Done.
+
+    Where the exact layer is damaged, the reconstruction takes its place, and a note says so.
+    """
     from ...reader import Reader
 
     upscaler, notes = (None, ()) if kind == "lr" else restorer(inr, path, own, device)
     reader = Reader(inr, upscaler, device=device)
     voxels = new_voxels(reader.shape(kind), reader.dtype(kind))
-    for z, plane in reader.slices(kind):
+    damaged: list[str] = []
+    for z, plane in reader.best_slices(damaged.append) if kind == "exact" else reader.slices(kind):
         voxels[z] = plane
         control.on_progress(z + 1, len(voxels))
+    if kind == "exact":  # its voxels say nothing of the upscaler
+        notes = tuple(map(sentence, damaged))
     return Decoded(voxels=voxels, upscaler=reader.upscaler.name, notes=notes)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from ...core.choices import Device
+from ...core.units import within
 from ...core.windows import Window
 from ...inr_volume import InrVolume
 from ..job import Control
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
 class Reconstruction:
     """An HR volume with its figures."""
 
+    name: str  # of the upscaler that made it, or the bound of the exact layer in words
+    exact: bool  # whether it is of the exact layer
     inr: InrVolume  # naming the upscaler that made it, with its quality
     file_bytes: int  # once it is saved
     comparison: Comparison
-    model_bytes: int  # of the upscaler's weights
+    model_bytes: int | None  # of the upscaler's weights; None: none was used
 
 
 def reconstruct(
@@ -70,10 +73,37 @@ def reconstruct(
     )
     inr = with_upscaler(inr, restore, comparison)
     return Reconstruction(
+        name=restore.name,
+        exact=False,
         inr=inr,
         file_bytes=packed_size(inr),
         comparison=comparison,
         model_bytes=len(restore.weights),
+    )
+
+
+def decode_exact(
+    control: Control, volume: Volume, inr: InrVolume, voxels: NDArray[Any], *, window: Window
+) -> Reconstruction:
+    """Fill `voxels` with those of the exact layer, then measure them; reports as `reconstruct` does."""
+    from ...core.metrics import compare_volumes
+    from ...io.inr_file import packed_size
+    from ...reader import Reader
+
+    assert inr.exact is not None
+    for z, plane in Reader(inr, device="cpu").slices("exact"):
+        voxels[z] = plane
+        control.report(z)
+        control.on_progress(z + 1, 2 * len(voxels))
+    return Reconstruction(
+        name=within(inr.exact.max_error, inr.units),
+        exact=True,
+        inr=inr,
+        file_bytes=packed_size(inr),
+        comparison=compare_volumes(
+            volume, voxels, window, lambda done, total: control.on_progress(total + done, 2 * total)
+        ),
+        model_bytes=None,
     )
 
 

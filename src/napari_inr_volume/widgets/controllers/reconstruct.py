@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from ..reconstruct_section import ReconstructSection
 from .state import PanelState
 
 if TYPE_CHECKING:
+    from ...plugin.fit_layers import FitLayers
     from ...superres.model_file import ModelInfo
 
 REFRESH_DELAY_MS = 250  # while a reconstruction fills, its layer is drawn this often
@@ -42,6 +45,7 @@ class ReconstructController(QObject):
         self._refreshes.setTimeout(REFRESH_DELAY_MS)
         self._refreshes.triggered.connect(self._refresh)
         section.apply_wanted.connect(self.apply)
+        section.exact_wanted.connect(self.decode_exact)
         section.cancel_wanted.connect(state.applying.drop)
         section.own_wanted.connect(self._choose_own)
         section.upscaler_chosen.connect(self.upscaler_changed)
@@ -60,7 +64,8 @@ class ReconstructController(QObject):
         if not self.state.applying.running:
             fitted = self.state.fitted
             done = fitted is not None and fitted.inr is not None and not self.state.fitting.running
-            self.section.show_idle(done)
+            exact = fitted is not None and fitted.inr is not None and fitted.inr.exact is not None
+            self.section.show_idle(done, exact)
 
     def recall_own(self, path: Path) -> None:
         """Offer the weights file that was used last, as soon as it is known to be sound."""
@@ -101,6 +106,20 @@ class ReconstructController(QObject):
 
     def apply(self) -> None:
         """Make the reconstruction, in a layer that fills from the slice in view outwards."""
+        self._start(
+            lambda fitted: partial(
+                work.reconstruct,
+                device=self.state.device(),
+                upscaler=self.section.upscaler,
+                or_lanczos=fitted.request.planned,  # the target chose the factor
+            )
+        )
+
+    def decode_exact(self) -> None:
+        """Show the voxels of the exact layer in place of the reconstruction."""
+        self._start(lambda fitted: work.decode_exact)
+
+    def _start(self, find_work: Callable[[FitLayers], Callable[..., object]]) -> None:
         fitted = self.state.fitted
         if fitted is None or fitted.inr is None or self.state.applying.running or self.state.fitting.running:
             return
@@ -111,16 +130,8 @@ class ReconstructController(QObject):
             show_error(str(error))
             self.state.changed.emit()
             return
-        self.state.applying.start(
-            work.reconstruct,
-            fitted.volume,
-            fitted.inr,
-            voxels,
-            device=self.state.device(),
-            upscaler=self.section.upscaler,
-            or_lanczos=fitted.request.planned,  # the target chose the factor
-            window=self.state.find_window(fitted.volume),
-        )
+        window = self.state.find_window(fitted.volume)
+        self.state.applying.start(find_work(fitted), fitted.volume, fitted.inr, voxels, window=window)
         self.state.applying.control.z = fitted.z
         self.section.show_progress(0, 2 * len(voxels))
         self.state.changed.emit()

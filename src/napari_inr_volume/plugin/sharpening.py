@@ -1,0 +1,168 @@
+"""Sharpens the layer of an exact `.inr` while it is in a viewer: starts the work, draws what comes of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+from qtpy.QtCore import QObject, Qt, Signal
+
+from .exact_voxels import ExactVoxels
+from .job import Job
+from .notices import show_error, show_warning
+from .work.sharpen import Damaged, sharpen
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image
+
+
+class Sharpening(QObject):
+    """Follows one layer, by its voxels, from when it is put into the viewer to when it is taken away.
+
+    The voxels keep it alive. On the UI thread only, but for `_looked`.
+    """
+
+    changed = Signal()  # what is in view, or how exact that is
+    _looked = Signal()
+
+    def __init__(self, viewer: ViewerModel, voxels: ExactVoxels) -> None:
+        super().__init__()
+        self.job = Job(self)
+        self._viewer, self._voxels = ref(viewer), ref(voxels)
+        self._layer: ref[Image] | None = None
+        self._new = True  # it was in no viewer yet
+        self._said = ""  # on the canvas, by us
+        self._working: ExactVoxels | None = None  # or the thread would be the last to let go of us
+        self._again = False  # something was looked at while work was being dropped
+        # Later, since drawing must not wait; and napari may draw in a thread of its own.
+        self._looked.connect(self._look, Qt.ConnectionType.QueuedConnection)
+        self.job.reported.connect(self._reported)
+        self.job.finished.connect(self._finished)
+        self.job.failed.connect(show_error)
+        self.job.ended.connect(self._ended)
+        self._arm()
+        viewer.layers.events.inserting.connect(self._arm)
+        viewer.layers.events.inserted.connect(self._inserted)
+        viewer.layers.events.removed.connect(self._removed)
+
+    @property
+    def layer(self) -> Image | None:
+        """The layer, if it is in the viewer."""
+        return None if self._layer is None else self._layer()
+
+    @property
+    def words(self) -> str:
+        """What is in view and how exact it is; nothing of a layer that is gone."""
+        voxels = self._voxels()
+        words = "" if voxels is None or self.layer is None else voxels.words
+        return words[:1].upper() + words[1:]
+
+    def _arm(self, _: object = None) -> None:
+        """Be ready: a layer is drawn when it is made, and again before anybody hears that it was inserted."""
+        voxels = self._voxels()
+        if voxels is not None:
+            voxels.on_look = self._looked.emit
+
+    def _inserted(self, event: Any) -> None:
+        layer, voxels = event.value, self._voxels()
+        if voxels is None:
+            return
+        if layer.data is voxels:
+            self._layer, self._new = ref(layer), False
+            layer.events.data.connect(self._data_changed)
+            layer.events.visible.connect(self._say)
+        elif not self._new:
+            self._disarm()
+
+    def _disarm(self) -> None:
+        """Let voxels that are in no layer of this viewer be exact."""
+        voxels = self._voxels()
+        if voxels is not None and self.layer is None:
+            voxels.on_look = None
+
+    def _removed(self, event: Any) -> None:
+        if event.value is self.layer:
+            self._leave()
+
+    def _data_changed(self, _: object = None) -> None:
+        """Leave a layer that shows other voxels by now, such as the whole volume in memory."""
+        if self.layer is not None and self.layer.data is not self._voxels():
+            self._leave()
+
+    def _leave(self) -> None:
+        self.job.drop()
+        self._say_on_canvas("")
+        layer, self._layer = self.layer, None
+        self._disarm()
+        if layer is not None:
+            layer.events.data.disconnect(self._data_changed)
+            layer.events.visible.disconnect(self._say)
+        self.changed.emit()
+
+    def _look(self) -> None:
+        voxels = self._voxels()
+        if voxels is None or self.layer is None:
+            self._disarm()
+            return
+        if self.job.running:
+            self._again = self.job.control.drop.is_set()
+        elif voxels.next_slab() is not None:
+            self._working = voxels
+            self.job.start(sharpen, voxels)
+        self._say()
+
+    def _reported(self, record: int | Damaged) -> None:
+        voxels, layer = self._voxels(), self.layer
+        if voxels is None or layer is None:
+            return
+        if isinstance(record, Damaged):
+            show_warning(f"{layer.name}: {record.words}. The preview takes their place.")
+        elif voxels.shows(record):
+            layer.refresh(extent=False)
+        self._say()
+
+    def _finished(self, _: object) -> None:
+        """Draw a view of all slices once, at the end; look whether something was looked at meanwhile."""
+        voxels, layer = self._voxels(), self.layer
+        if voxels is not None and layer is not None:
+            if voxels.next_slab() is None:
+                layer.refresh(extent=False)
+            self._look()
+
+    def _ended(self) -> None:
+        if not self.job.running:
+            self._working = None
+            if self._again:
+                self._again = False
+                self._look()
+
+    def _say(self, _: object = None) -> None:
+        """Say on the canvas that what it shows is not exact yet."""
+        voxels, layer = self._voxels(), self.layer
+        if voxels is not None and layer is not None:
+            self._say_on_canvas("" if voxels.sharp or not layer.visible else f"{layer.name}\n{voxels.state}")
+        self.changed.emit()
+
+    def _say_on_canvas(self, words: str) -> None:
+        viewer = self._viewer()
+        if viewer is None or words == self._said:
+            return
+        overlay = viewer.canvas.overlays.text
+        if overlay.text in ("", self._said):  # else it is the person's own, or another layer's
+            overlay.text, overlay.visible, self._said = words, bool(words), words
+
+
+def follow(voxels: ExactVoxels) -> None:
+    """Let voxels sharpen in napari's window, if there is one, as soon as a layer of them is added to it."""
+    import napari
+
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        voxels.sharpening = Sharpening(getattr(viewer, "__wrapped__", viewer), voxels)
+
+
+def sharpening_of(layer: Image | None) -> Sharpening | None:
+    """Return what sharpens a layer, if anything does."""
+    found = getattr(getattr(layer, "data", None), "sharpening", None)
+    return found if isinstance(found, Sharpening) else None
