@@ -47,13 +47,17 @@ sys.path.append(str(Path(__file__).parents[1] / "io"))
 from ct_files import ct_dataset, enhanced, pixels_of
 
 from napari_inr_volume import codec
+from napari_inr_volume.core.generators import drain
 from napari_inr_volume.core.volume import Geometry, Volume
+from napari_inr_volume.exact.encode import encode_exact
+from napari_inr_volume.exact.layer import ENTRY
+from napari_inr_volume.exact.layer import HEAD as EXACT_HEAD
 from napari_inr_volume.fields.registry import find_preset
 from napari_inr_volume.fields.samples import LrSamples
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.fields.siren.fit import fit
 from napari_inr_volume.fields.state_file import FORMAT, load_state, save_state
-from napari_inr_volume.inr_volume import UpscalerRef
+from napari_inr_volume.inr_volume import InrVolume, UpscalerRef
 from napari_inr_volume.io import inr_file
 from napari_inr_volume.io.sources import read_source
 from napari_inr_volume.plugin import kept_fits, settings
@@ -150,6 +154,94 @@ def _read_inr(path: Path) -> None:
     assert volume.voxels.min() >= math.floor(low)
     assert volume.voxels.max() <= math.ceil(high)
     assert all(one.isprintable() for one in words)
+
+
+@cache
+def _exact() -> bytes:
+    return (GOLDEN / "exact-1.1.inr").read_bytes()
+
+
+@cache
+def _exact_plain() -> bytes:
+    """The same file with an exact layer of floats, which has no networks."""
+    inr = inr_file.from_bytes(_exact())
+    voxels = np.random.default_rng(0).uniform(*inr.intensity_range, inr.geometry.shape).astype(np.float32)
+    layer = drain(encode_exact(Volume(voxels=voxels, geometry=inr.geometry)))
+    return inr_file.to_bytes(replace(inr, dtype="float32", padding=None, exact=layer))
+
+
+def _change_exact(data: bytes, rng: Random) -> bytes:
+    """Change the file, its slabs, or with all checksums put right the layer's head or a slab."""
+    how = rng.random()
+    if how < 0.25:
+        return change(data, rng)
+    if how < 0.4:
+        return _change_inr(data, rng)
+    *sections, (head_tag, head), (tag, slabs) = _sections_of(data)
+    if how < 0.6:
+        changed = bytearray(data)
+        for _ in range(rng.choice((1, 1, 8))):
+            changed[-1 - rng.randrange(len(slabs))] ^= 1 << rng.randrange(8)
+        return bytes(changed)
+    if how < 0.7:
+        head = change(head, rng)
+    elif how < 0.85 and head[1]:
+        head = _change_networks(head, rng)
+    else:
+        head, slabs = _change_slab(head, slabs, rng)
+    return inr_file.pack([*sections, (head_tag, head), (tag, slabs)], (1, 1))
+
+
+def _change_networks(head: bytes, rng: Random) -> bytes:
+    (length,) = struct.unpack_from("<I", head, EXACT_HEAD.size - 4)
+    numbers = zlib.decompress(head[EXACT_HEAD.size : EXACT_HEAD.size + length])
+    networks = zlib.compress(change(numbers, rng))
+    front = head[: EXACT_HEAD.size - 4] + struct.pack("<I", len(networks))
+    return front + networks + head[EXACT_HEAD.size + length :]
+
+
+def _change_slab(head: bytes, slabs: bytes, rng: Random) -> tuple[bytes, bytes]:
+    entries = list(ENTRY.iter_unpack(head[-2 * ENTRY.size :]))
+    length = entries[0][0]
+    parts, crcs = [slabs[:length], slabs[length:]], [crc for _, _, crc in entries]
+    index = rng.randrange(2)
+    parts[index] = change(parts[index], rng)
+    told = (ENTRY.pack(len(part), zlib.crc32(part), crc) for part, crc in zip(parts, crcs, strict=True))
+    return head[: -2 * ENTRY.size] + b"".join(told), b"".join(parts)
+
+
+def _read_exact(original: Callable[[], bytes]) -> Callable[[Path], None]:
+    """Read a file with an exact layer: every slab is as it was, or said to be damaged, by its slices."""
+
+    def read(path: Path) -> None:
+        inr = inr_file.read_inr(path)
+        if inr.exact is None or math.prod(inr.geometry.shape) > 2**22:
+            return _read_inr(path)
+        inr_file.describe(path)
+        told: list[str] = []
+        volume = codec.decompress(inr, device="cpu", warn=told.append)
+        assert (volume.voxels.dtype, volume.voxels.shape) == (inr.dtype, inr.geometry.shape)
+        assert all(one.isprintable() for one in told)
+        was = inr_file.from_bytes(original())
+        truth = codec.decompress(was, device="cpu", level="exact").voxels
+        layer, damaged = inr.exact, set(inr.exact.damaged())
+        alike = _what_voxels_follow_from(inr) == _what_voxels_follow_from(was)
+        for number, slab in enumerate(layer.slabs):
+            first = number * layer.depth
+            last = min(first + layer.depth, inr.geometry.shape[0]) - 1
+            if any(f"slices {first} to {last} of the exact layer are damaged" in one for one in told):
+                continue
+            assert number not in damaged
+            if alike and slab.decoded_crc == was.exact.slabs[number].decoded_crc:
+                assert (volume.voxels[first : last + 1] == truth[first : last + 1]).all()
+        return None
+
+    return read
+
+
+def _what_voxels_follow_from(inr: InrVolume) -> tuple[object, ...]:
+    """All but the levels, on which each slab has a checksum."""
+    return inr.geometry.shape, inr.dtype, inr.padding, inr.exact.depth, inr.exact.lattice
 
 
 # --- weights, states and settings -----------------------------------------------------------------------
@@ -553,6 +645,8 @@ KINDS = {
     "inr": Kind(".inr", (GOLDEN / "tiny-1.0.inr").read_bytes, _change_inr, _read_inr),
     "inr-quantised": Kind(".inr", (GOLDEN / "tiny-quantised.inr").read_bytes, _change_inr, _read_inr),
     "inr-model": Kind(".inr", _inr_with_model, _change_inr, _read_inr),
+    "exact": Kind(".inr", _exact, _change_exact, _read_exact(_exact)),
+    "exact-plain": Kind(".inr", _exact_plain, _change_exact, _read_exact(_exact_plain)),
     "state": Kind(".inr.fit", _make_state, _change_state, _read_state),
     "weights": Kind(".safetensors", _span, _change_tensors, _read_weights),
     "settings": Kind(".json", _make_words, _change_words, _read_words),

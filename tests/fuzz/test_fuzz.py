@@ -20,7 +20,7 @@ pytest.importorskip("pydicom")
 
 CHILD = Path(__file__).with_name("child.py")
 FORMATS = {  # kinds that are read by one process, which takes seconds to start
-    "ours": ("inr", "inr-quantised", "inr-model", "state", "weights", "settings"),
+    "ours": ("inr", "inr-quantised", "inr-model", "exact", "exact-plain", "state", "weights", "settings"),
     "DICOM": (
         *("dicom", "dicom-deflated", "dicom-enhanced", "dicom-multi-frame", "dicom-zip"),
         *("dicom-rle", "dicom-jpeg", "dicom-jpegls", "dicom-jpeg2000"),
