@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from os import PathLike
+from pathlib import Path
 from threading import Event
 
 from .codec import check_fit_memory, encode, fit_volume
@@ -29,6 +30,7 @@ from .exact.encode import Coding, encode_exact
 from .exact.lattice import check_max_error
 from .exact.learn import Learning
 from .fields.base import FitProgress, FitState
+from .fields.constant import NO_NETWORK
 from .fields.registry import PRESETS, find_kind, find_preset, ladder_of
 from .fields.settings import Settings
 from .inr_volume import InrVolume, UpscalerRef
@@ -66,6 +68,7 @@ def run(
     drop: Event | None = None,
     resume: FitState | InrVolume | None = None,
     keep: Keep | None = None,
+    keep_exact: Path | None = None,
     on_slices: OnSlices | None = None,
 ) -> Generator[Record, None, Compressed]:
     """Compress a volume as the request says; yields what happens, and returns the last `Compressed`.
@@ -81,16 +84,15 @@ def run(
     was stopped; if it fails, the fit continues. `resume` is such a state, and the fit becomes the one that
     was never interrupted; or a network that was fitted to this volume, which is only measured.
 
+    In the file `keep_exact` an exact layer is made, and resumed from it; it is the caller's to remove in the end.
+
     It ends by returning or with an InrError, and closing it early ends the fit and frees what that held.
     Raises FitError as `codec.fit_volume` does, if memory does not suffice, and if no file of this volume can
     be as small as is asked; ModelError if the upscaler cannot be had.
     """
     drop = drop or Event()
     with _errors_in_words():
-        volume.check_fittable()
-        request.check()
-        if request.max_error is not None:
-            check_max_error(request.max_error, volume.dtype)
+        _check(volume, request)
         chosen, models = None, request.models
         if request.planned:
             if models is None:
@@ -117,12 +119,20 @@ def run(
             yield Planned(plan=chosen, reached=reached)
         if request.max_error is None or fitted.stopped:
             return compressed
-        return (yield from _with_exact(volume, request.max_error, compressed, stop, drop))
+        return (yield from _with_exact(volume, request.max_error, compressed, stop, drop, keep_exact))
+
+
+def _check(volume: Volume, request: Request) -> None:
+    """Raise InrError if this cannot be done to the volume."""
+    volume.check_fittable()
+    request.check()
+    if request.max_error is not None:
+        check_max_error(request.max_error, volume.dtype)
 
 
 def compress(
     volume: Volume,
-    settings: Settings | str = "default",
+    settings: Settings | str | None = "default",
     *,
     max_bytes: int | None = None,
     ratio: float | None = None,
@@ -142,7 +152,7 @@ def compress(
     volume
         Voxels (z, y, x) in any units.
     settings
-        A preset's name, or settings of your own.
+        A preset's name, or settings of your own. None: no network, only the exact layer of `max_error`.
     max_bytes, ratio, target_psnr
         At most one of them: the best file of no more bytes, or of no smaller ratio (stored pixels over
         bytes of the file), or the smallest file whose reconstruction reaches this PSNR (range) in dB. It
@@ -165,7 +175,11 @@ def compress(
     ModelError if the upscaler cannot be had.
     """
     target = one_target(max_bytes=max_bytes, ratio=ratio, target_psnr=target_psnr)
-    base = find_preset(settings) if isinstance(settings, str) else settings
+    base = (
+        NO_NETWORK if settings is None else find_preset(settings) if isinstance(settings, str) else settings
+    )
+    if settings is None and max_error is None:
+        raise FitError("a file without a network needs an exact layer; give max_error, 0 for lossless")
     if target != PRESET:
         _check_left_to_target(base)
     request = Request(
@@ -260,10 +274,15 @@ def _fit(
 
 
 def _with_exact(
-    volume: Volume, max_error: float, compressed: Compressed, stop: Event | None, drop: Event
+    volume: Volume,
+    max_error: float,
+    compressed: Compressed,
+    stop: Event | None,
+    drop: Event,
+    keep: Path | None,
 ) -> Generator[Learning | Coding | Compressed, None, Compressed]:
     """Add an exact layer, unless that is stopped; yields its progress, and the whole at last."""
-    with closing(encode_exact(volume, max_error)) as coding:
+    with closing(encode_exact(volume, max_error, keep)) as coding:
         while True:
             try:
                 record = next(coding)

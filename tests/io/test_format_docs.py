@@ -21,8 +21,9 @@ from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.exact.decode import ExactSlices
 from napari_inr_volume.exact.encode import encode_exact
 from napari_inr_volume.fields.siren.config import SirenConfig
-from napari_inr_volume.io.inr_file import LIMITS, read_inr
+from napari_inr_volume.io.inr_file import LIMITS, read_inr, write_inr
 from napari_inr_volume.reader import Reader
+from napari_inr_volume.session import compress
 
 DOCS = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
 GOLDEN = Path(__file__).parents[1] / "golden" / "tiny-1.0.inr"
@@ -124,8 +125,19 @@ def test_the_reader_of_the_docs_decodes_any_quantised_weights(
     assert np.array_equal(found, np.concatenate([values.ravel() for values in weights.values()]))
 
 
-@pytest.mark.parametrize("path", [GOLDEN, QUANTISED], ids=["fp16", "quantised"])
-def test_the_reader_of_the_docs_and_the_package_decode_alike(reader: dict[str, Any], path: Path) -> None:
+@pytest.fixture
+def constant(tmp_path: Path) -> Path:
+    path = tmp_path / "constant.inr"
+    voxels = np.random.default_rng(1).normal(40, 9, (3, 8, 6)).astype(np.int16)
+    write_inr(compress(Volume.from_array(voxels), None, max_error=1), path)
+    return path
+
+
+@pytest.mark.parametrize("path", [GOLDEN, QUANTISED, None], ids=["fp16", "quantised", "constant"])
+def test_the_reader_of_the_docs_and_the_package_decode_alike(
+    reader: dict[str, Any], path: Path | None, constant: Path
+) -> None:
+    path = path or constant
     reader_of_ours = Reader(read_inr(path), device="cpu")
     decoded = reader["decode"](*reader["read"](path))
     lr = np.stack([reader_of_ours.lr_plane(z) for z in range(3)])

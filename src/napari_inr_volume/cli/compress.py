@@ -13,6 +13,7 @@ from ..core.advice import advice
 from ..core.errors import FitError
 from ..core.units import suffix
 from ..core.words import in_bytes
+from ..fields.constant import NO_NETWORK
 from .figures import peak_in_words, ratios, ratios_in_words
 from .files import inr_output, read
 from .options import (
@@ -27,6 +28,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..session import Compressed
+    from .fitting import Kept
 
 
 def compress(
@@ -49,34 +51,37 @@ def compress(
     """Fit a network to a volume and save it as an .inr file.
 
     Ctrl-C ends the fit and saves the best result so far; so do SIGTERM and closing the terminal. While
-    fitting, OUT.inr.fit holds the state of the fit, saved once a minute. After an interruption, a crash or a
-    power cut, --resume continues from there and gives the same file as an uninterrupted fit. OUT.inr.fit is
-    removed when the fit has finished.
+    fitting, OUT.inr.fit holds the state of the fit, saved once a minute, and while an exact layer is made,
+    OUT.inr.exact holds what is done of it. After an interruption, a crash or a power cut, --resume continues
+    from there and gives the same file as an uninterrupted run. Both files are removed when it has finished.
     """
     from ..compute.device import find_device
     from ..core.atomic import claimed
     from ..fields.state_file import load_state
     from ..session import Request
-    from .fitting import Fitting
+    from .fitting import Fitting, Kept
 
     started = time.perf_counter()
+    only = exact.exact_only
+    if only:
+        _check_no_network(fit, target, upscaling)
     request = Request(
-        settings=fit.settings(),
+        settings=NO_NETWORK if only else fit.settings(),
         target=target.beside(fit),
-        upscaler=upscaling.upscaler,
+        upscaler="lanczos" if only else upscaling.upscaler,
         device=run.device,
         embed=upscaling.embed_model,
         max_error=exact.bound(),
     )
     to = inr_output(output, src, run.force)
     to.check()
-    checkpoint = output.with_name(f"{output.name}.fit")
-    _check_resume(output, checkpoint, resume)
-    before = load_state(checkpoint) if resume else None
+    kept = Kept(output)
+    _check_resume(output, kept, resume)
+    before = load_state(kept.fit) if resume and kept.there() != [kept.exact] else None
     request.check()
     volume = read(src, source)
-    with to.claimed(), claimed(checkpoint):
-        fitting = Fitting(to, checkpoint, embed=upscaling.embed_model)
+    with to.claimed(), claimed(kept.fit):
+        fitting = Fitting(to, kept, embed=upscaling.embed_model)
         compressed = fitting.run(volume, request, before)
         if not compressed.fitted.stopped:
             fitting.forget()
@@ -91,16 +96,26 @@ def compress(
         raise typer.Exit(128 + fitting.stop.signal)
 
 
-def _check_resume(output: Path, checkpoint: Path, resume: bool) -> None:
-    """Raise FitError if there is a fit to resume and it is not to be, or the other way round."""
-    if checkpoint.exists() and not resume:
+def _check_no_network(fit: FitOptions, target: TargetOptions, upscaling: UpscalerOptions) -> None:
+    """Raise FitError for options of a network beside --exact-only."""
+    if (fit, target, upscaling) != (FitOptions(), TargetOptions(), UpscalerOptions()):
         raise FitError(
-            f"{checkpoint} holds the state of an interrupted fit; add --resume to continue it,"
-            " or delete the file to start over"
+            "--exact-only fits no network, so it takes no preset, no settings of a fit, no target and no"
+            " upscaler; leave those out, or leave out --exact-only"
         )
-    if resume and not checkpoint.exists() and output.exists():
+
+
+def _check_resume(output: Path, kept: Kept, resume: bool) -> None:
+    """Raise FitError if there is something to resume and it is not to be, or the other way round."""
+    there = kept.there()
+    if there and not resume:
+        held = "the state of an interrupted fit" if there[0] == kept.fit else "an unfinished exact layer"
         raise FitError(
-            f"there is no fit to resume: {output} is finished, and there is no file {checkpoint.name} beside"
+            f"{there[0]} holds {held}; add --resume to continue it, or delete the file to start over"
+        )
+    if resume and not there and output.exists():
+        raise FitError(
+            f"there is nothing to resume: {output} is finished, and there is no file {kept.fit.name} beside"
             " it; leave out --resume to fit it again"
         )
 
@@ -150,12 +165,15 @@ def _print(report: dict[str, Any], compressed: Compressed, as_json: bool) -> Non
         print_json(report)
         return
     low, high = compressed.inr.intensity_range
-    tell(
-        f"{report['output']}: {in_bytes(report['file_bytes'])}, {ratios_in_words(report)},"
-        f" LR {report['lr_psnr']:.2f} dB, reconstruction ({report['upscaler']}) {report['hr_psnr']:.2f} dB"
-        f" ({peak_in_words(high - low, compressed.inr.units)}), {report['steps']:,} steps in"
-        f" {report['fit_seconds']:.0f} s on {report['device']}"
-    )
+    words = [f"{report['output']}: {in_bytes(report['file_bytes'])}", ratios_in_words(report)]
+    if report["preset"] != NO_NETWORK.preset:
+        words += [
+            f"LR {report['lr_psnr']:.2f} dB",
+            f"reconstruction ({report['upscaler']}) {report['hr_psnr']:.2f} dB"
+            f" ({peak_in_words(high - low, compressed.inr.units)})",
+            f"{report['steps']:,} steps in {report['fit_seconds']:.0f} s on {report['device']}",
+        ]
+    tell(", ".join(words))
     if report["exact"]:
         bound, size = report["exact"]["max_error"], in_bytes(report["exact"]["bytes"])
         unit = suffix(compressed.inr.units)

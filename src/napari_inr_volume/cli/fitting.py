@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
@@ -27,16 +28,42 @@ from ..session import Compressed, Fitted, Looking, NotKept, Planned, Record, Req
 from .files import warn
 
 
-class Fitting:
-    """One run: to an .inr, and with a checkpoint that keeps where the fit stands."""
+@dataclass(frozen=True)
+class Kept:
+    """The files beside an .inr that hold how far it has come, for --resume."""
 
-    def __init__(self, to: Output, checkpoint: Path | None = None, *, embed: bool = False) -> None:
+    output: Path
+
+    @property
+    def fit(self) -> Path:
+        """Where the state of the fit is."""
+        return self.output.with_name(f"{self.output.name}.fit")
+
+    @property
+    def exact(self) -> Path:
+        """Where the exact layer is made."""
+        return self.output.with_name(f"{self.output.name}.exact")
+
+    def there(self) -> list[Path]:
+        """Return those that are there."""
+        return [path for path in (self.fit, self.exact) if path.exists()]
+
+    def forget(self) -> None:
+        """Remove both."""
+        self.exact.unlink(missing_ok=True)
+        self.fit.unlink(missing_ok=True)
+
+
+class Fitting:
+    """One run: to an .inr, with files that keep how far it has come."""
+
+    def __init__(self, to: Output, kept: Kept | None = None, *, embed: bool = False) -> None:
         self.to = to
-        self.checkpoint = checkpoint  # None: the fit cannot be resumed, and half of it is not wanted
+        self.kept = kept  # None: the fit cannot be resumed, and half of it is not wanted
         self.embed = embed  # the upscaler's weights into the .inr
         self.stop = Stop()
         self.resumed = False
-        self._kept = False  # the checkpoint was written by this run
+        self._written = False  # the state of the fit, by this run
         self._unmeasured = False  # the network is in the file, without figures of its quality
         self._max_error: float | None = None  # of the exact layer that is asked for
         self._inexact = False  # the network is in the file, and the exact layer not yet
@@ -48,7 +75,7 @@ class Fitting:
         """Compress the volume and save it. Raises typer.Exit if nothing is to be kept of a stopped fit."""
         self.resumed = before is not None
         self._max_error = request.max_error
-        keep = None if self.checkpoint is None else self._keep
+        keep = None if self.kept is None else self._keep
         with self._bars:
             self._show("looking for settings" if request.planned else "fitting")
             try:
@@ -59,6 +86,7 @@ class Fitting:
                         stop=self.stop,
                         resume=before,
                         keep=keep,
+                        keep_exact=None if self.kept is None else self.kept.exact,
                         on_slices=self._measuring,
                     )
                     return drain(running, self._on_record)
@@ -67,9 +95,9 @@ class Fitting:
                 raise
 
     def forget(self) -> None:
-        """Remove the checkpoint."""
-        if self.checkpoint is not None:
-            self.checkpoint.unlink(missing_ok=True)
+        """Remove what was kept."""
+        if self.kept is not None:
+            self.kept.forget()
 
     def _on_record(self, record: Record) -> None:
         match record:
@@ -115,7 +143,7 @@ class Fitting:
         hard = self.stop.is_set() and self.stop.signal != signal.SIGINT
         self.stop.clear()
         self.stop.at_once = True
-        if fitted.stopped and self.checkpoint is None:
+        if fitted.stopped and self.kept is None:
             raise Interrupted(self.stop.signal)
         if fitted.stopped and not self._wanted(fitted):
             if not self.resumed:
@@ -130,8 +158,8 @@ class Fitting:
     def _wanted(self, fitted: Fitted) -> bool:
         """Ask whether to save what an interrupted fit reached; without anyone to answer it is saved."""
         assert fitted.result is not None
-        assert self.checkpoint is not None
-        there = self.checkpoint.exists()
+        assert self.kept is not None
+        there = self.kept.fit.exists()
         reached = f"the fit was interrupted at step {fitted.result.steps:,} (LR {fitted.result.psnr:.2f} dB)"
         later = "; --resume can continue it later" if there else ""
         if self.stop.signal != signal.SIGINT or not sys.stdin.isatty():
@@ -158,9 +186,9 @@ class Fitting:
             raise interrupted
 
     def _keep(self, state: FitState) -> None:
-        assert self.checkpoint is not None
-        save_state(state, self.checkpoint)
-        self._kept = True
+        assert self.kept is not None
+        save_state(state, self.kept.fit)
+        self._written = True
 
     def _note_what_is_kept(self, error: BaseException) -> None:
         """Put on an error what is in files by now."""
@@ -168,9 +196,13 @@ class Fitting:
             error.add_note(_without_figures(self.to.path))
         elif self._inexact:
             error.add_note(f"{self.to.path} is complete but for the exact layer")
-        kept = self._kept or isinstance(error, Interrupted)
-        if kept and self.checkpoint is not None and self.checkpoint.exists():
-            error.add_note(f"{self.checkpoint} holds the state of the fit; add --resume to continue it")
+        if self.kept is None or not (self._written or self._coding or isinstance(error, Interrupted)):
+            return
+        match self.kept.there():
+            case [fit] if fit == self.kept.fit:
+                error.add_note(f"{fit} holds the state of the fit; add --resume to continue it")
+            case [*_, exact]:
+                error.add_note(f"{exact} holds what is done of the exact layer; add --resume to continue it")
 
     def _show(self, words: str) -> None:
         """Show a bar, one at a time."""

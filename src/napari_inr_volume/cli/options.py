@@ -193,11 +193,20 @@ class ExactOptions:
         ),
     ] = None
 
+    exact_only: Annotated[
+        bool,
+        typer.Option(
+            "--exact-only",
+            help="Fit no network: the file holds the exact layer alone, lossless without --max-error.",
+        ),
+    ] = False
+
     def bound(self) -> float | None:
-        """Return the largest error; None without an exact layer. Raises FitError if both are given."""
+        """Return the largest error; None without an exact layer. Raises FitError if two are given."""
         if self.lossless and self.max_error:
             raise FitError("--lossless is --max-error 0; give only one of them")
-        return 0.0 if self.lossless else self.max_error
+        lossless = self.lossless or (self.exact_only and self.max_error is None)
+        return 0.0 if lossless else self.max_error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,11 @@ from typing import Any
 
 from ..core.errors import FitError
 from .base import FieldKind, Ladder
+from .constant import CONSTANT
 from .settings import Settings
 from .siren.kind import SIREN
 
-KINDS: dict[str, FieldKind] = {SIREN.name: SIREN}
+KINDS: dict[str, FieldKind] = {kind.name: kind for kind in (SIREN, CONSTANT)}
 PRESETS: dict[str, Settings] = {
     name: settings for kind in KINDS.values() for name, settings in kind.presets.items()
 }
