@@ -84,7 +84,7 @@ def run(
     was stopped; if it fails, the fit continues. `resume` is such a state, and the fit becomes the one that
     was never interrupted; or a network that was fitted to this volume, which is only measured.
 
-    In the file `keep_exact` an exact layer is made, and resumed from it; it is the caller's to remove in the end.
+    In the file `keep_exact` an exact layer is made, and resumed from it; the caller removes it in the end.
 
     It ends by returning or with an InrError, and closing it early ends the fit and frees what that held.
     Raises FitError as `codec.fit_volume` does, if memory does not suffice, and if no file of this volume can
@@ -175,11 +175,7 @@ def compress(
     ModelError if the upscaler cannot be had.
     """
     target = one_target(max_bytes=max_bytes, ratio=ratio, target_psnr=target_psnr)
-    base = (
-        NO_NETWORK if settings is None else find_preset(settings) if isinstance(settings, str) else settings
-    )
-    if settings is None and max_error is None:
-        raise FitError("a file without a network needs an exact layer; give max_error, 0 for lossless")
+    base = _base(settings, max_error)
     if target != PRESET:
         _check_left_to_target(base)
     request = Request(
@@ -194,6 +190,15 @@ def compress(
     if compressed.missed:
         warn(compressed.missed)
     return compressed.inr
+
+
+def _base(settings: Settings | str | None, max_error: float | None) -> Settings:
+    """Return what `compress` starts from. Raises FitError for a file that would hold nothing."""
+    if settings is None:
+        if max_error is None:
+            raise FitError("a file without a network needs an exact layer; give max_error, 0 for lossless")
+        return NO_NETWORK
+    return find_preset(settings) if isinstance(settings, str) else settings
 
 
 def _fit_progress_to(on_progress: Callable[[FitProgress], None] | None) -> Callable[[Record], None]:

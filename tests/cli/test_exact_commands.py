@@ -11,7 +11,9 @@ import pytest
 from commands import QUICK, in_this_process
 
 from napari_inr_volume import load
+from napari_inr_volume.cli import fitting
 from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.exact.encode import Coding
 from napari_inr_volume.io.inr_file import read_inr
 
 
@@ -143,3 +145,56 @@ def test_the_series_comes_back(run: Any, noisy: Path, lossless: Path, tmp_path: 
     np.testing.assert_array_equal(load(tmp_path / "series").voxels, load(noisy).voxels)
     image = pydicom.dcmread(next((tmp_path / "series").iterdir()))
     assert image.get("LossyImageCompression", "00") == "00"
+
+
+def test_a_file_without_a_network_holds_every_voxel(run: Any, noisy: Path, tmp_path: Path) -> None:
+    only = tmp_path / "only.inr"
+    code, out, err = run("compress", noisy, only, "--exact-only")
+    assert code == 0, err
+    assert "every voxel as it was" in out
+    assert "dB" not in out  # of a network that is not there
+    assert run("decompress", only, tmp_path / "again.npy")[0] == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "again.npy"), load(noisy).voxels)
+    code, _, err = run("strip", only, tmp_path / "nothing.inr")
+    assert code == 2
+    assert "no network" in err
+    assert not (tmp_path / "nothing.inr").exists()
+
+
+@pytest.mark.parametrize("more", [["--steps", "5"], ["--ratio", "100"], ["--embed-model"]])
+def test_options_of_a_network_are_refused_where_there_is_none(
+    run: Any, noisy: Path, tmp_path: Path, more: list[str]
+) -> None:
+    code, _, err = run("compress", noisy, tmp_path / "x.inr", "--exact-only", *more)
+    assert code == 2
+    assert "fits no network" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [["--exact-only"], [*QUICK, "--upscaler", "lanczos", "--lossless"]])
+def test_an_exact_layer_that_was_interrupted_is_resumed(
+    run: Any, noisy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    whole, output = tmp_path / "whole.inr", tmp_path / "x.inr"
+    assert run("compress", noisy, whole, *options)[0] == 0
+
+    def killed_by(record: object) -> None:
+        if isinstance(record, Coding) and record.done >= 16:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting.Fitting, "_on_exact", lambda self, record: killed_by(record))
+        with pytest.raises(Killed):
+            in_this_process("compress", noisy, output, *options)
+    assert output.with_name("x.inr.exact").exists()
+    code, _, err = run("compress", noisy, output, *options)
+    assert code == 2
+    assert "--resume" in err
+    code, _, err = run("compress", noisy, output, *options, "--resume")
+    assert code == 0, err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["whole.inr", "x.inr"]
+    assert output.read_bytes() == whole.read_bytes()
+
+
+class Killed(BaseException):
+    """Ends a run as nothing else does."""

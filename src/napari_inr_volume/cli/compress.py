@@ -27,7 +27,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..session import Compressed
+    from ..session import Compressed, Request
     from .fitting import Kept
 
 
@@ -58,21 +58,10 @@ def compress(
     from ..compute.device import find_device
     from ..core.atomic import claimed
     from ..fields.state_file import load_state
-    from ..session import Request
     from .fitting import Fitting, Kept
 
     started = time.perf_counter()
-    only = exact.exact_only
-    if only:
-        _check_no_network(fit, target, upscaling)
-    request = Request(
-        settings=NO_NETWORK if only else fit.settings(),
-        target=target.beside(fit),
-        upscaler="lanczos" if only else upscaling.upscaler,
-        device=run.device,
-        embed=upscaling.embed_model,
-        max_error=exact.bound(),
-    )
+    request = _request(fit, target, exact, upscaling, run)
     to = inr_output(output, src, run.force)
     to.check()
     kept = Kept(output)
@@ -96,13 +85,26 @@ def compress(
         raise typer.Exit(128 + fitting.stop.signal)
 
 
-def _check_no_network(fit: FitOptions, target: TargetOptions, upscaling: UpscalerOptions) -> None:
-    """Raise FitError for options of a network beside --exact-only."""
-    if (fit, target, upscaling) != (FitOptions(), TargetOptions(), UpscalerOptions()):
+def _request(
+    fit: FitOptions, target: TargetOptions, exact: ExactOptions, upscaling: UpscalerOptions, run: RunOptions
+) -> Request:
+    """Return what these options ask for. Raises FitError where they contradict each other."""
+    from ..session import Request
+
+    none = exact.exact_only
+    if none and (fit, target, upscaling) != (FitOptions(), TargetOptions(), UpscalerOptions()):
         raise FitError(
             "--exact-only fits no network, so it takes no preset, no settings of a fit, no target and no"
             " upscaler; leave those out, or leave out --exact-only"
         )
+    return Request(
+        settings=NO_NETWORK if none else fit.settings(),
+        target=target.beside(fit),
+        upscaler="lanczos" if none else upscaling.upscaler,
+        device=run.device,
+        embed=upscaling.embed_model,
+        max_error=exact.bound(),
+    )
 
 
 def _check_resume(output: Path, kept: Kept, resume: bool) -> None:

@@ -15,6 +15,7 @@ import dask.array
 import numpy as np
 
 from ..core.units import within
+from ..fields.constant import ConstantConfig
 from ..reader import Level, Reader
 from ..superres.catalogue import is_slow, title_of
 from ..superres.upscale import LanczosUpscaler
@@ -53,7 +54,8 @@ def inr_layers(reader: Reader, name: str, opened: Path | None = None) -> list[La
     lr = lr_layer(lazy_array(reader, "lr"), layer_name(name, "LR fit", lr_psnr), inr, opened=opened)
     if inr.exact is not None:
         exact_name = layer_name(name, within(inr.exact.max_error, inr.units))
-        return [lr, exact_layer(exact_voxels(reader), exact_name, inr, opened=opened)]
+        exact = exact_layer(exact_voxels(reader), exact_name, inr, opened=opened)
+        return [exact] if isinstance(inr.field, ConstantConfig) else [lr, exact]
     hr_name = layer_name(name, title_of(upscaler.name), hr_psnr)
     return [lr, hr_layer(lazy_array(reader, "hr"), hr_name, inr, opened=opened)]
 
