@@ -10,7 +10,7 @@ import tempfile
 import threading
 import tracemalloc
 import zlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -347,50 +347,66 @@ def test_no_room_for_the_layer_is_told_with_the_folder(
         drain(encode_exact(volume))
 
 
-def _half_made(volume: Volume, path: Path, max_error: float = 0) -> None:
+def _begin(volume: Volume, path: Path) -> None:
     """Code a volume into a file, and stop after the second slab."""
-    making = encode_exact(volume, max_error, path)
+    making = encode_exact(volume, 0, path)
     for record in making:
         if isinstance(record, Coding) and record.done >= 32:
             break
     making.close()
 
 
-@pytest.mark.parametrize("networks", [True, False])
-def test_a_layer_that_was_interrupted_is_resumed(tmp_path: Path, networks: bool) -> None:
-    voxels = head_phantom((50, 20, 21)) if networks else np.random.default_rng(5).normal(size=(50, 6, 7))
-    volume, path = Volume.from_array(voxels), tmp_path / "kept"
-    _half_made(volume, path)
-    made = list(encode_exact(volume, 0, path))
-    assert [record.done for record in made if isinstance(record, Coding)] == [48, 50]
-    assert len(made) == 2  # nothing is learnt again
-    _half_made(volume, path)
-    whole, resumed = drain(encode_exact(volume)), drain(encode_exact(volume, 0, path))
-    assert resumed == whole
-    assert b"".join(resumed.data.chunks()) == b"".join(whole.data.chunks())
+@dataclass(frozen=True)
+class Begun:
+    """A volume, its layer, and what a file holds of that after two of four slabs."""
+
+    volume: Volume
+    layer: ExactLayer
+    kept: bytes
 
 
-@pytest.mark.parametrize("kept", ["cut", "changed", "empty", "garbage", "head"])
-def test_of_a_damaged_kept_layer_what_is_whole_is_used(tmp_path: Path, kept: str) -> None:
-    volume, path = Volume.from_array(head_phantom((50, 20, 21))), tmp_path / "kept"
-    _half_made(volume, path)
-    data = bytearray(path.read_bytes())
-    if kept == "changed":
+@pytest.fixture(scope="module", params=["networks", "plain"])
+def begun(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Begun:
+    if request.param == "networks":
+        volume = Volume.from_array(head_phantom((50, 20, 21)))
+    else:
+        volume = Volume.from_array(np.random.default_rng(5).normal(size=(50, 6, 7)))
+    path = tmp_path_factory.mktemp("begun") / "kept"
+    _begin(volume, path)
+    return Begun(volume, drain(encode_exact(volume)), path.read_bytes())
+
+
+def test_a_layer_that_was_interrupted_is_resumed(begun: Begun, tmp_path: Path) -> None:
+    path = tmp_path / "kept"
+    path.write_bytes(begun.kept)
+    records = []
+    resumed = drain(encode_exact(begun.volume, 0, path), records.append)
+    assert {record.done for record in records} == {48, 50}  # and nothing is learnt again
+    assert resumed == begun.layer
+    assert b"".join(resumed.data.chunks()) == b"".join(begun.layer.data.chunks())
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "garbage", "head"])
+def test_of_a_damaged_kept_layer_what_is_whole_is_used(begun: Begun, tmp_path: Path, damage: str) -> None:
+    path, data = tmp_path / "kept", bytearray(begun.kept)
+    if damage == "changed":
         data[-1] ^= 1
-    path.write_bytes(
-        {"cut": data[:-5], "changed": data, "empty": b"", "garbage": b"?" * 99}.get(kept, data[:60])
-    )
-    assert drain(encode_exact(volume, 0, path)) == drain(encode_exact(volume))
+    left = {"cut": data[:-5], "changed": data, "empty": b"", "garbage": b"?" * 99, "head": data[:60]}
+    path.write_bytes(left[damage])
+    assert drain(encode_exact(begun.volume, 0, path)) == begun.layer
 
 
 @pytest.mark.parametrize("other", ["voxels", "bound", "range"])
-def test_a_kept_layer_of_another_volume_is_refused_and_stays(tmp_path: Path, other: str) -> None:
-    voxels, path = head_phantom((50, 20, 21)), tmp_path / "kept"
-    _half_made(Volume.from_array(voxels), path)
-    before = path.read_bytes()
-    changed = voxels[::-1].copy() if other == "voxels" else voxels.astype(np.int32)
+def test_a_kept_layer_of_another_volume_is_refused_and_stays(
+    begun: Begun, tmp_path: Path, other: str
+) -> None:
+    path = tmp_path / "kept"
+    path.write_bytes(begun.kept)
+    voxels = begun.volume.voxels
+    changed = voxels[::-1].copy() if other == "voxels" else voxels.copy()
     if other == "range":
+        changed = changed.astype(np.int32)
         changed[0, 0, 0] = 2**20
     with pytest.raises(FitError, match="kept holds the exact layer of another volume"):
         drain(encode_exact(Volume.from_array(changed), 2 if other == "bound" else 0, path))
-    assert path.read_bytes() == before
+    assert path.read_bytes() == begun.kept

@@ -158,7 +158,7 @@ def _forked(files: Files, indices: range, cpu_seconds: float) -> Iterator[tuple[
         finally:
             os._exit(0)
     os.close(writer)
-    at_hand, ended, hung = indices.start, True, False
+    at_hand, ended, hung = indices.start, False, False
     with os.fdopen(reader, "rb") as lines:
         while True:
             ready, _, _ = select.select([lines], [], [], WALL)
