@@ -15,6 +15,7 @@ from napari_inr_volume.core.generators import drain
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.fields.registry import find_preset
+from napari_inr_volume.fields.siren import ladder
 from napari_inr_volume.fields.siren.ladder import PROBED_WIDTHS, WIDTHS
 from napari_inr_volume.fields.siren.widths import with_width
 from napari_inr_volume.io.inr_file import to_bytes
@@ -108,8 +109,10 @@ def test_targets_of_size_are_planned_once() -> None:
 
 
 @pytest.mark.slow
-def test_a_file_of_a_target_has_its_bytes() -> None:
-    """From the probes to the file, with what a person would set."""
+def test_a_file_of_a_target_has_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From short probes to the file, with what a person would set."""
+    monkeypatch.setattr(ladder, "PROBED_WIDTHS", (8, 16))
+    monkeypatch.setattr(ladder, "PROBED_STEPS", 20)
     volume = head_phantom((8, 64, 64))
     base = replace(BASE, fit=replace(BASE.fit, steps=60, tuning_steps=20, batch=256))
     probing = probe(volume, base, upscaler="lanczos", device="cpu")

@@ -17,15 +17,22 @@ BARE = f"""
 import sys
 sys.modules.update(dict.fromkeys({HIDDEN}))  # as if not installed
 from napari_inr_volume.cli import main
-sys.argv[0] = "inr-volume"
-main()
+code = 0
+for line in {{lines}}:  # up to the first that fails
+    if not code:
+        sys.argv = ["inr-volume", *line]
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+sys.exit(code)
 """
 
 
-def bare(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the command as if there were nothing but the base install."""
-    command = [sys.executable, "-c", BARE, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+def bare(*lines: tuple[str | Path | int, ...]) -> subprocess.CompletedProcess[str]:
+    """Run commands one after another as if there were nothing but the base install."""
+    code = BARE.format(lines=[[*map(str, line)] for line in lines])
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
 
 def test_a_missing_package_is_told_with_its_extra() -> None:
@@ -41,11 +48,12 @@ def test_the_base_install_compresses_and_decompresses_dicom(tmp_path: Path) -> N
 
     write_dicom_series(head_phantom((8, 32, 32)), tmp_path / "series")
     tiny = ("--layers", 2, "--hidden", 16, "--steps", 5, "--batch", 256)
-    done = bare("compress", tmp_path / "series", tmp_path / "x.inr", *tiny)
-    assert done.returncode == 0, done.stderr
-    done = bare("decompress", tmp_path / "x.inr", tmp_path / "x.nii.gz")
-    assert done.returncode == 0, done.stderr
-    done = bare("compare", tmp_path / "series", tmp_path / "x.inr")
+    done = bare(
+        ("compress", tmp_path / "series", tmp_path / "x.inr", *tiny),
+        ("decompress", tmp_path / "x.inr", tmp_path / "x.nii.gz"),
+        ("compare", tmp_path / "series", tmp_path / "x.inr"),
+    )
+    assert (tmp_path / "x.nii.gz").exists(), done.stderr
     assert done.returncode == 2
     assert "pip install 'napari-inr-volume[figures]'" in " ".join(done.stderr.split())
 
@@ -60,6 +68,6 @@ def test_slices_and_packed_tiff_name_the_extra_formats(tmp_path: Path) -> None:
     for z, plane in enumerate(voxels):
         (tmp_path / "slices" / f"{z}.png").write_bytes(imagecodecs.png_encode(plane))
     for source in ("packed.tif", "slices"):
-        done = bare("compress", tmp_path / source, tmp_path / "x.inr")
+        done = bare(("compress", tmp_path / source, tmp_path / "x.inr"))
         assert done.returncode == 2
         assert "pip install 'napari-inr-volume[formats]'" in " ".join(done.stderr.split())
