@@ -187,6 +187,7 @@ def test_an_exact_layer_that_was_interrupted_is_resumed(
         with pytest.raises(Killed):
             in_this_process("compress", noisy, output, *options)
     assert output.with_name("x.inr.exact").exists()
+    assert output.exists() == ("--exact-only" not in options)  # a file without anything in it is none
     code, _, err = run("compress", noisy, output, *options)
     assert code == 2
     assert "--resume" in err

@@ -386,14 +386,22 @@ def test_a_layer_that_was_interrupted_is_resumed(begun: Begun, tmp_path: Path) -
     assert b"".join(resumed.data.chunks()) == b"".join(begun.layer.data.chunks())
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "garbage", "head"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "head"])
 def test_of_a_damaged_kept_layer_what_is_whole_is_used(begun: Begun, tmp_path: Path, damage: str) -> None:
     path, data = tmp_path / "kept", bytearray(begun.kept)
     if damage == "changed":
         data[-1] ^= 1
-    left = {"cut": data[:-5], "changed": data, "empty": b"", "garbage": b"?" * 99, "head": data[:60]}
+    left = {"cut": data[:-5], "changed": data, "empty": b"", "head": data[:60]}
     path.write_bytes(left[damage])
     assert drain(encode_exact(begun.volume, 0, path)) == begun.layer
+
+
+def test_a_file_of_another_kind_is_not_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "kept"
+    path.write_bytes(b"a letter to a friend")
+    with pytest.raises(InrError, match="is not an unfinished exact layer"):
+        drain(encode_exact(PLAIN, 0, path))
+    assert path.read_bytes() == b"a letter to a friend"
 
 
 @pytest.mark.parametrize("other", ["voxels", "bound", "range"])

@@ -154,6 +154,7 @@ def test_a_layer_that_comes_back_sharpens_again(
     window.dims.set_current_step(0, 0)
     qtbot.waitUntil(lambda: np.array_equal(drawn(layer), EXACT[0]))
     idle(qtbot, layer)
+    np.testing.assert_array_equal(drawn(layer), EXACT[0])
 
 
 def test_moving_and_hiding_a_layer_do_not_disturb_it(

@@ -20,6 +20,7 @@ from ..core.words import in_bytes
 from ..exact.encode import Coding
 from ..exact.learn import Learning
 from ..fields.base import FitProgress, FitState
+from ..fields.constant import ConstantConfig
 from ..fields.state_file import save_state
 from ..inr_volume import InrVolume
 from ..io.inr_file import write_inr
@@ -121,9 +122,10 @@ class Fitting:
                 self._on_fitted(record)
             case Compressed():
                 self._hide()
-                self._save(record.inr, record.fitted)
                 self._unmeasured = False
-                self._inexact = self._max_error is not None and record.inr.exact is None
+                if not _is_empty(record.inr):
+                    self._save(record.inr, record.fitted)
+                    self._inexact = self._max_error is not None and record.inr.exact is None
             case Learning() | Coding():
                 self._on_exact(record)
 
@@ -149,8 +151,9 @@ class Fitting:
             if not self.resumed:
                 self.forget()
             raise typer.Exit(128 + self.stop.signal)
-        self._save(fitted.inr, fitted)
-        self._unmeasured = True
+        if not _is_empty(fitted.inr):
+            self._save(fitted.inr, fitted)
+            self._unmeasured = True
         if hard:
             raise Interrupted(self.stop.signal)
         self._show("measuring")
@@ -221,6 +224,11 @@ class Fitting:
 
     def _measuring(self, done: int, total: int) -> None:
         self._update(done, total)
+
+
+def _is_empty(inr: InrVolume) -> bool:
+    """Whether a file of it would show nothing of the volume: no network, and no exact layer yet."""
+    return isinstance(inr.field, ConstantConfig) and inr.exact is None
 
 
 def _tell_plan(planned: Planned) -> None:

@@ -192,7 +192,6 @@ class ExactOptions:
             " units; 0 is --lossless.",
         ),
     ] = None
-
     exact_only: Annotated[
         bool,
         typer.Option(

@@ -45,12 +45,16 @@ class Growing:
     def resume(cls, path: Path, shape: tuple[int, int, int], padded: bool, count: int) -> Self | None:
         """Return what a file has of a layer, up to the first slab that is not whole; None if that is nothing.
 
-        Raises InrError if it cannot be read.
+        Raises InrError if it cannot be read, or is a file of another kind.
         """
         if not path.exists():
             return None
         with _room(path):
             file = path.open("r+b")
+            if not MAGIC.startswith(file.read(len(MAGIC))):
+                file.close()
+                raise InrError(f"{path} is not an unfinished exact layer; move it away")
+            file.seek(0)
             try:
                 layer = _parse(file, shape, padded, count)
                 done: list[Slab] = []
