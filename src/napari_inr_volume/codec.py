@@ -22,6 +22,7 @@ from .core.memory import check_memory
 from .core.resample import lr_shape
 from .core.volume import Volume
 from .fields.base import FitProgress, FitResult, FitState
+from .fields.constant import ConstantConfig
 from .fields.registry import find_kind
 from .fields.samples import LrSamples
 from .fields.settings import Settings
@@ -86,10 +87,10 @@ def fit_volume(
     From another thread, `stop` ends the fit with what it has, `drop` with a FitError and at once. `resume`
     is where an earlier fit stood (`FitResult.state`, `FitProgress.state()`, kept in a file by
     `fields.state_file`): this one resumes there. Raises FitError if that was of another volume,
-    other settings or another kind of device, VolumeError if the volume holds one single value. `lr` is the
-    volume's LR by the settings' factor, if it is at hand.
+    other settings or another kind of device, VolumeError if a network is asked for and the volume holds
+    one single value. `lr` is the volume's LR by the settings' factor, if it is at hand.
     """
-    volume.check_fittable()
+    check_fittable(volume, settings)
     torch_device = find_device(device)
     check_fit_memory(volume, settings)
     lr = low_res(volume, settings.factor) if lr is None else lr
@@ -104,6 +105,12 @@ def fit_volume(
             drop=drop,
         )
     return (yield from find_kind(settings.field.kind).fit(samples, settings, torch_device, stop, resume))
+
+
+def check_fittable(volume: Volume, settings: Settings) -> None:
+    """Raise VolumeError if no field of these settings can be fitted; a constant can be to any volume."""
+    if not isinstance(settings.field, ConstantConfig):
+        volume.check_fittable()
 
 
 def check_fit_memory(volume: Volume, settings: Settings) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .core.errors import VolumeError
 from .core.lowres import LowRes, low_res
-from .core.metrics import Comparison, Meter
+from .core.metrics import Comparison, Meter, psnr
 from .core.volume import Volume
 from .core.windows import Window, find_window
 from .inr_volume import InrVolume, Quality
@@ -110,9 +110,12 @@ def measure_lr(
         meter.add(z, decoded)
         if on_slices is not None:
             on_slices(depth + z + 1, total)
-    ranges = [high - low for low, high in (volume.intensity_range, target.intensity_range)]
-    shift = 20 * math.log10(ranges[0] / ranges[1]) if ranges[1] else 0.0  # dB
+    peak, of_lr = (high - low for low, high in (volume.intensity_range, target.intensity_range))
     found = meter.result()
+    if of_lr == 0:  # such as an LR of one voxel, which has no PSNR of its own
+        by_slice = np.array([psnr(rmse**2, peak) for rmse in found.slices.rmse])
+        return replace(found, psnr=psnr(found.rmse**2, peak), slices=replace(found.slices, psnr=by_slice))
+    shift = 20 * math.log10(peak / of_lr)  # dB
     slices = replace(found.slices, psnr=found.slices.psnr + shift)
     return replace(found, psnr=found.psnr + shift, slices=slices)
 

@@ -28,7 +28,7 @@ from .core.errors import InrError, InrFileError, ModelError, VolumeError
 from .core.memory import check_memory
 from .core.region import WHOLE, Region, within
 from .core.resample import lr_shape
-from .core.volume import Geometry, Triple
+from .core.volume import Geometry, Triple, spread
 from .exact.decode import ExactSlices
 from .fields.base import Field
 from .fields.grid import axis_coordinates, to_intensity
@@ -244,8 +244,9 @@ def restored(lr: NDArray[np.float32], upscaler: Upscaler, inr: InrVolume) -> NDA
     suffice.
     """
     (low, high), dtype = inr.intensity_range, np.dtype(inr.dtype)
+    width = spread(inr.intensity_range)
     check_restoring(inr, len(lr))
-    hr = upscaler((lr - low) / (high - low), inr.geometry.shape[1:])
+    hr = upscaler((lr - low) / width, inr.geometry.shape[1:])
     if not np.isfinite(hr).all():
         raise ModelError(
             f"the weights of {upscaler.name} give NaN or infinity, so they are damaged or meant for other"
@@ -254,7 +255,7 @@ def restored(lr: NDArray[np.float32], upscaler: Upscaler, inr: InrVolume) -> NDA
     voxels = np.empty(hr.shape, dtype)
     for plane, out in zip(hr, voxels, strict=True):  # one by one, for what they take in between
         # In float64: the largest int32 is no float32, and would come back as the smallest.
-        scaled = plane.astype(np.float64) * (high - low) + low
+        scaled = plane.astype(np.float64) * width + low
         if dtype.kind in "iu":
             # The largest int64 is no float64 either: the one before 2^63 is.
             largest = np.nextafter(float(np.iinfo(dtype).max) + 1, 0)

@@ -18,7 +18,7 @@ from os import PathLike
 from pathlib import Path
 from threading import Event
 
-from .codec import check_fit_memory, encode, fit_volume
+from .codec import check_fit_memory, check_fittable, encode, fit_volume
 from .compute.device import out_of_memory
 from .core.choices import Device
 from .core.errors import FitError, InrError
@@ -124,7 +124,7 @@ def run(
 
 def _check(volume: Volume, request: Request) -> None:
     """Raise InrError if this cannot be done to the volume."""
-    volume.check_fittable()
+    check_fittable(volume, request.settings)
     request.check()
     if request.max_error is not None:
         check_max_error(request.max_error, volume.dtype)

@@ -139,7 +139,7 @@ def test_a_large_volume_of_nothing_but_padding_takes_next_to_nothing() -> None:
     volume = Volume.from_array(np.full((5, 29, 31), 9, np.int16), padding=9.0)
     layer = drain(encode_exact(volume, 2))
     check(volume, decoded(layer, volume), 2)
-    assert layer.data.length < 100
+    assert layer.nbytes < 200
 
 
 def test_floats_of_any_value_come_back_bit_for_bit() -> None:

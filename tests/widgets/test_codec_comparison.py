@@ -14,10 +14,11 @@ from qtpy.QtCore import Qt
 from napari_inr_volume import codec, compress
 from napari_inr_volume.core.generators import drain
 from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.exact.encode import encode_exact
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
-from napari_inr_volume.plugin.layers import add_layer, carried, hr_layer, original_layer
+from napari_inr_volume.plugin.layers import add_layer, carried, exact_layer, hr_layer, original_layer
 from napari_inr_volume.widgets.codec_comparison import CodecComparisonWidget
 from napari_inr_volume.widgets.codec_sections import NO_FILE
 
@@ -187,3 +188,16 @@ def test_another_original_than_that_of_the_exact_layer_is_told(qtbot, exact) -> 
     qtbot.mouseClick(exact.choice.compare, LEFT)
     qtbot.waitUntil(lambda: not exact.comparing.running, timeout=LONG)
     assert "choose the original" in exact.choice.words.text()
+
+
+@pytest.mark.parametrize("padding", [None, 7.0])
+def test_a_volume_of_a_single_value_is_compared_too(qtbot, widget: CodecComparisonWidget, padding) -> None:
+    flat = Volume.from_array(np.full((6, 48, 48), 7, np.int16), padding=padding)
+    inr = compress(flat, None, max_error=2, device="cpu")
+    add_layer(widget.viewer, original_layer(flat, "flat"))
+    add_layer(widget.viewer, exact_layer(flat.voxels, "flat [exact]", inr, widget.viewer.layers[0]))
+    compare(qtbot, widget)
+    assert "At this bound" in widget.result.words.text()
+    widget.choice.same.setCurrentIndex(1)
+    compare(qtbot, widget)
+    assert "At this size" in widget.result.words.text()

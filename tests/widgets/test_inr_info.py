@@ -467,3 +467,22 @@ def test_widget_taken_out_of_the_window_leaves_nothing_behind(qtbot, window: Vie
     assert gone() is None
     window.theme = "light"
     window.add_image(np.zeros((4, 8, 8)), contrast_limits=(0, 1))  # nobody answers, nothing breaks
+
+
+# Without a network
+
+
+@pytest.mark.parametrize("padding", [None, 7.0])
+def test_volume_of_a_single_value_is_shown_and_measured(qtbot, window: Viewer, padding, tmp_path) -> None:
+    flat = Volume.from_array(np.full((6, 8, 9), 7, np.int16), padding=padding)
+    write_inr(compress(flat, None, max_error=0, device="cpu"), tmp_path / "flat.inr")
+    _, widget = window.window.add_plugin_dock_widget(PLUGIN, "INR file")
+    (layer,) = window.open(str(tmp_path / "flat.inr"), plugin=PLUGIN)
+    settle(qtbot, widget)
+    assert any("7 to 7" in value for value in lines(widget.contents.tree).values())
+    qtbot.mouseClick(widget.file.decode_exact, LEFT)
+    settle(qtbot, widget)
+    np.testing.assert_array_equal(layer.data, flat.voxels)
+    add_layer(window, original_layer(flat, "flat"))
+    measure(qtbot, widget)
+    assert not [one for one in notification_manager.records if one.severity != "info"]

@@ -34,7 +34,11 @@ def low_res(volume: Volume, factor: Triple) -> LowRes:
         "choose a larger factor, crop the volume, or use a machine with more memory",
         VolumeError,
     )
-    voxels = downsample(lambda z: filled(volume, z), volume.shape, factor)
+    low, high = volume.intensity_range
+    if low == high:  # which the weights of a Lanczos kernel would round
+        voxels = np.full((z, y, x), low, np.float32)
+    else:
+        voxels = downsample(lambda z: filled(volume, z), volume.shape, factor)
     if volume.padding is None:
         return LowRes(voxels, None)
     share = downsample(lambda z: (volume.plane(z) != volume.padding).astype(np.float32), volume.shape, factor)

@@ -142,14 +142,15 @@ class Meter:
         voxels, squares, squares_8bit, ssim_voxels, ssim_sum, p99, max_error = self._rows.T
         with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN of a slice that is all padding
             mse, mse_8bit, ssim = squares / voxels, squares_8bit / voxels, ssim_sum / ssim_voxels
-        whole_mse = squares.sum() / voxels.sum()
+        measured = max(voxels.sum(), 1.0)  # where nothing was, nothing is wrong
+        whole_mse = squares.sum() / measured
         return Comparison(
             psnr=psnr(whole_mse, high - low),
-            psnr_8bit=psnr(squares_8bit.sum() / voxels.sum(), 255),
+            psnr_8bit=psnr(squares_8bit.sum() / measured, 255),
             ssim=float(ssim_sum.sum() / ssim_voxels.sum()) if ssim_voxels.any() else math.nan,
             rmse=math.sqrt(whole_mse),
             p99=self._largest.percentile_99(),
-            max_error=float(np.nanmax(max_error)),
+            max_error=float(np.nan_to_num(max_error).max()),
             window=self.window,
             slices=SliceErrors(
                 psnr=np.array([psnr(value, high - low) for value in mse]),
@@ -180,7 +181,9 @@ class _Largest:
             self._least = float(self._kept.min())
 
     def percentile_99(self) -> float:
-        """Return it, between two of the numbers as `numpy.percentile` does."""
+        """Return it, between two of the numbers as `numpy.percentile` does; 0 of none."""
+        if not self._count:
+            return 0.0
         position = 0.99 * (self._count - 1)  # among all of them, sorted
         from_top = self._count - math.floor(position)
         largest = np.sort(self._kept)[-from_top:].astype(np.float64)

@@ -17,6 +17,7 @@ from .units import RAW, Units, check_units, guess_units
 Triple = tuple[float, float, float]
 
 LARGEST = 1e30  # value of a voxel: all that comes after computes in float32
+LEAST_RANGE = float(np.finfo(np.float32).tiny)  # of intensities that a network is fitted to
 SHEARED = 0.1  # degrees between an axis and the normal of the other two, from which a grid counts as sheared
 
 # Direction of an axial series with the patient supine: z towards the head, y to the back, x to the left.
@@ -107,7 +108,7 @@ class Volume:
 
     Raises VolumeError for what makes no volume: not three axes, empty, not numeric, NaN or infinity; of what
     is not in memory the last two are found when its values are first asked for. One of a single value
-    everywhere is a volume, which a network can be asked for but not be fitted to.
+    everywhere is a volume, but no network can be fitted to it.
     """
 
     voxels: Any  # (z, y, x), in `units`: a NumPy array, or one read on demand, as those of Dask and Zarr are
@@ -242,11 +243,18 @@ class Volume:
     def check_fittable(self) -> None:
         """Raise VolumeError if no network can be fitted: there is one single value, or only padding."""
         low, high = self.intensity_range
-        if low < high:
+        if high - low >= LEAST_RANGE:
             return
-        only_padding = self.padding is not None and low == self.padding
-        found = "nothing but padding" if only_padding else f"the single value {low:g}"
-        raise VolumeError(f"the volume holds {found}; there is nothing to compress")
+        if low < high:
+            found = f"values from {low:g} to {high:g}, which float32 does not tell apart"
+        elif self.padding is not None and low == self.padding:
+            found = "nothing but padding"
+        else:
+            found = f"the single value {low:g}"
+        raise VolumeError(
+            f"the volume holds {found}, to which no network can be fitted; `inr-volume compress --exact-only`"
+            " saves it without one"
+        )
 
     def measured(self, z: int | slice = slice(None)) -> NDArray[np.bool_] | None:
         """Return which voxels of slice(s) `z` were measured, or None if all of the volume was."""
@@ -254,6 +262,12 @@ class Volume:
             return None
         kept: NDArray[np.bool_] = np.asarray(self.voxels[z]) != self.padding
         return kept
+
+
+def spread(intensity_range: tuple[float, float]) -> float:
+    """Return how far apart the two are, to divide by; 1 where that is nothing that float32 could hold."""
+    low, high = intensity_range
+    return high - low if high - low >= LEAST_RANGE else 1.0
 
 
 def _degrees_off(axis: NDArray[np.float64], normal: NDArray[np.float64]) -> float:

@@ -58,8 +58,9 @@ def find_coder(volume: Volume, max_error: float) -> Coder | None:
     Raises FitError for an error that the volume's dtype does not know.
     """
     lattice = find_lattice(volume, max_error)
-    voxels = math.prod(volume.shape)
-    if lattice is None or lattice.levels < 2 or voxels < NETWORK_FROM:
+    voxels, (low, high) = math.prod(volume.shape), volume.intensity_range
+    of_one_value = low == high and volume.padding in (None, low)
+    if lattice is None or lattice.levels < 2 or of_one_value or voxels < NETWORK_FROM:
         return None
     return Coder(lattice, next(width for most, width in WIDTHS if voxels < most))
 

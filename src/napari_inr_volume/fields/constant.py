@@ -109,7 +109,7 @@ class ConstantKind:
         stop: Event | None = None,
         resume: FitState | None = None,
     ) -> Generator[FitProgress, None, FitResult]:
-        """Take the mean of the samples that count."""
+        """Take the mean of the samples that count, the lowest intensity where none does."""
         yield from ()
         return self._mean(samples)
 
@@ -119,7 +119,7 @@ class ConstantKind:
         started = time.perf_counter()
         total = sum(intensity.double().sum().item() for _, intensity in samples.chunks())
         count = len(samples) if samples.counted is None else len(samples.counted)
-        payload = VALUE.pack(min(max(total / count, -1.0), 1.0))
+        payload = VALUE.pack(min(max(total / count if count else -1.0, -1.0), 1.0))
         field = Constant(VALUE.unpack(payload)[0], samples.intensity.device)
         return FitResult(
             field=field,

@@ -11,12 +11,15 @@ from .samples import LrSamples
 
 
 def measure_psnr(field: Field, samples: LrSamples, index: Tensor | None = None) -> float:
-    """PSNR (range) in dB of a field at these voxels, or at all that count; NaN if it diverged."""
+    """PSNR (range) in dB of a field at these voxels, or at all that count; NaN if it diverged.
+
+    Infinite where there are none.
+    """
     total, count = 0.0, 0
     for coordinates, intensity in samples.chunks(index):
         total += (field.at(coordinates) - intensity).square().sum().item()
         count += len(intensity)
-    mse = total / count
+    mse = total / max(count, 1)
     if not math.isfinite(mse):
         return math.nan
     return 10 * math.log10(4 / mse) if mse > 0 else math.inf

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.errors import FitError
-from ..core.volume import Triple
+from ..core.volume import Triple, spread
 from .grid import axis_coordinates
 
 CPU_PIECE, GPU_PIECE = 2**15, 2**20  # voxels measured at once; the fit can be dropped in between
@@ -35,10 +35,12 @@ class LrSamples:
         counted: NDArray[np.bool_] | None = None,  # (z, y, x): the voxels that the PSNR is of; None: all
         drop: Event | None = None,  # set it from another thread to end all work on the samples
     ) -> None:
-        low, high = intensity_range
+        low, _ = intensity_range
         self.shape = lr.shape
         self.factor = factor
-        self.intensity = torch.from_numpy(lr).to(device).flatten().sub(low).mul_(2 / (high - low)).sub_(1)
+        self.intensity = (
+            torch.from_numpy(lr).to(device).flatten().sub(low).mul_(2 / spread(intensity_range)).sub_(1)
+        )
         self.axes = [
             axis_coordinates(length, scale, count).to(device)
             for length, scale, count in zip(hr_shape, factor, lr.shape, strict=True)

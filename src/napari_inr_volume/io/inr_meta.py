@@ -16,8 +16,9 @@ import numpy as np
 from ..core.errors import FitError, InrFileError, VolumeError
 from ..core.json_fields import MAX_WHOLE, Fields
 from ..core.units import MAX_UNITS, Units, is_units
-from ..core.volume import LARGEST, Geometry, triple
+from ..core.volume import LARGEST, LEAST_RANGE, Geometry, triple
 from ..fields.base import FieldKind
+from ..fields.constant import CONSTANT
 from ..fields.registry import KINDS, find_kind
 from ..inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
 
@@ -29,7 +30,6 @@ MAX_AXIS = 65_535  # voxels along one axis
 MAX_VOXELS = 2**40
 MAX_FACTOR = 64.0
 MAX_MM = 1e9  # of origin and slice positions
-LEAST_RANGE = float(np.finfo(np.float32).tiny)  # between the smallest and the largest value
 
 
 def to_fields(inr: InrVolume) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def from_json(
             payload=payload,
             geometry=_geometry(meta.fields("hr", "shape spacing origin direction"), slice_positions),
             factor=(z, y, x),
-            intensity_range=_intensity_range(intensity),
+            intensity_range=_intensity_range(intensity, least=0.0 if kind is CONSTANT else LEAST_RANGE),
             units=_units(intensity),
             dtype=intensity.choice("dtype", DTYPES),
             padding=intensity.optional_number("padding"),
@@ -150,14 +150,14 @@ def _geometry(hr: Fields, slice_positions: tuple[float, ...] | None) -> Geometry
     )
 
 
-def _intensity_range(intensity: Fields) -> tuple[float, float]:
+def _intensity_range(intensity: Fields, least: float) -> tuple[float, float]:
     low, high = intensity.numbers("range", 2, -LARGEST, LARGEST)
     dtype = np.dtype(intensity.choice("dtype", DTYPES))
     info = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
-    if not float(info.min) <= low < high <= float(info.max):
+    if not float(info.min) <= low <= high <= float(info.max):
         raise intensity.wrong("range", f"the smallest and the largest value, within {dtype}")
-    if not high - low >= LEAST_RANGE:  # decoding divides by it, in float32
-        raise intensity.wrong("range", f"two values at least {LEAST_RANGE:.3g} apart")
+    if not high - low >= least:  # decoding a network divides by it, in float32
+        raise intensity.wrong("range", f"two values at least {least:.3g} apart")
     return low, high
 
 

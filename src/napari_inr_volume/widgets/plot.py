@@ -164,13 +164,13 @@ class RatePlot(QWidget):
         self.show_curves(self._curves)
 
     def show_curves(self, curves: list[tuple[str, list[tuple[float, float]]]]) -> None:
-        """Draw curves, each a name and its points (ratio, PSNR)."""
+        """Draw curves, each a name and its points (ratio, PSNR); those without any error have no place."""
         self._curves = curves
         item, text = self._plot.getPlotItem(), get_theme(self._theme).text.as_hex()
         item.clear()
         names = []
         for index, (name, points) in enumerate(curves):
-            ordered = sorted(points)
+            ordered = sorted(point for point in points if math.isfinite(point[1]))
             ratios = [math.log10(ratio) for ratio, _ in ordered]
             ours = index == 0
             colour = text if ours else self.CURVES[(index - 1) % len(self.CURVES)]

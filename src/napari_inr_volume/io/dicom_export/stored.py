@@ -114,9 +114,10 @@ def find_stored(source: Source) -> Stored:
 
 def _rounded(low: float, high: float, whole: bool, steps: int) -> Stored:
     """Return how values are spread over so many steps, whole ones over whole ones."""
-    slope = (high - low) / steps or 1.0
+    slope, intercept = (high - low) / steps or 1.0, float(decimal(low))
     slope = float(decimal(math.ceil(slope) if whole else slope))
-    return Stored(slope=slope, intercept=float(decimal(low)), step=slope)
+    step = slope if low < high else 2 * abs(low - intercept)  # a single value is the intercept itself
+    return Stored(slope=slope, intercept=intercept, step=step)
 
 
 def _exact(units: str, low: float) -> list[Stored]:
