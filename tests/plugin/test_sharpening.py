@@ -115,6 +115,18 @@ def test_scrolling_never_waits_and_what_is_in_view_comes_next(
     idle(qtbot, layer)
 
 
+def test_a_file_that_is_saved_over_stays_as_it_was_opened(
+    qtbot, window: Viewer, inr: InrVolume, make_inr, tmp_path: Path, gate: Gate
+) -> None:
+    layer = opened(window, inr, tmp_path)
+    write_inr(make_inr(shape=SHAPE, seed=7), tmp_path / "head.inr")
+    window.dims.set_current_step(0, 9)
+    gate.open.set()
+    qtbot.waitUntil(lambda: np.array_equal(drawn(layer), EXACT[9]))
+    idle(qtbot, layer)
+    np.testing.assert_array_equal(np.asarray(layer.data), EXACT)
+
+
 def test_a_view_along_another_axis_is_exact_once_all_slices_are(
     qtbot, window: Viewer, inr: InrVolume, tmp_path: Path, gate: Gate
 ) -> None:

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
+from napari_inr_volume.core.generators import drain
+from napari_inr_volume.exact import encode, growing
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.io.inr_file import read_inr
-from napari_inr_volume.plugin import unsaved
+from napari_inr_volume.plugin import kept_fits, unsaved
 from napari_inr_volume.plugin.layers import carried
 from napari_inr_volume.plugin.settings import load_last_used
 from napari_inr_volume.plugin.work import exact
@@ -171,6 +173,51 @@ def test_a_layer_that_was_not_saved_is_found_again_and_outlives_its_file(
     assert not kept.exists()
     again = save_inr(inr, tmp_path / "second.inr")
     assert again.read_bytes() == path.read_bytes()
+
+
+def test_continue_resumes_the_layer_where_it_was_stopped(
+    qtbot, panel: CompressWidget, head, volume, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(encode, "DEPTH", 2)
+    done: list[int] = []  # slabs
+    add = growing.Growing.add
+
+    def stop_after_two(self: growing.Growing, *slab: object) -> None:
+        add(self, *slab)
+        done.append(len(self.layer.slabs))
+        if done == [1, 2]:
+            panel.state.fitting.stop()
+
+    monkeypatch.setattr(growing.Growing, "add", stop_after_two)
+    choose(panel.settings.kept, "lossless")
+    start(qtbot, panel)
+    ended(qtbot, panel)
+    assert panel.state.fitted.inr.exact is None
+    assert done == [1, 2]
+    (begun,) = kept_fits.FOLDER.glob("*.exact")
+    qtbot.mouseClick(panel.fit.go_on, LEFT)
+    ended(qtbot, panel)
+    assert done == [*range(1, 9)]
+    assert not begun.exists()
+    inr = panel.state.fitted.inr
+    assert furthest(save_inr(inr, tmp_path / "head.inr"), volume.voxels) == 0
+    whole = drain(encode.encode_exact(volume))
+    assert (inr.exact, b"".join(inr.exact.data.chunks())) == (whole, b"".join(whole.data.chunks()))
+
+
+def test_a_layer_that_was_begun_otherwise_is_started_over(
+    qtbot, panel: CompressWidget, head, volume, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(encode, "DEPTH", 2)
+    path = kept_fits.FOLDER / f"{kept_fits.identity(volume)}-0.exact"
+    path.parent.mkdir(parents=True)
+    path.with_name(path.name.replace("-0.", "-2.")).write_bytes(b"with another largest error")
+    path.write_bytes(b"of another program")
+    choose(panel.settings.kept, "lossless")
+    start(qtbot, panel)
+    ended(qtbot, panel)
+    assert furthest(save_inr(panel.state.fitted.inr, tmp_path / "head.inr"), volume.voxels) == 0
+    assert not list(kept_fits.FOLDER.glob("*.exact"))
 
 
 def test_dropping_a_fit_ends_its_exact_layer(qtbot, panel: CompressWidget, head) -> None:

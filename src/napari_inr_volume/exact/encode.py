@@ -19,7 +19,7 @@ from ..core.errors import FitError
 from ..core.region import Region
 from ..core.volume import Volume
 from . import network
-from .growing import Growing
+from .growing import Growing, NotResumableError
 from .lattice import Lattice, find_lattice
 from .layer import ExactLayer, Slabs, checksum
 from .learn import Learning, learn
@@ -75,7 +75,8 @@ def encode_exact(
 
     With `keep`, the layer lies in a file of that name from the first slab on; if one is there that was not
     finished, the rest is coded. The layer that is returned needs that file, which is the caller's to remove.
-    Raises FitError for an error that the volume's dtype does not know, or if `keep` is of another volume.
+    Raises FitError for an error that the volume's dtype does not know, NotResumableError if `keep` is of
+    another volume.
     """
     coder = find_coder(volume, max_error)
     count = -(-volume.shape[0] // DEPTH)
@@ -114,7 +115,7 @@ def _empty(coder: Coder | None, max_error: float, networks: bytes = b"") -> Exac
 
 
 def _resumed(keep: Path, volume: Volume, coder: Coder | None, max_error: float, count: int) -> Growing | None:
-    """Return the layer that was begun in a file. Raises FitError if it is not of this volume and error."""
+    """Return the layer that was begun in a file. Raises NotResumableError if it is of another one."""
     growing = Growing.resume(keep, volume.shape, volume.padding is not None, count)
     if growing is None:
         return None
@@ -126,7 +127,7 @@ def _resumed(keep: Path, volume: Volume, coder: Coder | None, max_error: float, 
         same &= checksum(found) == layer.slabs[number].decoded_crc
     if not same:
         growing.close()
-        raise FitError(
+        raise NotResumableError(
             f"{keep} holds the exact layer of another volume, or with another largest error; give those again"
             " to resume it, or delete the file to start over"
         )

@@ -12,13 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from ..core.errors import InrError, InrFileError
+from ..core.errors import FitError, InrError, InrFileError
 from .layer import ENTRY, ExactLayer, Slab, Slabs, from_head
 
 LENGTH = struct.Struct("<8sQ")  # what the file is, and the bytes of the layer's head, which follow
 MAGIC = b"inrexact"
 MOST = 2**22  # bytes of a head
 NO_SLAB = Slab(0, 0, 0, 0)
+
+
+class NotResumableError(FitError):
+    """A file holds something else than the layer that is to be resumed in it."""
 
 
 class Growing:
@@ -45,7 +49,7 @@ class Growing:
     def resume(cls, path: Path, shape: tuple[int, int, int], padded: bool, count: int) -> Self | None:
         """Return what a file has of a layer, up to the first slab that is not whole; None if that is nothing.
 
-        Raises InrError if it cannot be read, or is a file of another kind.
+        Raises InrError if it cannot be read, NotResumableError if it is a file of another kind.
         """
         if not path.exists():
             return None
@@ -53,7 +57,7 @@ class Growing:
             file = path.open("r+b")
             if not MAGIC.startswith(file.read(len(MAGIC))):
                 file.close()
-                raise InrError(f"{path} is not an unfinished exact layer; move it away")
+                raise NotResumableError(f"{path} is not an unfinished exact layer; move it away")
             file.seek(0)
             try:
                 layer = _parse(file, shape, padded, count)

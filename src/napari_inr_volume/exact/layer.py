@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 import struct
+import weakref
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from . import network
 from .lattice import MOST_LEVELS, Lattice
 
 VERSION = 1
+FILES_STAY = os.name != "nt"  # open ones, whatever takes their place; Windows lets nothing do so
 # Version, features, slices a slab, largest error, base, step, high, levels, padded, bytes of the networks.
 HEAD = struct.Struct("<BBHddddI?I")
 ENTRY = struct.Struct("<QII")  # of a slab: bytes, CRC-32 of these, CRC-32 of its voxels (levels as int32)
@@ -64,6 +67,21 @@ class Slabs:
         if len(data) < length:
             raise InrFileError("the file ends within the exact layer; copy or download it again")
         return data
+
+    def held(self) -> Self:
+        """Return the same bytes, there to be read if their file is removed, or another takes its place.
+
+        They stay in the file that is open; on Windows they are read into memory. Raises OSError or
+        InrFileError if the file cannot be read.
+        """
+        if not isinstance(self.where, Path):
+            return self
+        if not FILES_STAY:
+            return replace(self, where=self.read(0, self.length), start=0)
+        descriptor = os.open(self.where, os.O_RDONLY)
+        file = open(descriptor, "rb", closefd=False)  # noqa: SIM115
+        weakref.finalize(file, os.close, descriptor)  # with the last that reads it
+        return replace(self, where=file)
 
     def chunks(self, size: int = 2**20) -> Iterator[bytes]:
         """Yield all of the bytes."""

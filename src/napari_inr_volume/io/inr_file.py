@@ -227,7 +227,7 @@ def _volume(version: tuple[int, int], sections: dict[str, _Section], whole: Path
         raise InrFileError("one of the exact layer's two sections is missing; the file is damaged")
     if EXACT not in sections:
         return inr
-    data = Slabs(whole, sections[SLABS].start, sections[SLABS].length)
+    data = Slabs(whole, sections[SLABS].start, sections[SLABS].length).held()
     head = sections[EXACT].payload or b""
     return replace(inr, exact=from_head(head, data, inr.geometry.shape, inr.padding is not None))
 

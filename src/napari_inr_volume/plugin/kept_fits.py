@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import platformdirs
 
-from ..core.atomic import atomic_write
+from ..core.atomic import atomic_write, claimed
 from ..core.checks import check_number, check_whole
 from ..core.errors import FitError, InrError
 from ..core.volume import Volume
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(platformdirs.user_data_dir("napari-inr-volume", appauthor=False)) / "fits"
 MOST = 8  # fits that are kept; the oldest go
+MOST_EXACT = 2  # exact layers that are begun, which are large
 MAX_WORDS = 2**16  # bytes of what is kept of one in words
 
 
@@ -105,8 +107,7 @@ def load(kept: Kept) -> FitState:
 def forget(name: str) -> None:
     """Remove the fit that is kept of the volume of this identity, if there is one."""
     for path in (_words_of(name), _state_of(name)):
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+        remove(path)
 
 
 def settings_from(values: Any) -> Settings | None:
@@ -115,6 +116,33 @@ def settings_from(values: Any) -> Settings | None:
         return settings_from_dict(values)
     except (TypeError, InrError):
         return None
+
+
+@contextlib.contextmanager
+def room_for_exact(name: str, max_error: float) -> Iterator[Path | None]:
+    """Give the file in which the exact layer of the volume of this identity is made, with this largest error.
+
+    What was coded of it before is in there. None if nothing can be kept, or another process makes it.
+    """
+    path = FOLDER / f"{name}-{max_error:.17g}.exact"
+    with contextlib.ExitStack() as claim:
+        try:
+            FOLDER.mkdir(parents=True, exist_ok=True)
+            claim.enter_context(claimed(path))
+        except (OSError, InrError):
+            yield None
+            return
+        others = sorted(set(FOLDER.glob("*.exact")) - {path}, key=lambda kept: kept.stat().st_mtime)
+        for other in others:
+            if other.stem.startswith(f"{name}-") or other in others[: 1 - MOST_EXACT]:
+                remove(other)
+        yield path
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there and that can be done."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _state_of(name: str) -> Path:

@@ -6,8 +6,6 @@ They lie beside the stopped fits of `kept_fits`, found like these by the volume 
 from __future__ import annotations
 
 import contextlib
-import weakref
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,20 +40,10 @@ def find(name: str) -> InrVolume | None:
     if not path.is_file():
         return None
     try:
-        return _held(read_inr(path), path)
+        return read_inr(path)
     except (InrError, OSError):
         _remove(path)
         return None
-
-
-def _held(inr: InrVolume, path: Path) -> InrVolume:
-    """Return a network whose exact layer can be read when the file was removed, as it is once it is saved."""
-    if inr.exact is None:
-        return inr
-    file = path.open("rb")
-    data = replace(inr.exact.data, where=file)
-    weakref.finalize(data, file.close)
-    return replace(inr, exact=replace(inr.exact, data=data))
 
 
 def forget(inr: InrVolume) -> None:

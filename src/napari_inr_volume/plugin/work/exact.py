@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from .threads import leave_a_core
 
 if TYPE_CHECKING:
     from ...core.volume import Volume
+    from ...exact.layer import ExactLayer
     from ...session import Coding, Learning
 
 one_at_a_time = Lock()  # fits and exact layers take all the processor there is
@@ -47,8 +49,8 @@ def add_exact(
 ) -> ExactAdded | None:
     """Add every voxel to within `max_error`; reports ExactReport, then ExactAdded. None if it was stopped.
 
-    With `keep` the file that this makes is kept until it is saved. Raises FitError as `encode_exact` does,
-    and while a fit is running.
+    With `keep`, what is coded of it is kept if it is stopped, and resumed; and once it is whole, the network
+    with it is kept until it is saved. Raises FitError as `encode_exact` does, and while a fit is running.
     """
     if not one_at_a_time.acquire(blocking=False):
         raise FitError("another fit is running in this napari; stop it, or wait until it has ended")
@@ -62,7 +64,6 @@ def with_exact(
     control: Control, volume: Volume, inr: InrVolume, max_error: float, *, keep: bool = False
 ) -> ExactAdded | None:
     """Do what `add_exact` does, as a part of a fit."""
-    from ...exact.encode import encode_exact
     from ...io.inr_file import packed_size
     from .. import kept_fits, unsaved
 
@@ -80,16 +81,39 @@ def with_exact(
             control.report(report)
 
     control.report(ExactReport("looking at the volume", 0, 1))
+    name = kept_fits.identity(volume) if keep else None
     try:
-        inr = replace(inr, exact=drain(encode_exact(volume, max_error), show))
+        inr = replace(inr, exact=_encoded(volume, max_error, name, show))
     except _Stopped:
         return None
-    if keep:
+    if name is not None:
         with suppress(InrError):  # a full disk must not end it
-            unsaved.keep(kept_fits.identity(volume), inr)
+            unsaved.keep(name, inr)
     added = ExactAdded(inr=inr, file_bytes=packed_size(inr))
     control.report(added)
     return added
+
+
+def _encoded(
+    volume: Volume, max_error: float, name: str | None, show: Callable[[Learning | Coding], None]
+) -> ExactLayer:
+    """Return the exact layer; of a volume of this name, what is coded stays if `show` ends it by raising."""
+    from ...exact.encode import encode_exact
+    from ...exact.growing import NotResumableError
+    from .. import kept_fits
+
+    with ExitStack() as kept:
+        path = None if name is None else kept.enter_context(kept_fits.room_for_exact(name, max_error))
+        if path is None:
+            return drain(encode_exact(volume, max_error), show)
+        try:
+            layer = drain(encode_exact(volume, max_error, path), show)
+        except NotResumableError:  # of another version
+            kept_fits.remove(path)
+            layer = drain(encode_exact(volume, max_error, path), show)
+        layer = replace(layer, data=layer.data.held())
+        kept_fits.remove(path)
+        return layer
 
 
 def _report(record: Learning | Coding) -> ExactReport:
