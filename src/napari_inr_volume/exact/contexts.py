@@ -32,6 +32,7 @@ def _around(z: int, distance: int) -> list[Offset]:
 class Contexts:
     """Where a network looks: at values, and at how far its linear prediction was off."""
 
+    name: str
     values: tuple[Offset, ...]
     residuals: tuple[Offset, ...]
 
@@ -42,8 +43,9 @@ class Contexts:
 
 
 # The first slice of a slab knows of no other slice.
-FIRST = Contexts(values=tuple(_ahead(3, 4)), residuals=tuple(_ahead(3, 4)))
+FIRST = Contexts(name="first", values=tuple(_ahead(3, 4)), residuals=tuple(_ahead(3, 4)))
 LATER = Contexts(
+    name="later",
     values=tuple(_ahead(2, 3) + _around(-1, 2) + _around(-2, 1)),
     residuals=tuple(
         _ahead(3, 3)

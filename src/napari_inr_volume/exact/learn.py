@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import product
 
 import numpy as np
 import torch
@@ -15,10 +15,11 @@ from torch import nn
 
 from ..core.region import Region
 from .contexts import BORDER, FIRST, LATER, Contexts
-from .kernels import TOTAL, predict_planes, sample, work
-from .network import OUTPUTS, UNITS, Layer, Network, linear_rounded
+from .kernels import predict_planes, sample, work
+from .model import ContextModel, shipped
+from .network import Network, linear_rounded
 from .slab import Levels, border
-from .tables import FEATURE, MIXED, PARTS, tables
+from .tables import PARTS, tables
 
 SEED = 20230303
 CROPS = 64  # places in the volume that samples come from
@@ -30,9 +31,9 @@ LEAST_STEPS = 40
 PASSES = 20  # over the voxels of a small volume, for which fewer steps do
 RATE = 4e-3
 TRIED_CROPS, TRIED_STEPS = 32, 50
-LARGEST = FEATURE / PARTS  # of a feature, in the float network
 
 ReadLevels = Callable[[Region], Levels]
+Start = Callable[[Contexts, int], ContextModel]
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Learning:
 
 
 @dataclass(frozen=True)
-class _Crops:
+class Crops:
     """Parts of the volume in memory as a slab's is: levels (crops DEPTH, y, x), and where samples may lie."""
 
     values: NDArray[np.int32]
@@ -53,23 +54,28 @@ class _Crops:
 
     @property
     def row(self) -> int:
+        """Numbers between one voxel and the next along y."""
         return int(self.values.shape[2])
 
     @property
     def plane(self) -> int:
+        """Numbers between one voxel and the next along z."""
         return int(self.values.shape[1]) * self.row
 
 
 def learn(
-    read: ReadLevels, shape: tuple[int, int, int], features: int
+    read: ReadLevels, shape: tuple[int, int, int], features: int, start: Start = shipped
 ) -> Generator[Learning, None, tuple[Network, Network]]:
-    """Fit both networks with so many features a layer to levels (z, y, x); yields and returns as it says."""
-    crops = _gather(read, shape, CROPS)
+    """Fit both networks with so many features a layer to levels (z, y, x); yields and returns as it says.
+
+    `start` gives the model that the fit of a network begins with.
+    """
+    crops = gather(read, shape, CROPS)
     steps = _steps(shape)
     done, networks = 0, []
     for contexts in (FIRST, LATER):
-        fitting = _Fit(crops, contexts, features, steps[contexts])
-        for step, bits in fitting.run():
+        fitting = ContextFit(crops, contexts, start(contexts, features))
+        for step, bits in fitting.run(steps[contexts]):
             yield Learning(done + step, sum(steps.values()), bits)
         networks.append(fitting.network())
         done += steps[contexts]
@@ -88,16 +94,16 @@ class Trial:
 
 def trial(read: ReadLevels, shape: tuple[int, int, int], features: int) -> Trial:
     """Fit a network for slices after the first to a few crops, in a few steps."""
-    crops = _gather(read, shape, TRIED_CROPS)
-    fitting = _Fit(crops, LATER, features, TRIED_STEPS)
+    crops = gather(read, shape, TRIED_CROPS)
+    fitting = ContextFit(crops, LATER, shipped(LATER, features))
     started = time.perf_counter()
-    bits = [each for _, each in fitting.run()]
+    bits = [each for _, each in fitting.run(TRIED_STEPS)]
     a_step = (time.perf_counter() - started) / TRIED_STEPS
     inner = crops.values[:, BORDER:-BORDER, BORDER:-BORDER]
     return Trial(
         bits=float(np.mean(bits[-TRIED_STEPS // 5 :])) * len(crops.places) / inner[::DEPTH].size,
         seconds=a_step * sum(_steps(shape).values()),
-        networks=(_Fit(crops, FIRST, features, 1).network(), fitting.network()),
+        networks=(ContextFit(crops, FIRST, shipped(FIRST, features)).network(), fitting.network()),
         piece=inner[:DEPTH].copy(),
     )
 
@@ -108,9 +114,9 @@ def _steps(shape: tuple[int, int, int]) -> dict[Contexts, int]:
     return {contexts: min(most, enough) for contexts, most in STEPS.items()}
 
 
-def _gather(read: ReadLevels, shape: tuple[int, int, int], most: int) -> _Crops:
+def gather(read: ReadLevels, shape: tuple[int, int, int], most: int, seed: int = SEED) -> Crops:
     """Read up to `most` crops from all over the volume."""
-    random = np.random.default_rng(SEED)
+    random = np.random.default_rng(seed)
     depth, rows, columns = shape
     size = min(rows, CROP), min(columns, CROP)
     number = min(most, max(1, 2 * math.prod(shape) // math.prod(size)))
@@ -128,7 +134,7 @@ def _gather(read: ReadLevels, shape: tuple[int, int, int], most: int) -> _Crops:
         inner[: DEPTH - len(part)] = part[0]
         for plane in planes:
             border(plane)
-    return _Crops(values, _places(values))
+    return Crops(values, _places(values))
 
 
 def _starts(length: int, size: int) -> list[int]:
@@ -156,19 +162,15 @@ def _places(values: NDArray[np.int32]) -> NDArray[np.int64]:
     )
 
 
-class _Fit:
+class ContextFit:
     """The fit of one network to samples of the crops."""
 
-    def __init__(self, crops: _Crops, contexts: Contexts, features: int, steps: int) -> None:
-        self.crops, self.contexts = crops, contexts
-        self.steps = steps
+    def __init__(self, crops: Crops, contexts: Contexts, model: ContextModel, seed: int = SEED) -> None:
+        self.crops, self.contexts, self.model = crops, contexts, model
         self.batch = min(BATCH, max(512, len(crops.places) // 8))
-        self.random = np.random.default_rng(SEED)
+        self.random = np.random.default_rng(seed)
         self.values = crops.values.reshape(-1)
         self.linear = self._linear()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(SEED)
-            self.model = _Model(contexts.inputs, features)
         net = self.network().net(crops.plane, crops.row)
         self.net, self.tables, self.tile = net, tables(len(contexts.residuals)), work(net)
         self.residuals = np.zeros_like(self.values)
@@ -179,21 +181,14 @@ class _Fit:
 
     def network(self) -> Network:
         """Return the network as it is now, rounded."""
-        model = self.model
-        return Network(
-            self.contexts,
-            self.linear,
-            (_rounded(model.first), _rounded(model.second), _rounded(model.third, UNITS)),
-        )
+        return Network(self.contexts, self.linear, self.model.layers())
 
-    def run(self) -> Generator[tuple[int, float], None, None]:
+    def run(self, steps: int) -> Generator[tuple[int, float], None, None]:
         """Fit it; yields steps done and bits a voxel."""
         optimiser = torch.optim.Adam(self.model.parameters(), RATE, betas=(0.9, 0.99))
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, RATE, total_steps=self.steps, pct_start=0.05
-        )
-        for step in range(self.steps):
-            inputs, found = self._sample(self.batch)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps, pct_start=0.05)
+        for step in range(steps):
+            inputs, found = self.sample(self.batch)
             loss = self.model.bits(inputs, found)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -202,7 +197,8 @@ class _Fit:
             schedule.step()
             yield step + 1, loss.item()
 
-    def _sample(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def sample(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what `ContextModel.bits` takes, of so many random places."""
         places = self.random.choice(self.crops.places, count)
         inputs = np.empty((count, self.contexts.inputs), np.float32)
         found = np.empty((count, 4), np.float32)
@@ -229,38 +225,3 @@ class _Fit:
             found = np.linalg.solve(products + ridge, weighted.T @ value)
             weights = 1 / (spread * (np.abs(value - seen @ found) + 0.3 * spread))
         return linear_rounded(found + (1 - found.sum()) / len(offsets))
-
-
-class _Model(nn.Module):
-    def __init__(self, inputs: int, features: int) -> None:
-        super().__init__()
-        sizes = [inputs, features, features, OUTPUTS]
-        self.first, self.second, last = (nn.Linear(a, b) for a, b in pairwise(sizes))
-        self.third = last
-        with torch.no_grad():
-            last.weight.mul_(0.1)
-            last.bias.zero_()
-            last.bias[MIXED : 2 * MIXED] = torch.linspace(-1.2, -0.2, MIXED)
-
-    def bits(self, inputs: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
-        """Return the mean bits of samples, (n, inputs) and (n, 4) as `kernels.sample` finds them."""
-        features = self.first(inputs).clamp(0, LARGEST)
-        features = self.second(features).clamp(0, LARGEST)
-        output = self.third(features)
-        level, predicted, mean, coded = (found[:, i, None] for i in range(4))
-        away = (level - predicted - mean * output[:, :MIXED]) / PARTS
-        steepness = torch.exp(-((mean / PARTS).log() + output[:, MIXED : 2 * MIXED]).clamp(-4, 11))
-        log_weights = torch.log_softmax(output[:, 2 * MIXED :], dim=1)
-        upper, lower = (away + 0.5) * steepness, (away - 0.5) * steepness
-        log_inside = torch.log((-torch.expm1(lower - upper)).clamp(min=1e-12))
-        log_each = nn.functional.logsigmoid(upper) + nn.functional.logsigmoid(-lower) + log_inside
-        log_all = torch.logsumexp(log_weights + log_each, dim=1)
-        least = torch.full_like(log_all, -math.log(TOTAL))
-        bits = -torch.logaddexp(log_all, least) / math.log(2)
-        coded = coded[:, 0]
-        return (bits * coded).sum() / coded.sum().clamp(min=1)
-
-
-def _rounded(layer: nn.Linear, units: NDArray[np.float64] | float = float(PARTS)) -> Layer:
-    weights, bias = layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
-    return Layer.rounded(weights, bias, units)
