@@ -21,7 +21,7 @@ from napari_inr_volume.exact import network
 from napari_inr_volume.exact.contexts import Contexts
 from napari_inr_volume.exact.encode import DEPTH, find_coder
 from napari_inr_volume.exact.learn import Start, learn
-from napari_inr_volume.exact.model import ContextModel, shipped
+from napari_inr_volume.exact.model import ContextModel, start
 from napari_inr_volume.exact.slab import encode_slab
 from napari_inr_volume.io.sources import read_source
 
@@ -42,10 +42,8 @@ def main() -> None:
         volume = read_source(arguments.data / path)
         row = [name]
         for error in arguments.k:
-            nothing, start = (
-                bits(volume, error, begin, arguments.every) for begin in (from_nothing, shipped)
-            )
-            row.append(f"{nothing:.3f}, {start:.3f} ({start / nothing - 1:+.1%})")
+            nothing, begun = (bits(volume, error, begin, arguments.every) for begin in (from_nothing, start))
+            row.append(f"{nothing:.3f}, {begun:.3f} ({begun / nothing - 1:+.1%})")
             print(name, as_bound(error), row[-1], flush=True)
         rows.append(row)
     text = (
@@ -62,13 +60,13 @@ def from_nothing(contexts: Contexts, features: int) -> ContextModel:
     return ContextModel(contexts, features)
 
 
-def bits(volume: Volume, error: int, start: Start, every: int) -> float:
+def bits(volume: Volume, error: int, begin: Start, every: int) -> float:
     """Return the bits a voxel of every so many slabs, the networks included as if all were coded."""
     coder = find_coder(volume, error)
     if coder is None:
         raise SystemExit("no volume that networks code")
     read = coder.reading(volume)
-    networks = drain(learn(read, volume.shape, coder.features, start))
+    networks = drain(learn(read, volume.shape, coder.features, begin))
     size, voxels = 0, 0
     for first in range(0, volume.shape[0], DEPTH * every):
         levels = np.ascontiguousarray(read((slice(first, first + DEPTH), slice(None), slice(None))))

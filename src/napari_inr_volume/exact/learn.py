@@ -16,12 +16,11 @@ from torch import nn
 from ..core.region import Region
 from .contexts import BORDER, FIRST, LATER, Contexts
 from .kernels import predict_planes, sample, work
-from .model import ContextModel, shipped
+from .model import SEED, ContextModel, start
 from .network import Network, linear_rounded
 from .slab import Levels, border
 from .tables import PARTS, tables
 
-SEED = 20230303
 CROPS = 64  # places in the volume that samples come from
 CROP = 136  # voxels along y and x, of a crop
 DEPTH = 5  # slices of a crop: two are seen, and each of their residuals sees two more
@@ -64,17 +63,17 @@ class Crops:
 
 
 def learn(
-    read: ReadLevels, shape: tuple[int, int, int], features: int, start: Start = shipped
+    read: ReadLevels, shape: tuple[int, int, int], features: int, begin: Start = start
 ) -> Generator[Learning, None, tuple[Network, Network]]:
     """Fit both networks with so many features a layer to levels (z, y, x); yields and returns as it says.
 
-    `start` gives the model that the fit of a network begins with.
+    `begin` gives the model that the fit of a network begins with.
     """
     crops = gather(read, shape, CROPS)
     steps = _steps(shape)
     done, networks = 0, []
     for contexts in (FIRST, LATER):
-        fitting = ContextFit(crops, contexts, start(contexts, features))
+        fitting = ContextFit(crops, contexts, begin(contexts, features))
         for step, bits in fitting.run(steps[contexts]):
             yield Learning(done + step, sum(steps.values()), bits)
         networks.append(fitting.network())
@@ -95,7 +94,7 @@ class Trial:
 def trial(read: ReadLevels, shape: tuple[int, int, int], features: int) -> Trial:
     """Fit a network for slices after the first to a few crops, in a few steps."""
     crops = gather(read, shape, TRIED_CROPS)
-    fitting = ContextFit(crops, LATER, shipped(LATER, features))
+    fitting = ContextFit(crops, LATER, start(LATER, features))
     started = time.perf_counter()
     bits = [each for _, each in fitting.run(TRIED_STEPS)]
     a_step = (time.perf_counter() - started) / TRIED_STEPS
@@ -103,7 +102,7 @@ def trial(read: ReadLevels, shape: tuple[int, int, int], features: int) -> Trial
     return Trial(
         bits=float(np.mean(bits[-TRIED_STEPS // 5 :])) * len(crops.places) / inner[::DEPTH].size,
         seconds=a_step * sum(_steps(shape).values()),
-        networks=(ContextFit(crops, FIRST, shipped(FIRST, features)).network(), fitting.network()),
+        networks=(ContextFit(crops, FIRST, start(FIRST, features)).network(), fitting.network()),
         piece=inner[:DEPTH].copy(),
     )
 
