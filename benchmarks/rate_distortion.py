@@ -1,11 +1,14 @@
-"""Bytes against PSNR: our codec, the classical ones, and an LR coded by a classical one.
+"""Bytes against PSNR: our codec, the classical ones at their best, and an LR coded by one of them.
 
-    python benchmarks/rate_distortion.py SOURCE... [--json OUT] [--fits FOLDER] [--only ours|classical|lr]
-        [--plot-only]
+    python benchmarks/rate_distortion.py SOURCE... [--only ours|rivals|lr] [--codec NAME...] [--ratio N...]
+        [--fits FOLDER]
+    python benchmarks/rate_distortion.py --table
 
-Every point is a whole volume, encoded and decoded: PSNR (range), padding excluded. With --json each point is
-kept as it is found, and a rerun does those that are missing; so tables may hold points of several runs. With
---fits our fits are kept too, and restored again rather than fitted again where their point is missing.
+Every point is a whole volume, encoded and decoded: PSNR (range), padding excluded. Each is kept in
+benchmarks/rate_distortion.json as it is found, with its setting, and a rerun does those that are missing; so
+tables may hold points of several runs. A codec is tried until its bytes come near each of the ratios, from
+below; tables interpolate between its points. With --fits our fits are kept too, and restored again rather
+than fitted again where their point is missing.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,8 @@ from typing import Any
 import numpy as np
 from bjontegaard import Curve, bd_rate, crossover, frontier, psnr_at
 
-from napari_inr_volume.classical.by_bytes import CODECS, Codec, code, missing
+from napari_inr_volume.classical.by_bytes import CODECS, SEARCH, code, missing, next_quality
+from napari_inr_volume.classical.codec import Codec
 from napari_inr_volume.codec import decompress, encode, fit_volume
 from napari_inr_volume.core.lowres import low_res
 from napari_inr_volume.core.metrics import psnr
@@ -37,6 +41,8 @@ from napari_inr_volume.superres.upscale import LanczosUpscaler, find_upscaler
 
 from report import DOCUMENT, machine, table, write_json, write_section
 
+README = Path(__file__).parents[1] / "README.md"
+KEPT = Path(__file__).with_suffix(".json")
 OURS = "ours"
 FOUR, TWO, ALL_FOUR = (1.0, 4.0, 4.0), (1.0, 2.0, 2.0), (4.0, 4.0, 4.0)
 # Factor, hidden features, steps. Bits and all else are those of the preset.
@@ -51,92 +57,107 @@ SWEEP: tuple[tuple[Triple, int, int], ...] = (
     (FOUR, 24, 14_000),
     (TWO, 224, 30_000),
 )
-# Parts of the way from coarse to fine: what falls between about 100:1 and 6000:1 is what counts.
-QUALITIES = {
-    "jpeg2000": (0.05, 0.12, 0.2, 0.28, 0.36, 0.45),
-    "htj2k": (0.1, 0.2, 0.3, 0.4, 0.5),
-    "jpegls": (0.0, 0.3, 0.6, 0.8),
-    "jpegxl": (0.0, 0.1, 0.2, 0.35),
-    "sz3": (0.0, 0.15, 0.3, 0.4, 0.5),
-    "hevc": (0.08, 0.17, 0.26, 0.36, 0.45, 0.55),
-}
-LR_CODECS = {"jpegls": (0.0, 0.4, 0.7, 0.85, 0.95), "hevc": (0.4, 0.55, 0.7, 0.85)}
+RATIOS = (100, 250, 500, 1_000, 2_000, 4_000)  # of the tables
+SOUGHT = (1_000, 95, 2_000, 500, 250, 4_000)  # by each codec: 95 lies on the other side of 100
+NEAR = 0.85  # of the bytes of a ratio are near enough
+LR_CODEC, LR_PARTS = "av1", (0.2, 0.35, 0.5, 0.65, 0.8)
 TICKS = (5_000, 2_000, 1_000, 500, 200, 100)  # of the plots
-RATIOS = (500, 1_000, 1_500, 2_000, 3_000)
 
 
 def main() -> None:
     """Find the points that are missing, print the tables, and put them and the plots into docs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("source", type=Path, nargs="+")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("source", type=Path, nargs="*")
+    parser.add_argument("--only", choices=("ours", "rivals", "lr"))
+    parser.add_argument("--codec", nargs="+", choices=list(CODECS), default=list(CODECS))
+    parser.add_argument("--ratio", type=float, nargs="+", default=SOUGHT)
     parser.add_argument("--fits", type=Path)
-    parser.add_argument("--only", choices=("ours", "classical", "lr"))
-    parser.add_argument("--plot-only", action="store_true")
+    parser.add_argument("--table", action="store_true", help="only write tables and plots")
     arguments = parser.parse_args()
+    if not arguments.source and not arguments.table:
+        parser.error("SOURCE is missing, the volumes; or give --table")
     if arguments.fits is not None:
         arguments.fits.mkdir(exist_ok=True)
-    kept: dict[str, Any] = {"machine": machine(), "volumes": {}}
-    if arguments.json is not None and arguments.json.is_file():
-        kept = json.loads(arguments.json.read_text())
+    codecs = [CODECS[name] for name in arguments.codec]
+    for codec in codecs:
+        if (words := missing(codec)) is not None:
+            print(f"{words}; left out")
+    codecs = [codec for codec in codecs if missing(codec) is None]
+    kept: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.is_file() else {}
     for source in arguments.source:
         name = source.name.split(".")[0]
-        found = kept["volumes"].setdefault(name, {"points": {}})
-        if arguments.plot_only:
-            continue
         volume = read_source(source)
         low, high = volume.intensity_range
+        found = kept.setdefault(name, {"points": {}})
         found |= {"shape": volume.shape, "source_bytes": volume.source_bytes, "peak": high - low}
-        for key, measure in work(volume, arguments.only, name, arguments.fits):
-            if key not in found["points"]:
-                found["points"][key] = measure()
-                print(name, key, found["points"][key], flush=True)
-                write_json(arguments.json, kept)
-    for name, found in kept["volumes"].items():
+        for key, point in work(volume, name, found["points"], codecs, arguments):
+            found["points"][key] = point | {"machine": machine()}
+            print(name, key, found["points"][key], flush=True)
+            write_json(KEPT, kept)
+    for name, found in kept.items():
         plot(name, found)
-    text = "\n\n".join(
-        [
-            "PSNR (range), padding excluded, of whole volumes. Seconds as they came, beside other work."
-            f" {kept['machine']}.",
-            *(as_text(name, found) for name, found in kept["volumes"].items()),
-        ]
-    )
+    text = as_text(kept)
     print(text)
     write_section("rate-distortion", text)
+    write_section("rate-distortion", summary(kept), README)
 
 
 def work(
-    volume: Volume, only: str | None, name: str, fits: Path | None
-) -> list[tuple[str, Callable[[], dict[str, Any]]]]:
-    """Return every point by its name: `curve|settings`."""
-    points: list[tuple[str, Callable[[], dict[str, Any]]]] = []
+    volume: Volume,
+    name: str,
+    points: dict[str, Any],
+    codecs: list[Codec],
+    arguments: argparse.Namespace,
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every point that is missing by its name, `curve|settings`; `points` has those that are not."""
+    only: str | None = arguments.only
     if only in (None, "ours"):
         for factor, width, steps in SWEEP:
             key = f"{OURS}|x{factor[1]:g} in the plane, 5 x {width}, {steps:,} steps"
-            kept = None if fits is None else fits / f"{name}-x{factor[1]:g}-{width}-{steps}.inr"
-            points.append((key, lambda one=(factor, width, steps, kept): ours(volume, *one)))
-    if only in (None, "classical"):
-        for codec, part in codings(QUALITIES):
-            points.append(
-                (f"{codec.name}|{codec.quality(part):.4g}", lambda a=codec, b=part: classical(volume, a, b))
-            )
+            stem = f"{name}-x{factor[1]:g}-{width}-{steps}.inr"
+            if key not in points:
+                kept = None if arguments.fits is None else arguments.fits / stem
+                yield key, ours(volume, factor, width, steps, kept)
+    if only in (None, "rivals"):
+        for codec in codecs:
+            yield from rival(volume, codec, points, arguments.ratio)
     if only in (None, "lr"):
-        for factor in (FOUR, ALL_FOUR):
-            for codec, part in codings(LR_CODECS):
+        codec = CODECS[LR_CODEC]
+        for factor in (FOUR, ALL_FOUR) if missing(codec) is None else ():
+            for part in LR_PARTS:
                 words = "x4 in the plane" if factor == FOUR else "x4 on all axes"
-                key = f"LR {words}, {codec.name}|{codec.quality(part):.4g}"
-                points.append((key, lambda a=factor, b=codec, c=part: lr_coded(volume, a, b, c)))
-    return points
+                quality = codec.quality(part)
+                key = f"LR {words}, {codec.label}|{codec.scale} {quality:.4g}"
+                if key not in points:
+                    yield key, lr_coded(volume, factor, codec, quality)
 
 
-def codings(qualities: dict[str, tuple[float, ...]]) -> list[tuple[Codec, float]]:
-    """Return codecs that are here, each with its parts of the way."""
-    return [
-        (CODECS[name], part)
-        for name, parts in qualities.items()
-        if missing(CODECS[name]) is None
-        for part in parts
-    ]
+def rival(
+    volume: Volume, codec: Codec, points: dict[str, Any], ratios: Iterable[float]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the points of a codec near these ratios that are missing."""
+    voxels = int(np.prod(volume.shape))
+    sizes = {
+        point["quality"]: point["bytes"] for key, point in points.items() if key.startswith(f"{codec.label}|")
+    }
+    for ratio in ratios:
+        for _ in range(SEARCH):
+            quality = next_quality(codec, int(volume.source_bytes / ratio), sizes, voxels, NEAR)
+            if quality is None:
+                break
+            found = code(codec, volume, quality)
+            sizes[quality] = found.size
+            yield (
+                f"{codec.label}|{codec.scale} {quality:.4g}",
+                {
+                    "bytes": found.size,
+                    "psnr": whole_psnr(volume, found.voxels),
+                    "quality": quality,
+                    "setting": codec.setting,
+                    "encode_seconds": found.encode_seconds,
+                    "decode_seconds": found.decode_seconds,
+                },
+            )
 
 
 def ours(volume: Volume, factor: Triple, width: int, steps: int, kept: Path | None) -> dict[str, Any]:
@@ -181,22 +202,11 @@ def fitted(volume: Volume, settings: Settings) -> tuple[InrVolume, dict[str, Any
             return inr, about
 
 
-def classical(volume: Volume, codec: Codec, part: float) -> dict[str, Any]:
-    """Code at one quality."""
-    found = code(codec, volume, codec.quality(part))
-    return {
-        "bytes": found.size,
-        "psnr": whole_psnr(volume, found.voxels),
-        "encode_seconds": found.encode_seconds,
-        "decode_seconds": found.decode_seconds,
-    }
-
-
-def lr_coded(volume: Volume, factor: Triple, codec: Codec, part: float) -> dict[str, Any]:
+def lr_coded(volume: Volume, factor: Triple, codec: Codec, quality: float) -> dict[str, Any]:
     """Code the LR at one quality, and restore it by Lanczos along z, and by `auto` in the plane."""
     low, high = volume.intensity_range
     lr = Volume.from_array(np.rint(np.clip(low_res(volume, factor).voxels, low, high)).astype(np.int16))
-    found = code(codec, lr, codec.quality(part))
+    found = code(codec, lr, quality)
     planes = found.voxels.astype(np.float32)
     if factor[0] > 1:
         depth, (_, rows, columns) = len(volume.voxels), planes.shape
@@ -229,48 +239,148 @@ def whole_psnr(volume: Volume, voxels: np.ndarray) -> float:
 
 
 def curves(found: dict[str, Any]) -> dict[str, Curve]:
-    """Return the points of each curve, from few bytes to many."""
-    grouped: dict[str, Curve] = {}
+    """Return the points of each curve, from few bytes to many; ours first."""
+    grouped: dict[str, Curve] = {OURS: []}
     for key, point in found["points"].items():
-        grouped.setdefault(key.split("|")[0], []).append((point["bytes"], point["psnr"]))
-    return {name: sorted(curve) for name, curve in grouped.items()}
+        grouped.setdefault(curve_of(key), []).append((point["bytes"], point["psnr"]))
+    return {name: sorted(curve) for name, curve in grouped.items() if curve}
 
 
-def as_text(name: str, found: dict[str, Any]) -> str:
+def curve_of(key: str) -> str:
+    """Return to which curve a point belongs."""
+    return key.split("|")[0]
+
+
+def rivals_of(found: dict[str, Any]) -> dict[str, Curve]:
+    """Return the curves of whole codecs other than ours."""
+    return {
+        name: curve for name, curve in curves(found).items() if name != OURS and not name.startswith("LR")
+    }
+
+
+def leads_from(found: dict[str, Any]) -> tuple[float, str | None] | None:
+    """Return the ratio from which on ours is ahead of each of the others wherever both have points.
+
+    And who is still ahead there, if its points end there, so that nothing is known beyond. None without
+    points.
+    """
+    ours, rivals = curves(found).get(OURS, []), rivals_of(found)
+    if not ours or not rivals:
+        return None
+    lead: tuple[float, str | None] = (found["source_bytes"] / ours[-1][0], None)
+    for name, curve in rivals.items():
+        where, ahead = crossover(ours, curve)
+        if where is None and not ahead:
+            where = max(frontier(one)[0][0] for one in (ours, curve))
+            lead = max(lead, (found["source_bytes"] / where, name), key=lambda one: one[0])
+        elif where is not None:
+            lead = max(lead, (found["source_bytes"] / where, None), key=lambda one: one[0])
+    return lead
+
+
+def lead_in_words(found: dict[str, Any]) -> str:
+    """Return from which ratio on ours is ahead of all, as a cell of a table."""
+    lead = leads_from(found)
+    if lead is None:
+        return "not measured"
+    ratio, ahead = lead
+    words = f"**{ratio:,.0f}:1**" if ahead is None else f"beyond {ratio:,.0f}:1, where {ahead} is still ahead"
+    absent = not_measured(found)
+    return f"{words} (not measured: {', '.join(absent)})" if absent else words
+
+
+def not_measured(found: dict[str, Any]) -> list[str]:
+    """Return the codecs that have no point."""
+    return [codec.label for codec in CODECS.values() if codec.label not in curves(found)]
+
+
+def best_rival(found: dict[str, Any], ratio: float) -> tuple[str, float] | None:
+    """Return which of the others is best at a ratio, and its PSNR; None if none has points on both sides."""
+    size = found["source_bytes"] / ratio
+    there = [
+        (value, name)
+        for name, curve in rivals_of(found).items()
+        if (value := psnr_at(curve, size)) is not None
+    ]
+    return max(there)[::-1] if there else None
+
+
+def as_text(kept: dict[str, Any]) -> str:
+    """Return the tables: ours and the best of the others on every volume, then each volume."""
+    machines = {point["machine"] for found in kept.values() for point in found["points"].values()}
+    return "\n\n".join(
+        [
+            "PSNR (range), padding excluded, of whole volumes, at ratios between the points by straight lines"
+            " in the logarithm of the bytes. Seconds are those of a machine busy with other work: several"
+            f" times what it takes alone. {'; '.join(sorted(machines))}.",
+            summary(kept),
+            *(of_volume(name, found) for name, found in kept.items()),
+        ]
+    )
+
+
+def summary(kept: dict[str, Any]) -> str:
+    """Return the table of ours and the best of the others on every volume."""
+    rows = []
+    for name, found in kept.items():
+        cells = [name, lead_in_words(found)]
+        for ratio in RATIOS:
+            ours = psnr_at(curves(found).get(OURS, []), found["source_bytes"] / ratio)
+            best = best_rival(found, ratio)
+            words = [] if ours is None else [f"ours {ours:.1f}"]
+            cells.append("; ".join([*words, *([] if best is None else [f"{best[0]} {best[1]:.1f}"])]))
+        rows.append(cells)
+    return table(
+        ["volume", "ours leads the best of all from", *(f"dB at {ratio:,}:1" for ratio in RATIOS)], rows
+    )
+
+
+def of_volume(name: str, found: dict[str, Any]) -> str:
     """Return the tables of a volume."""
     source = found["source_bytes"]
     shape = " x ".join(map(str, found["shape"]))
+    in_order = sorted(
+        found["points"].items(),
+        key=lambda item: (curve_of(item[0]) != OURS, curve_of(item[0]), item[1]["bytes"]),
+    )
     rows = [
         [
             *key.split("|"),
             f"{point['bytes'] / 1000:.1f} kB",
             f"{source / point['bytes']:.0f}:1",
             f"{point['psnr']:.2f} dB",
-            f"{point['encode_seconds']:.1f} s / {point['decode_seconds']:.1f} s",
+            in_seconds(point),
         ]
-        for key, point in sorted(found["points"].items(), key=in_order)
+        for key, point in in_order
     ]
-    points = table(["codec", "setting", "bytes", "ratio", "PSNR (range)", "encode / decode"], rows)
+    points = table(["codec", "quality", "bytes", "ratio", "PSNR (range)", "encode / decode"], rows)
+    settings = {
+        curve_of(key): point["setting"] for key, point in in_order if point.get("setting") is not None
+    }
+    lines = "\n".join(f"- {codec}: {setting}." for codec, setting in settings.items())
     return (
         f"### {name}\n\n{shape}, {source / 1e6:.1f} MB, peak {found['peak']:,.0f}.\n\n"
         f"![Bytes against PSNR, {name}](images/rd-{name}.png)\n\n{compared(found)}\n\n"
-        f"<details><summary>All points</summary>\n\n{points}\n\n</details>"
+        f"<details><summary>Settings, and all points</summary>\n\n{lines}\n\n{points}\n\n</details>"
     )
 
 
-def in_order(item: tuple[str, dict[str, Any]]) -> tuple[bool, str, float]:
-    """Return what points are sorted by: ours first, then by curve, then by bytes."""
-    curve = item[0].split("|")[0]
-    return curve != OURS, curve, item[1]["bytes"]
+def in_seconds(point: dict[str, Any]) -> str:
+    """Return how long encoding and decoding took."""
+    return f"{point['encode_seconds']:.1f} s / {point['decode_seconds']:.1f} s"
 
 
 def compared(found: dict[str, Any]) -> str:
-    """Return PSNR at round ratios, BD-rate and crossover of each curve against ours."""
+    """Return PSNR at round ratios, seconds, BD-rate and crossover of each curve against ours."""
     all_curves, source = curves(found), found["source_bytes"]
     rows = []
     for name, curve in all_curves.items():
         at = [psnr_at(curve, source / ratio) for ratio in RATIOS]
-        row = [name, *("" if value is None else f"{value:.1f}" for value in at)]
+        nearest = min(
+            (point for key, point in found["points"].items() if curve_of(key) == name),
+            key=lambda point: abs(np.log(source / point["bytes"] / RATIOS[3])),
+        )
+        row = [name, *("" if value is None else f"{value:.1f}" for value in at), in_seconds(nearest)]
         if name == OURS or OURS not in all_curves:
             rows.append([*row, "", ""])
             continue
@@ -288,8 +398,9 @@ def compared(found: dict[str, Any]) -> str:
     header = [
         "codec",
         *(f"dB at {ratio:,}:1" for ratio in RATIOS),
+        f"encode / decode, nearest to {RATIOS[3]:,}:1",
         "our bytes at the same PSNR",
-        "we are ahead",
+        "ours is ahead",
     ]
     return table(header, rows)
 

@@ -94,7 +94,7 @@ def draw_codec_comparison(viewer: napari.Viewer, out: Path) -> None:
     widget.choice.compare.click()
     _wait_for(widget)
     for layer in viewer.layers:
-        layer.visible = layer.name.split(" [")[-1].startswith(("INR", "JPEG", "HEVC"))
+        layer.visible = layer.name.split(" [")[-1].startswith(("INR", "JPEG", "HEVC", "AV1"))
         layer.name_overlay.visible = True
         layer.name_overlay.font_size = 8  # else long names are cut off
     viewer.canvas.grid.enabled = True

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_inr_volume.classical.by_bound import BOUNDED, code_to_bound, from_form, to_form
-from napari_inr_volume.classical.by_bytes import CodecError
+from napari_inr_volume.classical.codec import CodecError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -12,6 +14,7 @@ from pyqtgraph import PlotWidget
 from qtpy.QtCore import Qt
 
 from napari_inr_volume import codec, compress
+from napari_inr_volume.classical.by_bytes import CODECS, missing
 from napari_inr_volume.core.generators import drain
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
@@ -97,6 +100,50 @@ def test_cancelled_nothing_is_added(qtbot, filled) -> None:
     qtbot.waitUntil(lambda: not filled.comparing.running, timeout=LONG)
     assert list(filled.viewer.layers) == before
     assert filled.choice.compare.isEnabled()
+
+
+def test_how_a_codec_is_run_is_shown_before_and_after(qtbot, filled) -> None:
+    setting = CODECS["jpeg2000"].setting
+    assert setting in filled.choice.codecs["jpeg2000"].toolTip()
+    compare(qtbot, filled)
+    table = filled.result.table
+    assert [table.item(row, 0).text() for row in range(table.rowCount())] == ["INR", "JPEG 2000"]
+    assert setting in table.item(1, 0).toolTip()
+    assert filled.choice.words.text() == ""
+
+
+@pytest.mark.skipif(missing(CODECS["vvc"]) is not None, reason="needs the program of imageio-ffmpeg")
+def test_cancel_kills_the_program_of_a_video_codec(qtbot, filled, monkeypatch) -> None:
+    children, popen = [], subprocess.Popen
+
+    class Noted(popen):
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            super().__init__(*args, **kwargs)
+            children.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Noted)
+    filled.choice.codecs["jpeg2000"].setChecked(False)
+    filled.choice.codecs["vvc"].setChecked(True)
+    qtbot.mouseClick(filled.choice.compare, LEFT)
+    qtbot.waitUntil(lambda: bool(children), timeout=LONG)
+    qtbot.mouseClick(filled.choice.cancel, LEFT)
+    qtbot.waitUntil(lambda: not filled.comparing.running, timeout=LONG)
+    assert all(child.poll() is not None for child in children)
+    assert len(filled.viewer.layers) == 2
+
+
+def test_without_the_program_its_codecs_say_what_to_install(qtbot, settings, monkeypatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "imageio_ffmpeg" else find(name)
+    )
+    widget = CodecComparisonWidget(ViewerModel())
+    qtbot.addWidget(widget)
+    boxes = widget.choice.codecs
+    for name in ("hevc", "av1", "vvc", "vvc-medium"):
+        assert not boxes[name].isEnabled()
+        assert "pip install 'napari-inr-volume[codecs]'" in boxes[name].toolTip()
+    assert boxes["jpeg2000"].isEnabled()
 
 
 def test_no_codec_checked_is_told(qtbot, filled) -> None:

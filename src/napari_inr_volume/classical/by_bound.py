@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ..core.metrics import largest_error
 from ..core.volume import Volume
 from ..exact.lattice import MOST_LEVELS, Lattice, find_lattice
-from .by_bytes import INSTALL, CodecError, imagecodecs
+from .codec import INSTALL, CodecError, imagecodecs
 
 Pixels = NDArray[Any]  # (z, y, x), uint8 or uint16: levels, or what is made of them
 Form = Literal["slices", "z-differences", "folded z-differences"]

@@ -6,13 +6,10 @@ is limited to the intensity range. Bytes are those of the coded pixels alone, wi
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import math
-import shutil
-import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Event
 from typing import Any
@@ -20,39 +17,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import InrError
 from ..core.volume import Volume
+from .codec import INSTALL, Codec, CodecError, Pixels, check
+from .images import IMAGES
+from .program import encoders
+from .video import VIDEO
 
-Pixels = NDArray[np.uint16]  # (z, y, x)
-INSTALL = "pip install 'napari-inr-volume[codecs]'"
-SEARCH = 7  # halvings of the range of qualities within which a size is looked for
-
-
-class CodecError(InrError):
-    """A codec is missing, failed, or was stopped."""
-
-
-@dataclass(frozen=True)
-class Codec:
-    """One codec. Its quality goes from `coarse`, the fewest bytes, to `fine`."""
-
-    name: str
-    label: str
-    coarse: float
-    fine: float
-    encode: Callable[[Pixels, float, int], bytes | list[bytes]]  # pixels, quality, bits a pixel
-    decode: Callable[[Any, tuple[int, ...], int], NDArray[Any]]  # coded, shape, bits a pixel
-    whole: bool = False  # qualities are whole numbers
-    bits: int = 16  # a pixel at most; intensities of more are scaled
-    needs: str = "imagecodecs"  # a program or package that may be missing
-    install: str = INSTALL  # how to install it
-
-    def quality(self, part: float) -> float:
-        """Return the quality at this part of the way from coarse to fine, in even ratios where it is wide."""
-        if self.fine > 0 and self.coarse > 20 * self.fine:
-            return float(self.coarse * (self.fine / self.coarse) ** part)
-        value = self.coarse + (self.fine - self.coarse) * part
-        return float(round(value)) if self.whole else value
+CODECS: dict[str, Codec] = {codec.name: codec for codec in (*IMAGES, *VIDEO)}
+SEARCH = 7  # most qualities tried for a size after the first
+NEAR = 0.98  # of the bytes allowed: near enough
+ASSUMED = (1e-4, 1.0)  # bytes a voxel at the coarsest and the finest quality, until they are known
+INSIDE = 0.2  # of a range of qualities is left out at either end, so that it always shrinks
+NARROW = 1e-3  # a range in which no other quality is worth a try
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +37,7 @@ class Coded:
 
     codec: str
     quality: float
+    setting: str  # in words, the quality included
     size: int  # bytes
     voxels: NDArray[Any]  # (z, y, x), in the original's units and dtype
     encode_seconds: float
@@ -69,25 +46,32 @@ class Coded:
 
 def missing(codec: Codec) -> str | None:
     """Return why a codec cannot run here and what to do, or None if it can."""
-    if importlib.util.find_spec(codec.needs) or _can_hevc(codec.needs):
-        return None
-    return f"{codec.label} needs {codec.needs}, which is not installed: {codec.install}"
+    package = codec.needs.replace("_", "-")
+    if importlib.util.find_spec(codec.needs) is None:
+        return f"{codec.label} needs {package}, which is not installed: {INSTALL}"
+    if codec.encoder is not None and codec.encoder not in encoders():
+        return (
+            f"{codec.label} needs {codec.encoder}, which the ffmpeg of {package} lacks here:"
+            f" pip install --upgrade {package}"
+        )
+    return None
 
 
 def code(codec: Codec, volume: Volume, quality: float, stop: Event | None = None) -> Coded:
     """Encode and decode a volume. Raises CodecError if the codec is missing or fails, or `stop` was set."""
     if (words := missing(codec)) is not None:
         raise CodecError(words)
-    pixels, scale, bits = _pixels(volume, codec.bits)
+    stop = stop or Event()
+    pixels, scale, bits = _pixels(volume, codec)
     started = time.perf_counter()
     try:
-        coded = codec.encode(pixels, quality, bits)
+        coded = codec.encode(pixels, quality, bits, stop)
         encoded = time.perf_counter()
-        if stop is not None and stop.is_set():
-            raise CodecError("stopped before the codec had finished")
-        decoded = codec.decode(coded, pixels.shape, bits)
-    except (RuntimeError, ValueError, OSError, subprocess.CalledProcessError) as error:
-        raise CodecError(f"{codec.label} failed at quality {quality:g}: {error}") from error
+        check(stop)
+        decoded = codec.decode(coded, volume.shape, bits, stop)
+    except (RuntimeError, ValueError, OSError, CodecError) as error:
+        check(stop)
+        raise CodecError(f"{codec.label} failed at {codec.scale} {quality:g}: {error}") from error
     ended = time.perf_counter()
     low, high = volume.intensity_range
     voxels = np.clip(decoded.astype(np.float64) * scale + low, low, high)
@@ -95,6 +79,7 @@ def code(codec: Codec, volume: Volume, quality: float, stop: Event | None = None
     return Coded(
         codec=codec.name,
         quality=quality,
+        setting=codec.words(quality),
         size=len(coded) if isinstance(coded, bytes) else sum(map(len, coded)),
         voxels=(np.rint(voxels) if dtype.kind in "iu" else voxels).astype(dtype),
         encode_seconds=encoded - started,
@@ -114,166 +99,67 @@ def code_within(
 
     Where even its coarsest takes more, that is returned. Raises CodecError as `code` does.
     """
-    tell = on_point or (lambda _: None)
-    best = code(codec, volume, codec.quality(0.0), stop)
-    tell(best)
-    low, high = 0.0, 1.0
-    for _ in range(SEARCH if best.size <= most_bytes else 0):
-        middle = (low + high) / 2
-        found = code(codec, volume, codec.quality(middle), stop)
-        tell(found)
-        if found.size <= most_bytes:
-            low, best = middle, max(best, found, key=lambda one: one.size)
-        else:
-            high = middle
+    best: Coded | None = None
+    sizes: dict[float, int] = {}
+    voxels = math.prod(volume.shape)
+    while len(sizes) <= SEARCH:
+        quality = next_quality(codec, most_bytes, sizes, voxels)
+        if quality is None:
+            break
+        found = code(codec, volume, quality, stop)
+        sizes[quality] = found.size
+        if on_point is not None:
+            on_point(found)
+        if best is None or _better(found.size, best.size, most_bytes):
+            best = found
+    assert best is not None  # something is always worth a first try
     return best
 
 
-def _pixels(volume: Volume, most_bits: int) -> tuple[Pixels, float, int]:
-    """Return the voxels as whole numbers, the intensity of one, and how many bits they take (12 or 16)."""
+def _better(size: int, than: int, most: int) -> bool:
+    """Return whether a size within `most` is larger, or one beyond it nearer."""
+    return than < size <= most or (size < than and than > most)
+
+
+def next_quality(
+    codec: Codec, most_bytes: int, sizes: Mapping[float, int], voxels: int, near: float = NEAR
+) -> float | None:
+    """Return the quality to try next for a size, given the bytes of those that were tried.
+
+    None if the best of them takes `near` of it or more, or if there is nothing better between them.
+    """
+    tried = sorted((codec.part(quality), quality, size) for quality, size in sizes.items())
+    below = next((one for one in reversed(tried) if one[2] <= most_bytes), None)
+    above = next((one for one in tried if one[2] > most_bytes and (below is None or one > below)), None)
+    if below is not None and (below[2] >= near * most_bytes or below[1] == codec.fine):
+        return None
+    if above is not None and below is None:  # then it must be known whether any fits
+        return None if above[1] == codec.coarse else codec.coarse
+    low, small = (0.0, ASSUMED[0] * voxels) if below is None else (below[0], below[2])
+    high, large = (1.0, ASSUMED[1] * voxels) if above is None else (above[0], above[2])
+    if high - low < NARROW:
+        return None
+    share = math.log(max(most_bytes, 1) / small) / math.log(max(large / small, 1 + NARROW))
+    least, most = (0.0 if below is None else INSIDE), (1.0 if above is None else 1 - INSIDE)
+    quality = codec.quality(low + min(max(share, least), most) * (high - low))
+    if not codec.step:
+        return quality
+    onwards = math.copysign(codec.step, codec.fine - codec.coarse)
+    first = codec.coarse if below is None else below[1] + onwards
+    last = codec.fine if above is None else above[1] - onwards
+    if (last - first) * onwards < 0:
+        return None
+    return min(max(quality, min(first, last)), max(first, last))
+
+
+def _pixels(volume: Volume, codec: Codec) -> tuple[Pixels, float, int]:
+    """Return the voxels as whole numbers, the intensity of one, and how many bits they take."""
     low, high = volume.intensity_range
     voxels = volume.read()
-    whole = voxels.dtype.kind in "iu" and high - low < 2**most_bits
-    bits = 12 if whole and high - low < 2**12 else most_bits
-    scale = 1.0 if whole else (high - low) / (2**bits - 1)
+    whole = not codec.fills and voxels.dtype.kind in "iu" and high - low < 2**codec.bits
+    bits = 12 if whole and high - low < 2**12 else codec.bits
+    scale = 1.0 if whole or high == low else (high - low) / (2**bits - 1)
     numbers = np.clip((voxels.astype(np.float64) - low) / scale, 0, (high - low) / scale)
     if (measured := volume.measured()) is not None:
         numbers = np.where(measured, numbers, 0)
     return np.rint(numbers).astype(np.uint16), scale, bits
-
-
-def _by_slice(
-    encode: Callable[[Pixels, float, int], bytes], decode: str
-) -> tuple[Callable[[Pixels, float, int], list[bytes]], Callable[[list[bytes], tuple[int, ...], int], Any]]:
-    """Return the two ways of a codec of single slices; `decode` is the name that imagecodecs has for it."""
-
-    def encode_all(pixels: Pixels, quality: float, bits: int) -> list[bytes]:
-        return [encode(np.ascontiguousarray(plane), quality, bits) for plane in pixels]
-
-    def decode_all(coded: list[bytes], shape: tuple[int, ...], bits: int) -> NDArray[Any]:
-        return np.stack([getattr(imagecodecs(), decode)(plane).reshape(shape[1:]) for plane in coded])
-
-    return encode_all, decode_all
-
-
-def imagecodecs() -> Any:
-    """Return the package, which takes a moment to load and may be missing."""
-    import imagecodecs
-
-    return imagecodecs
-
-
-def _jpeg2000(plane: Pixels, quality: float, bits: int) -> bytes:
-    return bytes(
-        imagecodecs().jpeg2k_encode(
-            plane, level=int(quality), codecformat="J2K", bitspersample=bits, numthreads=1
-        )
-    )
-
-
-def _htj2k(plane: Pixels, quality: float, bits: int) -> bytes:
-    step = quality * 2 ** (bits - 16)  # in shares of 16 bits, whatever the pixels take
-    return bytes(imagecodecs().htj2k_encode(plane, level=step, reversible=False))
-
-
-def _jpegls(plane: Pixels, quality: float, bits: int) -> bytes:
-    return bytes(imagecodecs().jpegls_encode(plane, level=int(quality)))
-
-
-def _jpegxl(plane: Pixels, quality: float, bits: int) -> bytes:
-    return bytes(imagecodecs().jpegxl_encode(plane, distance=quality, bitspersample=bits, numthreads=1))
-
-
-def _sz3(pixels: Pixels, quality: float, bits: int) -> bytes:
-    import pysz
-
-    config = pysz.szConfig()
-    config.errorBoundMode = pysz.szErrorBoundMode.ABS
-    config.absErrorBound = quality
-    compressed, _ = pysz.sz.compress(np.ascontiguousarray(pixels, dtype=np.float32), config)
-    return bytes(compressed.tobytes())
-
-
-def _sz3_back(coded: bytes, shape: tuple[int, ...], bits: int) -> NDArray[Any]:
-    import pysz
-
-    decoded, _ = pysz.sz.decompress(np.frombuffer(coded, np.uint8), np.float32, shape)
-    return np.asarray(decoded)
-
-
-def _ffmpeg(arguments: list[str], data: bytes) -> bytes:
-    command = ["ffmpeg", "-hide_banner", "-loglevel", "error", *arguments, "-"]
-    try:
-        return subprocess.run(command, input=data, capture_output=True, check=True).stdout
-    except subprocess.CalledProcessError as error:
-        raise CodecError(f"ffmpeg failed: {error.stderr.decode(errors='replace').strip()[:200]}") from error
-
-
-@functools.cache
-def _can_hevc(program: str) -> bool:
-    """Return whether this is ffmpeg, there, and with x265 of 12 bits."""
-    if program != "ffmpeg" or shutil.which(program) is None:
-        return False
-    asked = [program, "-hide_banner", "-h", "encoder=libx265"]
-    return b"gray12le" in subprocess.run(asked, capture_output=True, check=False).stdout
-
-
-def _even(length: int) -> int:
-    """Return the next length that HEVC's frames can have."""
-    return max(32, math.ceil(length / 8) * 8)
-
-
-def _hevc(pixels: Pixels, quality: float, bits: int) -> bytes:
-    """Slices as frames, in grey of 12 bits."""
-    _, y, x = pixels.shape
-    frames = np.pad(pixels, ((0, 0), (0, _even(y) - y), (0, _even(x) - x)), mode="edge")
-    raw = ["-f", "rawvideo", "-pix_fmt", "gray12le", "-s", f"{_even(x)}x{_even(y)}", "-r", "25", "-i", "-"]
-    way = ["-c:v", "libx265", "-preset", "medium", "-pix_fmt", "gray12le", "-x265-params"]
-    return _ffmpeg([*raw, *way, f"crf={quality:.3f}:log-level=none:info=0", "-f", "hevc"], frames.tobytes())
-
-
-def _hevc_back(coded: bytes, shape: tuple[int, ...], bits: int) -> NDArray[Any]:
-    z, y, x = shape
-    raw = _ffmpeg(
-        ["-f", "hevc", "-i", "-", "-pix_fmt", "gray12le", "-fps_mode", "passthrough", "-f", "rawvideo"], coded
-    )
-    frames = np.frombuffer(raw, "<u2").reshape(z, _even(y), _even(x))[:, :y, :x]
-    return frames.astype(np.uint16)
-
-
-CODECS: dict[str, Codec] = {
-    codec.name: codec
-    for codec in (
-        Codec("jpeg2000", "JPEG 2000", 20.0, 80.0, *_by_slice(_jpeg2000, "jpeg2k_decode"), whole=True),
-        Codec("htj2k", "HTJ2K", 4.0, 1e-3, *_by_slice(_htj2k, "htj2k_decode")),
-        Codec(
-            "jpegls",
-            "JPEG-LS near-lossless",
-            255.0,
-            0.0,
-            *_by_slice(_jpegls, "jpegls_decode"),
-            whole=True,
-        ),
-        Codec("jpegxl", "JPEG XL", 25.0, 0.05, *_by_slice(_jpegxl, "jpegxl_decode")),
-        Codec(
-            "sz3",
-            "SZ3",
-            1500.0,
-            0.5,
-            _sz3,
-            _sz3_back,
-            needs="pysz",
-        ),
-        Codec(
-            "hevc",
-            "HEVC (x265)",
-            51.0,
-            0.0,
-            _hevc,
-            _hevc_back,
-            bits=12,
-            needs="ffmpeg",
-            install="install ffmpeg with libx265",
-        ),
-    )
-}

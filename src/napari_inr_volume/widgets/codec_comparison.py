@@ -18,12 +18,14 @@ from ..plugin.opened import inr_of
 from ..plugin.settings import own_weights, preferences
 from ..plugin.work import bounded, rivals
 from ..plugin.work.bounded import ComparedAtBound
-from ..plugin.work.rivals import Compared, Rival
+from ..plugin.work.rivals import Compared, Rival, Trying
 from .codec_sections import NO_FILE, ChoiceSection, ResultSection
 from .panel import Panel
 
 if TYPE_CHECKING:
     import napari.viewer
+
+ENCODING = "Encoding"  # how the line begins that says what is being done
 
 
 class CodecComparisonWidget(Panel):
@@ -105,7 +107,7 @@ class CodecComparisonWidget(Panel):
         else:
             self._compare_at_bytes(file, original, held.inr, slices)
         self.choice.show_running(True)
-        self.choice.words.setText("Encoding...")
+        self.choice.words.setText(f"{ENCODING}...")
         self._update()
 
     def _slices(self, original: Image, depth: int) -> slice:
@@ -144,10 +146,12 @@ class CodecComparisonWidget(Panel):
             bounded.compare_at_bound, original, inr, preferences().device, self.choice.chosen, slices
         )
 
-    def _reported(self, record: Done | Rival | Bounded) -> None:
+    def _reported(self, record: Done | Trying | Rival | Bounded) -> None:
         if isinstance(record, Done):
             self.choice.progress.setRange(0, record.total)
             self.choice.progress.setValue(record.done)
+        elif isinstance(record, Trying):
+            self.choice.words.setText(f"{ENCODING} with {record.label}...")
         elif isinstance(record, Bounded):
             self._bounded.append(record)
             self.result.show_bounded(self._bounded, self._source_bytes, self._voxels)
@@ -190,7 +194,7 @@ class CodecComparisonWidget(Panel):
 
     def _ended(self) -> None:
         self.choice.show_running(False)
-        if self.choice.words.text() == "Encoding...":
+        if self.choice.words.text().startswith(ENCODING):
             self.choice.words.setText("")
         self._update()
 

@@ -30,7 +30,7 @@ from .layer_box import LayerBox
 from .plot import RatePlot
 from .section import Section, TextLine
 
-USUAL = ("jpeg2000", "jpegls", "hevc")  # checked at first, where they are here
+USUAL = ("jpeg2000", "hevc", "av1")  # checked at first, where they are here
 NO_FILE = "Fit a volume, or open an .inr together with its original, to compare it with other codecs."
 
 
@@ -60,11 +60,17 @@ class ChoiceSection(Section):
         form.addRow(self._slices())
         self.body.addLayout(form)
         self.codecs = self._add_boxes(
-            {name: (codec.label, missing(codec), name in USUAL) for name, codec in CODECS.items()}
+            {
+                name: (codec.label, missing(codec), codec.setting, name in USUAL)
+                for name, codec in CODECS.items()
+            }
         )
         at_bound = {name: by_bound.BOUNDED[name] for name in bounded.NAMES}
         self.bounded = self._add_boxes(
-            {name: (codec.label, by_bound.missing(codec), True) for name, codec in at_bound.items()}
+            {
+                name: (codec.label, by_bound.missing(codec), codec.ways[0].setting, True)
+                for name, codec in at_bound.items()
+            }
         )
         self.compare = QPushButton("&Compare")
         self.compare.setToolTip("Encode and decode in the background; the reconstructions become layers.")
@@ -106,14 +112,14 @@ class ChoiceSection(Section):
         part.addWidget(self.count, 1)
         return part
 
-    def _add_boxes(self, codecs: Mapping[str, tuple[str, str | None, bool]]) -> dict[str, QCheckBox]:
-        """Add a box for each codec: its label, why it is missing if it is, whether it is checked."""
+    def _add_boxes(self, codecs: Mapping[str, tuple[str, str | None, str, bool]]) -> dict[str, QCheckBox]:
+        """Add a box for each codec: its label, why it is missing or None, how it is run, whether checked."""
         boxes = {}
-        for name, (label, why, checked) in codecs.items():
+        for name, (label, why, setting, checked) in codecs.items():
             box = QCheckBox(label)
             box.setEnabled(why is None)
             box.setChecked(why is None and checked)
-            box.setToolTip(why or f"Encode the slices with {label}.")
+            box.setToolTip(why or f"Encode the slices with {label}: {setting}.")
             boxes[name] = box
             self.body.addWidget(box)
         return boxes
@@ -212,7 +218,9 @@ class ResultSection(Section):
             cells = (rival.label, in_bytes(rival.size), in_ratio(source_bytes / rival.size))
             rows.append((*cells, in_decibels(rival.psnr), seconds))
             tips.append(
-                "Seconds: " + ("decoding alone; it was fitted before." if fitted else "encoding / decoding.")
+                "Seconds: decoding alone; it was fitted before."
+                if fitted
+                else f"{rival.setting}. Seconds: encoding / decoding."
             )
         self._show_table(self.AT_BYTES, rows, tips)
         self.plot.setVisible(bool(found))

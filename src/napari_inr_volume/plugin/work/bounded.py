@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from ...classical.by_bound import BOUNDED, Bounded, code_to_bound
-from ...classical.by_bytes import CodecError
+from ...classical.codec import CodecError
 from ...core.choices import Device
 from ...core.errors import VolumeError
 from ...core.metrics import largest_error

@@ -27,6 +27,13 @@ OURS = "INR"
 EVEN = 0.05  # dB within which two are called even
 
 
+@dataclass(frozen=True)
+class Trying:
+    """Which codec is at work from now on."""
+
+    label: str
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rival:
     """What one codec makes of the voxels within the bytes of the `.inr`."""
@@ -37,6 +44,7 @@ class Rival:
     psnr: float = 0.0  # dB, peak: the intensity range of the whole original
     points: tuple[tuple[int, float], ...] = ()  # bytes and PSNR of every try
     seconds: tuple[float, float] = (0.0, 0.0)  # of encoding and decoding; of ours, decoding alone
+    setting: str = ""  # how the codec was run, in words
     fits: bool = True  # into the bytes
     failed: str = ""  # why, in words
 
@@ -64,10 +72,11 @@ def compare(
 ) -> Compared:
     """Code slices of the original by the codecs of these names, within the bytes of the `.inr`.
 
-    Those are its bytes in proportion to the slices. Reports Done of codecs and tries, and each Rival as it is
-    found. Raises VolumeError if the original is not of the shape that the `.inr` decodes to.
+    Those are its bytes in proportion to the slices. Reports Done of codecs and tries, which is Trying, and
+    each Rival as it is found. Raises VolumeError if the original is not of the shape that the `.inr` decodes
+    to.
     """
-    from ...classical.by_bytes import SEARCH
+    from ...classical.by_bytes import CODECS, SEARCH
     from ...io.inr_file import packed_size
 
     volume = original_of(inr, original)
@@ -84,6 +93,7 @@ def compare(
     for number, name in enumerate(names):
         before = number * each + 1
         control.report(Done(before, total))
+        control.report(Trying(CODECS[name].label))
 
         def on_try(tries: int, before: int = before) -> None:
             control.report(Done(min(before + tries, total), total))
@@ -115,7 +125,8 @@ def _rival(
     control: Control, name: str, part: Volume, most: int, peak: float, on_try: Callable[[int], object]
 ) -> Rival:
     """Return what a codec makes of the voxels within these bytes; `on_try` is told how often it was tried."""
-    from ...classical.by_bytes import CODECS, CodecError, Coded, code_within
+    from ...classical.by_bytes import CODECS, Coded, code_within
+    from ...classical.codec import CodecError
 
     codec, points = CODECS[name], list[tuple[int, float]]()
 
@@ -136,6 +147,7 @@ def _rival(
         psnr=_psnr(part, found.voxels, peak),
         points=tuple(sorted(points)),
         seconds=(found.encode_seconds, found.decode_seconds),
+        setting=found.setting,
         fits=found.size <= most,
     )
 
