@@ -22,7 +22,6 @@ from .core.memory import check_memory
 from .core.resample import lr_shape
 from .core.volume import Volume
 from .fields.base import FitProgress, FitResult, FitState
-from .fields.constant import ConstantConfig
 from .fields.registry import find_kind
 from .fields.samples import LrSamples
 from .fields.settings import Settings
@@ -109,7 +108,7 @@ def fit_volume(
 
 def check_fittable(volume: Volume, settings: Settings) -> None:
     """Raise VolumeError if no field of these settings can be fitted; a constant can be to any volume."""
-    if not isinstance(settings.field, ConstantConfig):
+    if find_kind(settings.field.kind).preview:
         volume.check_fittable()
 
 

@@ -9,6 +9,7 @@ from .core.units import Units
 from .core.version import __version__
 from .core.volume import Geometry, Triple, Volume
 from .exact.layer import ExactLayer
+from .fields.registry import find_kind
 from .fields.settings import FieldConfig, Settings
 
 
@@ -93,6 +94,11 @@ class InrVolume:
             quality=quality,
             software=f"napari-inr-volume {__version__}",
         )
+
+    @property
+    def has_preview(self) -> bool:
+        """Whether the network shows the volume; without an exact layer nothing else does."""
+        return find_kind(self.field.kind).preview
 
     @property
     def lr_shape(self) -> tuple[int, int, int]:

@@ -100,6 +100,7 @@ class LatticeKind:
     title = "lattice"
     config = LatticeConfig
     fit_config = LatticeFit
+    preview = True
     presets: ClassVar[dict[str, Settings]] = {}
     options = (
         Option(name="nodes", place="field", title="Nodes", help="Along an axis.", value=int, low=2, high=64),

@@ -20,7 +20,6 @@ from ..core.words import in_bytes
 from ..exact.encode import Coding
 from ..exact.learn import Learning
 from ..fields.base import FitProgress, FitState
-from ..fields.constant import ConstantConfig
 from ..fields.state_file import save_state
 from ..inr_volume import InrVolume
 from ..io.inr_file import write_inr
@@ -228,7 +227,7 @@ class Fitting:
 
 def _is_empty(inr: InrVolume) -> bool:
     """Whether a file of it would show nothing of the volume: no network, and no exact layer yet."""
-    return isinstance(inr.field, ConstantConfig) and inr.exact is None
+    return not inr.has_preview and inr.exact is None
 
 
 def _tell_plan(planned: Planned) -> None:

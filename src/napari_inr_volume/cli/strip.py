@@ -29,13 +29,12 @@ def strip(
     What is left is the preview: the network, and the upscaler's weights if they are embedded.
     """
     from ..core.errors import InrError
-    from ..fields.constant import ConstantConfig
     from ..io.inr_file import read_inr, read_model, write_inr
 
     to = inr_output(output, src, force)
     to.check()
     inr, model = read_inr(src), read_model(src)
-    if isinstance(inr.field, ConstantConfig):
+    if not inr.has_preview:
         raise InrError(f"{src.name} has no network: nothing would be left without the exact layer")
     preview = replace(inr, exact=None)
     with to.claimed():

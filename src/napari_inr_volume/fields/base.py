@@ -154,6 +154,10 @@ class FieldKind(Protocol):
         """The class of its FitConfig."""
 
     @property
+    def preview(self) -> bool:
+        """Whether its fields show the volume: a file of others is nothing without its exact layer."""
+
+    @property
     def presets(self) -> Mapping[str, Settings]:
         """Settings that have a name."""
 

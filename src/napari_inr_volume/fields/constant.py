@@ -70,6 +70,7 @@ class ConstantKind:
     title = "constant"
     config = ConstantConfig
     fit_config = ConstantFit
+    preview = False
     presets: ClassVar[dict[str, Settings]] = {}
     options: ClassVar[tuple[Option, ...]] = ()
     ladder = None

@@ -18,7 +18,6 @@ from ..core.json_fields import MAX_WHOLE, Fields
 from ..core.units import MAX_UNITS, Units, is_units
 from ..core.volume import LARGEST, LEAST_RANGE, Geometry, triple
 from ..fields.base import FieldKind
-from ..fields.constant import CONSTANT
 from ..fields.registry import KINDS, find_kind
 from ..inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
 
@@ -103,7 +102,7 @@ def from_json(
             payload=payload,
             geometry=_geometry(meta.fields("hr", "shape spacing origin direction"), slice_positions),
             factor=(z, y, x),
-            intensity_range=_intensity_range(intensity, least=0.0 if kind is CONSTANT else LEAST_RANGE),
+            intensity_range=_intensity_range(intensity, least=LEAST_RANGE if kind.preview else 0.0),
             units=_units(intensity),
             dtype=intensity.choice("dtype", DTYPES),
             padding=intensity.optional_number("padding"),

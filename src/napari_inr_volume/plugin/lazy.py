@@ -15,7 +15,6 @@ import dask.array
 import numpy as np
 
 from ..core.units import within
-from ..fields.constant import ConstantConfig
 from ..reader import Level, Reader
 from ..superres.catalogue import is_slow, title_of
 from ..superres.upscale import LanczosUpscaler
@@ -55,7 +54,7 @@ def inr_layers(reader: Reader, name: str, opened: Path | None = None) -> list[La
     if inr.exact is not None:
         exact_name = layer_name(name, within(inr.exact.max_error, inr.units))
         exact = exact_layer(exact_voxels(reader), exact_name, inr, opened=opened)
-        return [exact] if isinstance(inr.field, ConstantConfig) else [lr, exact]
+        return [lr, exact] if inr.has_preview else [exact]
     hr_name = layer_name(name, title_of(upscaler.name), hr_psnr)
     return [lr, hr_layer(lazy_array(reader, "hr"), hr_name, inr, opened=opened)]
 

@@ -42,6 +42,7 @@ class SirenKind:
     title = "SIREN"
     config = SirenConfig
     fit_config = FitConfig
+    preview = True
     presets = PRESETS
     options = OPTIONS
     ladder = SirenLadder()
