@@ -13,9 +13,11 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
+from napari_inr_volume.core.errors import FitError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.core.windows import find_window
+from napari_inr_volume.exact.predict import ExactPrediction
 from napari_inr_volume.fields.registry import find_preset
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
@@ -64,8 +66,12 @@ class FakeSettings(QObject):
         self.kept = SimpleNamespace(show_units=lambda units: None)
         self.shown: list[tuple[str, str | None]] = []
 
-    def show_prediction(self, words: str, caution: str | None = None) -> None:
+    def show_prediction(self, words: str, caution: str | None = None, exact: str = "") -> None:
         self.shown.append((words, caution))
+        self.show_exact_prediction(exact)
+
+    def show_exact_prediction(self, words: str) -> None:
+        self.exact = words
 
 
 # Source
@@ -162,6 +168,82 @@ def test_a_target_is_planned_from_one_look_and_forgotten_with_the_volume(
     state.set_source(layer, head_phantom((8, 16, 16)))
     assert controller.plan is None
     qtbot.waitUntil(lambda: len(looks) == 2)
+
+
+@pytest.fixture
+def waiting(qtbot, state: PanelState, monkeypatch) -> Iterator[SimpleNamespace]:
+    """A controller that wants to know of an exact layer, whose trials end when they are let to."""
+    found = SimpleNamespace(go_on=threading.Event(), begun=[], error=None)
+
+    def exact(control: Control, volume: Volume, max_error: float) -> tuple[float, object]:
+        found.begun.append(max_error)
+        assert found.go_on.wait(10)
+        if found.error is not None:
+            raise found.error
+        return max_error, ExactPrediction(1000, 1.0)
+
+    monkeypatch.setattr(forecast, "exact", exact)
+    monkeypatch.setattr(
+        forecast, "probe", lambda _, settings, *__: (forecast.speed_key(settings, "cpu"), 1.0)
+    )
+    found.section = FakeSettings()
+    found.section.max_error = 2.0
+    found.controller = SettingsController(state, found.section, lambda: "lanczos", state)
+    state.set_source(head(state), head_phantom((8, 32, 32)))
+    qtbot.waitUntil(lambda: len(found.begun) == 1)
+    yield found
+    found.go_on.set()
+
+
+@pytest.mark.parametrize("work", ["fitting", "applying"])
+def test_a_prediction_that_other_work_ended_is_made_after_it(
+    qtbot, state: PanelState, waiting: SimpleNamespace, work: str
+) -> None:
+    ended = threading.Event()
+    waiting.controller.make_way()
+    job = getattr(state, work)
+    job.start(lambda control: ended.wait(10))
+    state.changed.emit()
+    assert "once the other work" in waiting.section.exact
+    waiting.go_on.set()
+    qtbot.waitUntil(lambda: not waiting.controller.coding.running)
+    qtbot.wait(700)  # longer than the delay after an edit
+    assert waiting.begun == [2.0]
+    ended.set()
+    qtbot.waitUntil(lambda: "The file: about" in waiting.section.exact)
+    assert waiting.begun == [2.0, 2.0]
+
+
+def test_a_prediction_of_another_bound_follows_the_one_that_runs(
+    qtbot, state: PanelState, waiting: SimpleNamespace
+) -> None:
+    waiting.section.max_error = 5.0
+    with qtbot.waitSignal(waiting.controller.edited):
+        waiting.section.changed.emit()
+    assert "trying" in waiting.section.exact
+    waiting.go_on.set()
+    qtbot.waitUntil(lambda: "The file: about" in waiting.section.exact)
+    assert waiting.begun == [2.0, 5.0]
+
+
+def test_a_prediction_that_fails_says_so_and_is_tried_again_after_an_edit(
+    qtbot, state: PanelState, waiting: SimpleNamespace
+) -> None:
+    waiting.error = FitError("too little memory")
+    waiting.go_on.set()
+    qtbot.waitUntil(lambda: "too little memory" in waiting.section.exact)
+    qtbot.wait(700)
+    assert waiting.begun == [2.0]
+    waiting.error = None
+    waiting.section.changed.emit()
+    qtbot.waitUntil(lambda: "The file: about" in waiting.section.exact)
+
+
+def test_compiling_is_said(qtbot, state: PanelState, waiting: SimpleNamespace) -> None:
+    waiting.controller.coding.reported.emit(forecast.Compiling())
+    assert "compiling" in waiting.section.exact
+    waiting.controller.coding.reported.emit(forecast.Compiled())
+    assert "trying" in waiting.section.exact
 
 
 # Fit

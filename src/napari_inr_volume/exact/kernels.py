@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from ..compute.jit import kernel
 from .contexts import BORDER, LAG
 from .network import Net
 from .tables import (
@@ -35,7 +35,7 @@ FARTHEST = 1 << 24  # parts of a level, of a centre
 # Where a coder stands, in an array of whole numbers.
 CODED, STATE, WORD, SAME, OTHER, FAILED = range(6)
 
-_exact = njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+_exact = kernel({"contract", "reassoc", "nsz"})
 
 
 class Work(NamedTuple):
@@ -59,7 +59,7 @@ def work(net: Net) -> Work:
     return Work._make([*whole, *exact, np.zeros(3 * MIXED, np.int64)])
 
 
-@_exact  # type: ignore[untyped-decorator]
+@_exact
 def _same_around(net: Any, values: Any, at: Any) -> Any:
     """Return whether all values that are looked at are the same."""
     first = values[at + net.values[0]]
@@ -69,7 +69,7 @@ def _same_around(net: Any, values: Any, at: Any) -> Any:
     return True
 
 
-@_exact  # type: ignore[untyped-decorator]
+@_exact
 def _predict(net: Any, values: Any, at: Any) -> Any:
     """Return the linear prediction, in parts of a level."""
     total = 0
@@ -78,7 +78,7 @@ def _predict(net: Any, values: Any, at: Any) -> Any:
     return (total + 32) >> 6
 
 
-@_exact  # type: ignore[untyped-decorator]
+@_exact
 def _scale_index(net: Any, residuals: Any, at: Any) -> Any:
     """Return how far predictions were off around here, as an index into the tables."""
     total = LEAST_SCALE * len(net.residuals)
@@ -91,7 +91,7 @@ def _scale_index(net: Any, residuals: Any, at: Any) -> Any:
     return octave * OCTAVE + total - OCTAVE
 
 
-@_exact  # type: ignore[untyped-decorator]
+@_exact
 def _look(net: Any, tables: Any, values: Any, residuals: Any, tile: Any, count: Any) -> Any:
     """Fill the network's inputs for the first `count` places of a tile."""
     n, r = len(net.values), len(net.residuals)
@@ -112,7 +112,7 @@ def _look(net: Any, tables: Any, values: Any, residuals: Any, tile: Any, count: 
         tile.inputs[n + 2 * r, j] = min(max(4 * index - 768, -FEATURE), FEATURE)
 
 
-@_exact  # type: ignore[untyped-decorator]
+@_exact
 def _dense(
     weights: Any, bias: Any, scale: Any, inputs: Any, output: Any, columns: Any, low: Any, high: Any
 ) -> Any:
@@ -130,7 +130,7 @@ def _dense(
             row[j] = min(max(np.floor(row[j] * scale[o]), low), high)
 
 
-@_exact  # type: ignore[untyped-decorator]
+@_exact
 def _forward(net: Any, tile: Any, count: Any) -> Any:
     """Pass a tile's inputs through the network."""
     columns = (count + 7) // 8 * 8
@@ -140,7 +140,7 @@ def _forward(net: Any, tile: Any, count: Any) -> Any:
     _dense(net.weights3, net.bias3, net.scale3, tile.second, tile.output, columns, -far, far)
 
 
-@_exact  # type: ignore[untyped-decorator]
+@_exact
 def _mix(tables: Any, tile: Any, j: Any) -> Any:
     """Make the mixture of voxel j of a tile; return a level near its middle, and a width around that."""
     index, mixture = tile.scale[j], tile.mixture
@@ -169,7 +169,7 @@ def _mix(tables: Any, tile: Any, j: Any) -> Any:
     return middle // PARTS, width // PARTS + 1
 
 
-@_exact  # type: ignore[untyped-decorator]
+@_exact
 def _below(tables: Any, mixture: Any, level: Any, levels: Any) -> Any:
     """Return the counts of all levels below this one; each level has at least one of 2^28."""
     if level <= 0:
@@ -193,7 +193,7 @@ def _below(tables: Any, mixture: Any, level: Any, levels: Any) -> Any:
     return level + (((total >> WEIGHT_BITS) * (TOTAL - levels)) >> TOTAL_BITS)
 
 
-@_exact  # type: ignore[untyped-decorator]
+@_exact
 def _find(tables: Any, mixture: Any, slot: Any, levels: Any, near: Any, width: Any) -> Any:
     """Return the level that covers a slot; looks around a level near it first."""
     low = min(max(near, 0), levels - 1)
@@ -218,7 +218,7 @@ def _find(tables: Any, mixture: Any, slot: Any, levels: Any, near: Any, width: A
     return low
 
 
-@_exact  # type: ignore[untyped-decorator]
+@_exact
 def _advance(coder: Any, words: Any, start: Any, count: Any) -> Any:
     """Take a level of these counts off the coder's state."""
     state = coder[STATE]
@@ -233,7 +233,7 @@ def _advance(coder: Any, words: Any, start: Any, count: Any) -> Any:
     coder[STATE] = state
 
 
-@_exact  # type: ignore[untyped-decorator]
+@_exact
 def _code_same(
     coder: Any, words: Any, starts: Any, counts: Any, level: Any, same: Any, levels: Any, encode: Any
 ) -> Any:
@@ -265,7 +265,7 @@ def _code_same(
     return level
 
 
-@_exact  # type: ignore[untyped-decorator]
+@_exact
 def _code_tile(
     net: Any,
     tables: Any,
@@ -300,7 +300,7 @@ def _code_tile(
         residuals[at] = (level << 6) - tile.predicted[j]
 
 
-@_exact  # type: ignore[untyped-decorator]
+@_exact
 def code_slice(
     net: Any, tables: Any, values: Any, residuals: Any, tile: Any, stream: Any, shape: Any, encode: Any
 ) -> Any:
@@ -344,7 +344,7 @@ def code_slice(
                 values[at + k] = values[at]
 
 
-@_exact  # type: ignore[untyped-decorator]
+@_exact
 def write_words(starts: Any, counts: Any, coded: Any, words: Any) -> Any:
     """Write what was coded, last level first; return the coder's last state and the number of words."""
     state = LEAST_STATE
@@ -359,7 +359,7 @@ def write_words(starts: Any, counts: Any, coded: Any, words: Any) -> Any:
     return state, written
 
 
-@_exact  # type: ignore[untyped-decorator]
+@_exact
 def predict_planes(net: Any, values: Any, residuals: Any, begin: Any, rows: Any, columns: Any) -> Any:
     """Fill in how far the linear prediction is off, in part of a plane of a slab's memory."""
     stride = columns + 2 * BORDER
@@ -369,7 +369,7 @@ def predict_planes(net: Any, values: Any, residuals: Any, begin: Any, rows: Any,
             residuals[at] = (int(values[at]) << 6) - _predict(net, values, at)
 
 
-@_exact  # type: ignore[untyped-decorator]
+@_exact
 def sample(
     net: Any, tables: Any, values: Any, residuals: Any, places: Any, tile: Any, inputs: Any, found: Any
 ) -> Any:

@@ -6,8 +6,11 @@ import math
 import time
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..core.volume import Volume
-from .encode import DEPTH, Coder, find_coder
+from . import kernels
+from .encode import DEPTH, WIDTHS, Coder, find_coder
 from .layer import ENTRY, HEAD
 from .learn import trial
 from .network import sizes
@@ -27,12 +30,26 @@ class ExactPrediction:
     seconds: float  # to make it on this machine, if nothing else runs
 
 
+def is_ready() -> bool:
+    """Whether what codes is compiled, in this process."""
+    return bool(kernels.code_slice.signatures)
+
+
+def make_ready() -> None:
+    """Compile what codes: a minute or more the first time on a machine, a moment later on."""
+    noise = np.random.default_rng(0).integers(0, 50, (8, 24, 24), np.int32)
+    tried = trial(lambda region: noise[region], (8, 24, 24), WIDTHS[0][1])
+    encode_slab(tried.piece, tried.networks, 50)
+
+
 def predict_exact(volume: Volume, max_error: float) -> ExactPrediction:
-    """Try it on parts of the volume, which takes a second or two.
+    """Try it on parts of the volume, which takes a second or two once `make_ready` was called.
 
     Raises FitError for an error that the volume's dtype does not know.
     """
     coder = find_coder(volume, max_error)
+    if coder is not None and not is_ready():  # or the time that it takes would count
+        make_ready()
     nbytes, seconds = _plain(volume) if coder is None else _learnt(volume, coder)
     slabs = -(-volume.shape[0] // DEPTH)
     return ExactPrediction(round(nbytes) + HEAD.size + slabs * ENTRY.size, seconds)

@@ -23,6 +23,8 @@ from numba import njit, types
 from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
+from ...compute.jit import kernel
+
 RADIANS = 2 * math.pi
 
 Floats = NDArray[np.float32]
@@ -161,10 +163,10 @@ def view(tensor: torch.Tensor) -> Stored:
     return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
-_kernel = njit(nogil=True, fastmath=_FAST, cache=True)
+_kernel = kernel(_FAST)
 
 
-@_kernel  # type: ignore[untyped-decorator]
+@_kernel
 def gather(
     index: NDArray[np.int64],
     z: Floats,
@@ -183,7 +185,7 @@ def gather(
         intensity[n] = volume[index[n]]
 
 
-@_kernel  # type: ignore[untyped-decorator]
+@_kernel
 def first(coordinates: Floats, weight: Floats, bias: Floats, features: Stored, cosines: Stored) -> None:
     for n in range(features.shape[0]):
         z, y, x = coordinates[n, 0], coordinates[n, 1], coordinates[n, 2]
@@ -193,7 +195,7 @@ def first(coordinates: Floats, weight: Floats, bias: Floats, features: Stored, c
             cosines[n, j] = _narrow(_cosine_for(t, cosines[n, j]), cosines[n, j])
 
 
-@_kernel  # type: ignore[untyped-decorator]
+@_kernel
 def first_on_grid(z: Floats, y: Floats, x: Floats, features: Floats) -> None:
     for row in range(y.shape[0]):
         for column in range(x.shape[0]):
@@ -202,7 +204,7 @@ def first_on_grid(z: Floats, y: Floats, x: Floats, features: Floats) -> None:
                 features[n, j] = _sine(z[j] + y[row, j] + x[column, j])
 
 
-@_kernel  # type: ignore[untyped-decorator]
+@_kernel
 def hidden(product: Stored, bias: Floats, cosines: Stored) -> None:
     for n in range(product.shape[0]):
         for j in range(product.shape[1]):
@@ -211,7 +213,7 @@ def hidden(product: Stored, bias: Floats, cosines: Stored) -> None:
             cosines[n, j] = _narrow(_cosine_for(t, cosines[n, j]), cosines[n, j])
 
 
-@_kernel  # type: ignore[untyped-decorator]
+@_kernel
 def sine(product: Floats, bias: Floats) -> None:
     for n in range(product.shape[0]):
         for j in range(product.shape[1]):
@@ -226,7 +228,7 @@ def _dot(features: Floats, weight: Floats) -> np.float32:
     return total
 
 
-@_kernel  # type: ignore[untyped-decorator]
+@_kernel
 def output(
     product: Stored,
     bias: Floats,
@@ -260,7 +262,7 @@ def output(
     offset_gradient[0] += errors
 
 
-@_kernel  # type: ignore[untyped-decorator]
+@_kernel
 def hidden_back(back: Stored, cosines: Stored, bias_gradient: Floats) -> None:
     for n in range(back.shape[0]):
         for j in range(back.shape[1]):
@@ -269,7 +271,7 @@ def hidden_back(back: Stored, cosines: Stored, bias_gradient: Floats) -> None:
             cosines[n, j] = _narrow(delta, cosines[n, j])
 
 
-@_kernel  # type: ignore[untyped-decorator]
+@_kernel
 def first_back(
     back: Stored, cosines: Stored, coordinates: Floats, weight_gradient: Floats, bias_gradient: Floats
 ) -> None:

@@ -64,6 +64,7 @@ def with_exact(
     control: Control, volume: Volume, inr: InrVolume, max_error: float, *, keep: bool = False
 ) -> ExactAdded | None:
     """Do what `add_exact` does, as a part of a fit."""
+    from ...exact.predict import is_ready, make_ready
     from ...io.inr_file import packed_size
     from .. import kept_fits, unsaved
 
@@ -80,6 +81,10 @@ def with_exact(
             told = now
             control.report(report)
 
+    if not is_ready():
+        control.report(ExactReport("compiling, the first time only", 0, 1))
+        make_ready()
+        control.check()
     control.report(ExactReport("looking at the volume", 0, 1))
     name = kept_fits.identity(volume) if keep else None
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     from ...exact.predict import ExactPrediction
     from ...planning import FactorModel
 
+
+@dataclass(frozen=True)
+class Compiling:
+    """What codes an exact layer is compiled: once on a machine, later it is only loaded."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """That is done, and parts of the volume are coded."""
+
+
 PROBE_SECONDS = 0.5  # of fitting, from which the time of a whole fit is predicted
 
 
@@ -36,10 +47,18 @@ def look(
 
 
 def exact(control: Control, volume: Volume, max_error: float) -> tuple[float, ExactPrediction]:
-    """Return about what an exact layer takes, and for which largest error. Takes a second or two."""
-    from ...exact.predict import predict_exact
+    """Return about what an exact layer takes, and for which largest error. Takes a second or two.
+
+    Reports Compiling before what codes is compiled, Compiled when that is done.
+    """
+    from ...exact.predict import is_ready, make_ready, predict_exact
 
     leave_a_core()
+    if not is_ready():
+        control.report(Compiling())
+        make_ready()
+        control.check()
+        control.report(Compiled())
     return max_error, predict_exact(volume, max_error)
 
 

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from ...session import Request
 
 EDIT_DELAY_MS = 500  # after the last edit, before the speed is tried and the settings are remembered
+TRYING = "Exact layer: trying it on parts of the volume..."
+WAITING = "Exact layer: predicted once the other work has ended."
+COMPILING = (
+    "Exact layer: compiling the coder. That is done once after installing and can take a minute or more; size"
+    " and time are predicted then."
+)
 NO_VOLUME = "Choose a volume to see what to expect."
 
 
@@ -53,19 +59,25 @@ class SettingsController(QObject):
         self.probing, self.looking, self.coding = LatestJob(self), LatestJob(self), LatestJob(self)
         self._speeds: dict[Speed, float] = {}  # steps a second
         self._exact: dict[float, ExactPrediction] = {}  # of the volume, by the largest error
+        self._failed: set[object] = set()  # what could not be found out since the last edit
         self._edits = QSignalDebouncer(parent=self)
         self._edits.setTimeout(EDIT_DELAY_MS)
         self._edits.triggered.connect(self._after_edit)
         section.changed.connect(self.show_edit)
         state.volume_changed.connect(self._volume_changed)
+        state.changed.connect(self._show_waiting)
         self.probing.finished.connect(self._keep_speed)
         self.looking.reported.connect(self._show_looking)
-        self.looking.failed.connect(section.show_prediction)
+        self.looking.failed.connect(self._looking_failed)
         self.looking.finished.connect(self._looked)
+        self.probing.failed.connect(self._probing_failed)
+        self.coding.reported.connect(self._show_exact_trial)
         self.coding.finished.connect(self._keep_exact)
         self.coding.failed.connect(self._exact_failed)
         self.probing.ended.connect(self._code)  # one after the other: both take times
         self.coding.ended.connect(self._probe)
+        for job in (self.looking, state.fitting, state.applying):  # they held the trials up, or ended them
+            job.ended.connect(self._edits.throttle)
 
     @property
     def settings(self) -> Settings:
@@ -93,6 +105,7 @@ class SettingsController(QObject):
 
     def show_edit(self) -> None:
         """Predict anew now, and try what is not known yet when the person pauses."""
+        self._failed.clear()
         self.predict()
         self._edits.throttle()
 
@@ -140,7 +153,8 @@ class SettingsController(QObject):
         assert self.section.max_error is not None
         found = self._exact.get(self.section.max_error)
         if found is None:
-            self.section.show_prediction(words, exact="Exact layer: trying it on parts of the volume...")
+            busy = self.state.fitting.running or self.state.applying.running
+            self.section.show_prediction(words, exact=WAITING if busy else TRYING)
             return
         whole = size + found.nbytes
         ratio = volume.source_bytes / whole
@@ -193,6 +207,8 @@ class SettingsController(QObject):
                 question = self._question()
             except InrError:  # this kind of field cannot be planned for, as the prediction says
                 return
+            if question in self._failed:
+                return
             self.looking.ask(
                 question,
                 forecast.look,
@@ -207,6 +223,10 @@ class SettingsController(QObject):
             part = 100 * record.done // record.total
             self.section.show_prediction(f"Looking at the volume, to choose settings: {part} %")
 
+    def _looking_failed(self, words: str) -> None:
+        self._failed.add(self._question())
+        self.section.show_prediction(words)
+
     def _looked(self) -> None:
         self.predict()
         self._probe()
@@ -216,7 +236,9 @@ class SettingsController(QObject):
         """Try what an exact layer of the volume takes, unless it is known or the computer is busy."""
         volume, max_error = self.state.volume, self.section.max_error
         wanted = volume is not None and max_error is not None and max_error not in self._exact
-        if wanted and not self._busy(self.probing):
+        if wanted and ("exact", max_error) not in self._failed and not self._busy(self.probing):
+            if not self.coding.running:
+                self.section.show_exact_prediction(TRYING)
             self.coding.ask(max_error, forecast.exact, volume, max_error)
 
     def _busy(self, trial: LatestJob) -> bool:
@@ -229,14 +251,31 @@ class SettingsController(QObject):
         self._exact[max_error] = prediction
         self.predict()
 
+    def _show_waiting(self) -> None:
+        """Say that nothing is tried while a fit or a reconstruction has the processor."""
+        max_error = self.section.max_error
+        busy = self.state.fitting.running or self.state.applying.running
+        if busy and self.state.volume is not None and max_error is not None and max_error not in self._exact:
+            self.section.show_exact_prediction(WAITING)
+
+    def _show_exact_trial(self, record: forecast.Compiling | forecast.Compiled) -> None:
+        if self.section.max_error is not None and self.section.max_error not in self._exact:
+            compiling = isinstance(record, forecast.Compiling)
+            self.section.show_exact_prediction(COMPILING if compiling else TRYING)
+
     def _exact_failed(self, words: str) -> None:
+        self._failed.add(("exact", self.section.max_error))
         self.section.show_exact_prediction(f"Exact layer: {words}.")
 
     def _probe(self) -> None:
         """Try how fast these settings are fitted, unless it is known or the computer is busy."""
         volume, key = self.state.volume, speed_key(self.settings, self.section.device)
-        if volume is not None and not self._busy(self.coding) and key not in self._speeds:
+        known = key in self._speeds or key in self._failed
+        if volume is not None and not known and not self._busy(self.coding):
             self.probing.ask(key, forecast.probe, self.settings, volume.shape, self.section.device)
+
+    def _probing_failed(self, words: str) -> None:
+        self._failed.add(speed_key(self.settings, self.section.device))
 
     def _keep_speed(self, found: tuple[Speed, float]) -> None:
         key, speed = found
