@@ -39,6 +39,7 @@ SLICES = 6  # of the original that are restored without a fit
 SHARE = {4.0: 1.3, 2.0: 1.05}  # of the LR's mean squared error that comes back in the HR's, by the factor
 
 MOST_PSNR = 150.0  # dB
+APART = 1.35  # times the bytes, at least, between points of a curve
 MORE = 0.2  # dB asked of the next try beyond what was missing
 
 
@@ -141,6 +142,20 @@ def plan(
         f" {best.hr_psnr:.1f} dB can be expected"
     )
     return replace(best, missed=words)
+
+
+def curve(volume: Volume, models: list[FactorModel], base: Settings, *, embed: bool = False) -> list[Plan]:
+    """Return plans to pick from, smaller than the volume: each of more bytes and a higher PSNR than the last.
+
+    `embed` says that the file will hold the upscaler's weights too.
+    """
+    sized = [_Sized(volume, model, base, embed) for model in models]
+    found: list[Plan] = []
+    for one in sorted((one for each in sized for one in each.at_usual_bits), key=lambda one: one.file_bytes):
+        apart = not found or one.file_bytes >= APART * found[-1].file_bytes
+        if apart and one.file_bytes < volume.source_bytes and (not found or one.hr_psnr > found[-1].hr_psnr):
+            found.append(one)
+    return found
 
 
 def next_plan(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from hashlib import sha256
@@ -92,6 +93,38 @@ def test_a_file_of_a_size_has_no_more_bytes(run: Any, source: Path, tmp_path: Pa
     assert report["target"] == {"kind": "bytes", "value": 2000, "met": True}
     assert 0.9 * report["expected"]["file_bytes"] <= report["file_bytes"] <= report["expected"]["file_bytes"]
     assert "expected: at most 2.0 kB" in err
+
+
+@pytest.mark.usefixtures("short_probe")
+def test_a_plan_shows_what_there_is_to_choose_from_and_writes_nothing(
+    run: Any, source: Path, tmp_path: Path
+) -> None:
+    command = ["compress", source, tmp_path / "x.inr", *TARGET, "--plan"]
+    code, out, _ = run(*command, "--json")
+    assert code == 0
+    points = json.loads(out)["points"]
+    assert len(points) > 2
+    for smaller, larger in itertools.pairwise(points):
+        assert smaller["file_bytes"] < larger["file_bytes"]
+        assert smaller["hr_psnr"] < larger["hr_psnr"]
+    for point in points:
+        assert point["ratio"] * point["file_bytes"] == pytest.approx(json.loads(out)["source_bytes"])
+    code, out, _ = run(*command)
+    assert code == 0
+    assert len(out.splitlines()) == len(points) + 2
+    assert f"{points[0]['hr_psnr']:.1f} dB" in out
+    assert not list(tmp_path.glob("x.inr*"))
+
+
+@pytest.mark.parametrize(
+    "options", [["--ratio", 20], ["--hidden", 16], ["--lossless"], ["--resume"]], ids=lambda one: one[0]
+)
+def test_a_plan_takes_nothing_that_it_chooses(
+    run: Any, source: Path, tmp_path: Path, options: list[Any]
+) -> None:
+    code, _, err = run("compress", source, tmp_path / "x.inr", "--plan", *options)
+    assert code == 2
+    assert "--plan" in err
 
 
 @pytest.mark.usefixtures("short_probe")

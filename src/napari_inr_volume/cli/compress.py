@@ -14,6 +14,7 @@ from ..core.errors import FitError
 from ..core.units import suffix
 from ..core.words import in_bytes
 from ..fields.constant import NO_NETWORK
+from .curve import check_plannable, show_curve
 from .figures import peak_in_words, ratios, ratios_in_words
 from .files import inr_output, read
 from .options import (
@@ -46,6 +47,14 @@ def compress(
             "--resume", help="Resume the fit saved in OUT.inr.fit; give the same SRC and settings as before."
         ),
     ] = False,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan",
+            help="Fit and write nothing: show which sizes promise which quality on this volume, from short"
+            " probes of it.",
+        ),
+    ] = False,
     run: RunOptions,
 ) -> None:
     """Fit a network to a volume and save it as an .inr file.
@@ -55,13 +64,17 @@ def compress(
     OUT.inr.exact holds what is done of it. After an interruption, a crash or a power cut, --resume continues
     from there and gives the same file as an uninterrupted run. Both files are removed when it has finished.
     """
-    from ..compute.device import find_device
     from ..core.atomic import claimed
     from ..fields.state_file import load_state
     from .fitting import Fitting, Kept
 
     started = time.perf_counter()
     request = _request(fit, target, exact, upscaling, run)
+    if plan:
+        check_plannable(fit, target, exact, resume)
+        request.check()
+        show_curve(read(src, source), request, run.as_json)
+        return
     to = inr_output(output, src, run.force)
     to.check()
     kept = Kept(output)
@@ -74,13 +87,8 @@ def compress(
         compressed = fitting.run(volume, request, before)
         if not compressed.fitted.stopped:
             fitting.forget()
-    first = {
-        "output": str(output),
-        "preset": request.settings.preset,
-        "device": find_device(run.device).type,
-        "seconds": time.perf_counter() - started,
-    }
-    _print(first | _report(compressed, output, upscaling.embed_model), compressed, run.as_json)
+    report = _report(compressed, output, request, time.perf_counter() - started)
+    _print(report, compressed, run.as_json)
     if compressed.fitted.stopped:
         raise typer.Exit(128 + fitting.stop.signal)
 
@@ -122,14 +130,20 @@ def _check_resume(output: Path, kept: Kept, resume: bool) -> None:
         )
 
 
-def _report(compressed: Compressed, output: Path, embedded: bool) -> dict[str, Any]:
+def _report(compressed: Compressed, output: Path, request: Request, seconds: float) -> dict[str, Any]:
     """Return the figures of what was saved, and what was expected of it if a target was set."""
+    from ..compute.device import find_device
+
     inr, fitted, plan = compressed.inr, compressed.fitted, compressed.plan
     assert inr.quality is not None
     assert fitted.result is not None
     file_bytes = output.stat().st_size
-    both = ratios(inr, file_bytes, 0 if embedded else fitted.model_bytes)
+    both = ratios(inr, file_bytes, 0 if request.embed else fitted.model_bytes)
     report: dict[str, Any] = {
+        "output": str(output),
+        "preset": request.settings.preset,
+        "device": find_device(request.device).type,
+        "seconds": seconds,
         "exact": None if inr.exact is None else {"max_error": inr.exact.max_error, "bytes": inr.exact.nbytes},
         "fit_seconds": fitted.result.seconds,
         "steps": fitted.result.steps,
