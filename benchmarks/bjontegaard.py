@@ -37,7 +37,7 @@ def bd_rate(ours: Curve, theirs: Curve) -> float | None:
 def psnr_at(curve: Curve, size: float) -> float | None:
     """Return the PSNR at these bytes, by a straight line in their logarithm; None beyond the curve."""
     curve = frontier(curve)
-    if not curve[0][0] <= size <= curve[-1][0]:
+    if not curve or not curve[0][0] <= size <= curve[-1][0]:
         return None
     return float(np.interp(np.log(size), [np.log(s) for s, _ in curve], [p for _, p in curve]))
 
