@@ -147,6 +147,11 @@ class Reader:
         return min(max(VOXELS_AT_ONCE // (rows * columns), 1), SLICES_AT_ONCE)
 
     @property
+    def slabs_at_once(self) -> int:
+        """How many slabs of the exact layer are best decoded side by side; so many of the latest are kept."""
+        return self._exact_slices().at_once
+
+    @property
     def decoded(self) -> int:
         """How many HR slices were restored so far, the same one more than once included."""
         return self._hr.decoded

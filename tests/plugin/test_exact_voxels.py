@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -21,6 +23,12 @@ from napari_inr_volume.reader import Reader
 
 SLAB_BYTES = DEPTH * SHAPE[1] * SHAPE[2] * 2
 EXACT = voxels()
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One slab is decoded after the other, so that their order is known."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
 
 
 @pytest.fixture
@@ -80,6 +88,26 @@ def test_the_slab_in_view_comes_first_then_the_one_ahead_then_the_one_behind(
     for z in looks:
         found[z]
     assert decoded(found) == order
+
+
+def test_several_slabs_are_decoded_side_by_side_that_in_view_among_the_first(
+    inr: InrVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    both, decode = threading.Barrier(2), ExactVoxels.decode
+
+    def together(self: ExactVoxels, z: int) -> bool:
+        if z in (4, 6):
+            both.wait(10)  # which one alone would do for ever
+        return decode(self, z)
+
+    monkeypatch.setattr(ExactVoxels, "decode", together)
+    found = shown(inr)
+    found[4]
+    assert sorted(decoded(found)) == [2, 3, 4, 5, 6, 7]
+    found[:]
+    assert set(decoded(found)) == {0, 1, 8, 9}
+    np.testing.assert_array_equal(found[:], EXACT)
 
 
 def test_a_look_elsewhere_is_heard_between_two_slices(inr: InrVolume) -> None:

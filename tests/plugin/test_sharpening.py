@@ -86,7 +86,7 @@ def drawn(layer: Image) -> np.ndarray:
 
 
 def idle(qtbot, layer: Image) -> None:
-    qtbot.waitUntil(lambda: not follower(layer).job.at_work and layer.data.next_slab() is None)
+    qtbot.waitUntil(lambda: not follower(layer).job.at_work and not layer.data.next_slices())
 
 
 def test_a_file_opens_with_the_preview_and_its_slice_becomes_exact(
@@ -151,7 +151,7 @@ def test_a_layer_that_is_removed_ends_the_work_and_is_freed(
     window.layers.remove(layer)
     gate.open.set()
     qtbot.waitUntil(lambda: not job.at_work)
-    assert found.next_slab() is not None  # it was not done
+    assert found.next_slices()  # it was not done
     assert not window.canvas.overlays.text.visible
     np.testing.assert_array_equal(found[2], EXACT[2])  # nobody draws it: it is exact
 
@@ -206,7 +206,7 @@ def test_closing_the_window_ends_the_work(
     qtbot.waitUntil(lambda: not job.at_work)
     QApplication.processEvents()
     assert not job.running
-    assert found.next_slab() is not None
+    assert found.next_slices()
 
 
 def test_a_damaged_slab_is_said_once_and_stays_the_preview(

@@ -29,7 +29,7 @@ class ExactSlices:
         self.layer, self.shape, self.dtype, self.padding = layer, shape, dtype, padding
         self._kept: OrderedDict[int, _Decoding] = OrderedDict()  # the latest at the end
         self._lock = Lock()
-        self._at_once = slabs_at_once(layer.depth, shape)
+        self.at_once = slabs_at_once(layer.depth, shape)  # slabs that are decoded side by side, and stay
 
     def take(self, numbers: Sequence[int]) -> list[Plane]:
         """Return these slices (y, x), read-only. Raises InrFileError if their slab is damaged."""
@@ -37,13 +37,13 @@ class ExactSlices:
 
     def all(self) -> Iterator[tuple[int, Plane | InrFileError]]:
         """Yield every slice's number with its voxels, or with what is wrong with its slab; on all cores."""
-        pool = ThreadPoolExecutor(self._at_once, "exact")
+        pool = ThreadPoolExecutor(self.at_once, "exact")
         waiting: OrderedDict[int, Future[list[Plane] | InrFileError]] = OrderedDict()
         try:
-            for number in range(len(self.layer.slabs) + self._at_once):
+            for number in range(len(self.layer.slabs) + self.at_once):
                 if number < len(self.layer.slabs):
                     waiting[number] = pool.submit(self._whole, number)
-                if number >= self._at_once and waiting:
+                if number >= self.at_once and waiting:
                     at, future = waiting.popitem(last=False)
                     yield from self._each(at, future.result())
             for at, future in waiting.items():
@@ -72,7 +72,7 @@ class ExactSlices:
             if number not in self._kept:
                 self._kept[number] = _Decoding(self._decode(number))
             self._kept.move_to_end(number)
-            while len(self._kept) > self._at_once:
+            while len(self._kept) > self.at_once:
                 self._kept.popitem(last=False)
             return self._kept[number]
 

@@ -3,7 +3,7 @@
     napari draws ----> ExactVoxels[...] ----> exact slices that are kept, else the preview's
                              |
                              v  what was looked at
-    Sharpening's Job <--- next_slab()         decodes the slab in view, then those beside it
+    Sharpening's Job <--- next_slices()       decodes the slab in view first, those beside it meanwhile
              |
              +--------> decode(z) ----------> kept, those farthest from the view go first
 
@@ -106,11 +106,14 @@ class ExactVoxels:
         depth = self.layer.depth
         return range(slab * depth, min((slab + 1) * depth, self.shape[0]))
 
-    def next_slab(self) -> int | None:
-        """Return the slab to decode next; None if all that is wanted is there, or as much as is kept."""
+    def next_slices(self, most: int = 1) -> list[int]:
+        """Return the slices to decode next, one of each of so many slabs, the most wanted slab's first.
+
+        Empty if all that is wanted is there, or as much as is kept.
+        """
         with self._lock:
-            wanted = self._wanted()
-            return next((slab for slab in wanted if not self._is_done(slab)), None)
+            slabs = [slab for slab in self._wanted() if not self._is_done(slab)][:most]
+            return [next(z for z in self.slices_of(slab) if z not in self._kept) for slab in slabs]
 
     def decode(self, z: int) -> bool:
         """Decode a slice and keep it; returns whether it is new. A slab's slices come in their order.

@@ -107,7 +107,7 @@ class Sharpening(QObject):
             return
         if self.job.running:
             self._again = self.job.control.drop.is_set()
-        elif voxels.next_slab() is not None:
+        elif voxels.next_slices():
             self._working = voxels
             self.job.start(sharpen, voxels)
         self._say()
@@ -126,7 +126,7 @@ class Sharpening(QObject):
         """Draw a view of all slices once, at the end; look whether something was looked at meanwhile."""
         voxels, layer = self._voxels(), self.layer
         if voxels is not None and layer is not None:
-            if voxels.next_slab() is None:
+            if not voxels.next_slices():
                 layer.refresh(extent=False)
             self._look()
 

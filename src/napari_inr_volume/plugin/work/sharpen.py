@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from ...core.errors import InrFileError
 from ..exact_voxels import ExactVoxels
 from ..job import Control
+
+SECONDS_PER_CHECK = 0.1  # whether the work is still wanted
 
 
 @dataclass(frozen=True)
@@ -19,17 +22,27 @@ class Damaged:
 def sharpen(control: Control, voxels: ExactVoxels) -> None:
     """Decode what is looked at, until nothing is left to do; reports each slice, and Damaged once a slab.
 
-    A look elsewhere is heard between two slices, and so is the end.
+    Several slabs are decoded side by side, as cores and memory allow. A look elsewhere is heard between two
+    slices, and so is the end.
     """
-    while (slab := voxels.next_slab()) is not None:
-        for z in voxels.slices_of(slab):
+    most, depth = voxels.reader.slabs_at_once, voxels.layer.depth
+    running: dict[Future[bool], int] = {}
+    with ThreadPoolExecutor(most, "sharpen") as pool:
+        while True:
             control.check()
-            try:
-                new = voxels.decode(z)
-            except InrFileError as error:
-                control.report(Damaged(str(error)))
-                break
-            if new:
-                control.report(z)
-            if voxels.next_slab() != slab:
-                break
+            slabs = {z // depth for z in running.values()}
+            for z in voxels.next_slices(most):
+                if z // depth not in slabs and len(running) < most:
+                    running[pool.submit(voxels.decode, z)] = z
+            if not running:
+                return
+            for future in wait(running, SECONDS_PER_CHECK, FIRST_COMPLETED).done:
+                _report(control, future, running.pop(future))
+
+
+def _report(control: Control, future: Future[bool], z: int) -> None:
+    try:
+        if future.result():
+            control.report(z)
+    except InrFileError as error:
+        control.report(Damaged(str(error)))
