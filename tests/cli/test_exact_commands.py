@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from commands import QUICK, in_this_process
+from commands import QUICK, complaints, in_this_process
 
-from napari_inr_volume import load
+from napari_inr_volume import compress, load
 from napari_inr_volume.cli import fitting
+from napari_inr_volume.core.errors import InrError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.exact.encode import Coding
+from napari_inr_volume.exact.growing import Growing
 from napari_inr_volume.io.inr_file import read_inr
+from napari_inr_volume.plugin import kept_fits
+from napari_inr_volume.plugin.job import Control
+from napari_inr_volume.plugin.work.exact import add_exact
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +203,74 @@ def test_an_exact_layer_that_was_interrupted_is_resumed(
     assert code == 0, err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["whole.inr", "x.inr"]
     assert output.read_bytes() == whole.read_bytes()
+
+
+@pytest.fixture
+def floats(tmp_path: Path) -> Path:
+    """A volume of three slabs that no network codes."""
+    voxels = np.random.default_rng(0).normal(size=(40, 32, 32)).astype(np.float32)
+    np.save(tmp_path / "floats.npy", voxels)
+    return tmp_path / "floats.npy"
+
+
+@contextmanager
+def disk_full_after(nbytes: int) -> Iterator[None]:
+    """Let no file grow beyond so many bytes."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("when", ["at the head", "in a slab", "at the end"])
+def test_a_full_disk_is_said_in_a_line_and_costs_nothing_that_was_coded(
+    run: Any, floats: Path, when: str
+) -> None:
+    whole, output = floats.with_name("whole.inr"), floats.with_name("x.inr")
+    assert run("compress", floats, whole, "--exact-only")[0] == 0
+    size = whole.stat().st_size
+    with disk_full_after({"at the head": 50, "in a slab": size // 2, "at the end": size - 1}[when]):
+        code, out, err = run("compress", floats, output, "--exact-only")
+    assert (code, out) == (2, "")
+    (line,) = complaints(err)
+    assert "File too large" in line
+    assert "free some space" in line
+    assert not output.exists()
+    kept = output.with_name("x.inr.exact")
+    assert [path.name for path in floats.parent.glob("*x.inr*")] == [kept.name]
+    if when == "in a slab":
+        assert kept.stat().st_size > size // 4
+        assert "--resume" in err
+    code, _, err = run("compress", floats, output, "--exact-only", "--resume")
+    assert code == 0, err
+    assert output.read_bytes() == whole.read_bytes()
+    assert not kept.exists()
+
+
+def test_a_full_disk_costs_the_panel_nothing_that_was_coded(
+    floats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_fits, "FOLDER", tmp_path / "fits")
+    volume = load(floats)
+    inr = compress(volume, None, max_error=0)
+    coded: list[int] = []
+    add = Growing.add
+
+    def count(self: Growing, *slab: Any) -> None:
+        add(self, *slab)
+        coded.append(len(self.layer.slabs))
+
+    monkeypatch.setattr(Growing, "add", count)
+    with disk_full_after(inr.exact.nbytes // 2), pytest.raises(InrError, match="free some space"):
+        add_exact(Control(), volume, replace(inr, exact=None), 0, keep=True)
+    assert coded == [1]
+    added = add_exact(Control(), volume, replace(inr, exact=None), 0, keep=True)
+    assert coded == [1, 2, 3]
+    assert added.inr.exact == inr.exact
+    assert not list((tmp_path / "fits").glob("*.exact"))
 
 
 class Killed(BaseException):

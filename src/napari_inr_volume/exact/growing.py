@@ -7,7 +7,7 @@ import tempfile
 import weakref
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -41,8 +41,12 @@ class Growing:
             file = tempfile.TemporaryFile() if path is None else path.open("w+b")  # noqa: SIM115
             growing = cls(file, path, layer, count)
             head = growing._head()
-            file.write(LENGTH.pack(MAGIC, len(head)) + head)
-            file.flush()
+            try:
+                file.write(LENGTH.pack(MAGIC, len(head)) + head)
+                file.flush()
+            except OSError:
+                growing.close()
+                raise
         return growing
 
     @classmethod
@@ -103,7 +107,8 @@ class Growing:
 
     def close(self) -> None:
         """Close the file; one that has a name stays, to be resumed."""
-        self._file.close()
+        with suppress(OSError):  # of what could not be written, which was said already
+            self._file.close()
 
     def _head(self) -> bytes:
         missing = self._count - len(self._layer.slabs)
