@@ -19,6 +19,7 @@ import pytest
 from exact_layers import PADDING, decoded, head_phantom, layer_of, slices_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from llvmlite.binding import get_host_cpu_features
 
 from napari_inr_volume.core.errors import FitError, InrError, InrFileError
 from napari_inr_volume.core.generators import drain
@@ -96,13 +97,15 @@ def test_the_bytes_of_a_slab_stay_as_they_are() -> None:
     assert (len(data), zlib.crc32(data)) == (5736, 284084112)
 
 
-WITHOUT_JIT = """
+WIDE = 3, 70, 220  # so that tiles are full
+
+CODES = """
 import base64, sys
 import numpy as np
 from napari_inr_volume.exact.network import from_bytes
 from napari_inr_volume.exact.slab import decode_slab, encode_slab
 slab, *networks = (base64.b64decode(line) for line in sys.stdin)
-slab = np.frombuffer(slab, np.int32).reshape(3, 8, 9)
+slab = np.frombuffer(slab, np.int32).reshape(*map(int, sys.argv[1:]))
 for each in networks:
     each = from_bytes(each, 16)
     data = encode_slab(slab, each, 4000)
@@ -111,13 +114,30 @@ for each in networks:
 """
 
 
-def test_without_numba_the_bytes_are_the_same(networks: Any) -> None:
-    slab = head_phantom((3, 8, 9), seed=3).astype(np.int32) + 2000
+@pytest.mark.parametrize(
+    ("processor", "shape"),
+    [
+        pytest.param({"NUMBA_DISABLE_JIT": "1"}, (3, 8, 9), id="none, without numba"),
+        pytest.param({"NUMBA_CPU_NAME": "generic"}, WIDE, id="generic", marks=pytest.mark.slow),
+        pytest.param(
+            {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"},
+            WIDE,
+            id="AVX2 only",
+            marks=pytest.mark.slow,  # as what is compiled for another processor is in no cache at first
+        ),
+    ],
+)
+def test_the_bytes_are_the_same_whatever_they_are_compiled_for(
+    networks: Any, processor: dict[str, str], shape: tuple[int, int, int]
+) -> None:
+    if "NUMBA_CPU_FEATURES" in processor and not get_host_cpu_features().get("avx2"):
+        pytest.skip("this processor has no AVX2")
+    slab = head_phantom(shape, seed=3).astype(np.int32) + 2000
     several = [networks, _made_up(1, 40, 300), _made_up(2, 127, 2**15 - 1)]
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", WITHOUT_JIT],
+        [sys.executable, "-W", "error", "-c", CODES, *map(str, shape)],
         input="\n".join(base64.b64encode(each).decode() for each in (slab, *map(to_bytes, several))),
-        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        env={**os.environ, **processor},
         capture_output=True,
         text=True,
         check=False,
