@@ -34,11 +34,19 @@ debian_packages() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# Install for a Python. torch goes first and by our constraints, so that no other package chooses its build.
-install_for() {
-    local python="$1"
-    shift
-    "$python" -m pip install --quiet --disable-pip-version-check --constraint "$CONSTRAINTS" "$@"
+# For windows without a screen.
+window_packages() {
+    [ "$(uname)" = Linux ] || return 0
+    debian_packages xvfb xauth libegl1 libgl1 libglx0 libgl1-mesa-dri libdbus-1-3 libfontconfig1 \
+        libfreetype6 libglib2.0-0 libx11-xcb1 libxkbcommon0 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 \
+        libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render0 libxcb-render-util0 libxcb-shape0 \
+        libxcb-shm0 libxcb-sync1 libxcb-util1 libxcb-xfixes0 libxcb-xkb1
+}
+
+# Install into $VENV, torch by our constraints; what is compiled is compiled on all cores, which pip does on one.
+install_packages() {
+    python -m pip install --quiet --disable-pip-version-check --no-compile --constraint "$CONSTRAINTS" "$@"
+    python -m compileall -qq -j 0 -x '/_?tests?/' "$VENV/lib" || true  # some files are templates
 }
 
 set_up() {
@@ -53,8 +61,9 @@ set_up() {
     stamp="$VENV/.set-up-$1-$(cat pyproject.toml "$CONSTRAINTS" | cksum | tr -d ' ')"
     if [ ! -e "$stamp" ]; then
         echo "Installing napari-inr-volume ($1) into $VENV ..."
-        install_for python torch
-        install_for python --editable ".[$1]"
+        if [ "$1" = dev ]; then window_packages & fi  # meanwhile
+        install_packages torch --editable ".[$1]"
+        wait
         touch "$stamp"
     fi
 }
@@ -62,11 +71,8 @@ set_up() {
 # On every core, and under Xvfb on Linux.
 run_tests() {
     local run=()
+    window_packages
     if [ "$(uname)" = Linux ]; then
-        debian_packages xvfb xauth libegl1 libgl1 libglx0 libgl1-mesa-dri libdbus-1-3 libfontconfig1 \
-            libfreetype6 libglib2.0-0 libx11-xcb1 libxkbcommon0 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 \
-            libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render0 libxcb-render-util0 libxcb-shape0 \
-            libxcb-shm0 libxcb-sync1 libxcb-util1 libxcb-xfixes0 libxcb-xkb1
         if command -v xvfb-run >/dev/null; then
             run=(xvfb-run -a -s "-screen 0 1600x1000x24")
         else

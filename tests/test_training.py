@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -17,20 +18,25 @@ from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.io.inr_file import read_inr
 from napari_inr_volume.superres.model_file import load_weights
+from napari_inr_volume.superres.pairs import Pair
 from napari_inr_volume.training import Degradation, training_pairs, validation_pairs, volume_names
 
 pytestmark = pytest.mark.slow  # real fits
 
 
-@pytest.fixture(autouse=True)
-def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fits of a few steps: what they give is poor, and that is all that differs."""
+def shorten(patch: pytest.MonkeyPatch) -> None:
+    """Have fits of a few steps: what they give is poor, and that is all that differs."""
     for name, degradation in (
         ("ROUGH", Degradation(3)),
         ("GOOD", Degradation(6)),
         ("ROUNDED", Degradation(6, weight_bits=4)),
     ):
-        monkeypatch.setattr(training, name, degradation)
+        patch.setattr(training, name, degradation)
+
+
+@pytest.fixture(autouse=True)
+def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +47,25 @@ def head() -> Volume:
     return Volume.from_array(voxels, padding=-3024)
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """Pairs of a volume, and the folder that keeps their fits."""
+
+    pairs: list[Pair]
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def prepared(head: Volume, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    folder = tmp_path_factory.mktemp("prepared")
+    with pytest.MonkeyPatch.context() as patch:
+        shorten(patch)
+        return Prepared(training_pairs("head", head, 4, folder, seed=0, tell=print), folder)
+
+
 @pytest.mark.slow
-def test_a_volume_gives_clean_windowed_and_decoded_pairs(head: Volume, tmp_path: Path) -> None:
-    pairs = training_pairs("head", head, 4, tmp_path, seed=0, tell=print)
+def test_a_volume_gives_clean_windowed_and_decoded_pairs(head: Volume, prepared: Prepared) -> None:
+    pairs = prepared.pairs
     assert [pair.kind for pair in pairs] == ["clean", *3 * ["window"], *3 * ["decoded"]]
     for pair in pairs:
         assert pair.lr.shape == (8, 24, 24)
@@ -59,8 +81,8 @@ def test_a_volume_gives_clean_windowed_and_decoded_pairs(head: Volume, tmp_path:
 
 
 @pytest.mark.slow
-def test_the_lr_of_a_window_is_that_of_clipped_slices(head: Volume, tmp_path: Path) -> None:
-    _, pair, *_ = training_pairs("head", head, 4, tmp_path, seed=0, tell=print)
+def test_the_lr_of_a_window_is_that_of_clipped_slices(prepared: Prepared) -> None:
+    _, pair, *_ = prepared.pairs
     clipped = np.clip(pair.hr, *pair.window)
     np.testing.assert_allclose(pair.lr.mean(), clipped.mean(), rtol=0.02)
     margin = 0.2 * (pair.window[1] - pair.window[0])  # Lanczos overshoots at edges
@@ -68,15 +90,14 @@ def test_the_lr_of_a_window_is_that_of_clipped_slices(head: Volume, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_fits_are_kept_and_not_made_again(head: Volume, tmp_path: Path) -> None:
-    first = training_pairs("head", head, 4, tmp_path, seed=0, tell=print)
+def test_fits_are_kept_and_not_made_again(head: Volume, prepared: Prepared) -> None:
     stopped = Event()
     stopped.set()  # a fit would end with an error
-    again = training_pairs("head", head, 4, tmp_path, seed=0, stop=stopped, tell=print)
-    for one, other in zip(first, again, strict=True):
+    again = training_pairs("head", head, 4, prepared.folder, seed=0, stop=stopped, tell=print)
+    for one, other in zip(prepared.pairs, again, strict=True):
         np.testing.assert_array_equal(one.lr, other.lr)
     with pytest.raises(TrainingError, match="stopped while preparing; what was finished is kept"):
-        training_pairs("head", head, 4, tmp_path, seed=1, stop=stopped, tell=print)
+        training_pairs("head", head, 4, prepared.folder, seed=1, stop=stopped, tell=print)
 
 
 def test_a_network_is_judged_by_clean_and_decoded_slices(tmp_path: Path) -> None:

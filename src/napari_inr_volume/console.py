@@ -111,7 +111,7 @@ def slices_bar(words: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def spinner(words: str) -> Iterator[None]:
-    """Show a sign of life where nobody knows how much is left."""
+    """Show a spinner where it is not known how much is left."""
     with progress_bar() as progress:
         progress.add_task(words, total=None)
         yield

@@ -121,7 +121,7 @@ def measure_lr(
 
 
 def _as_volume(lr: LowRes, volume: Volume, inr: InrVolume) -> Volume:
-    """Return the LR as a volume, what was not measured for the most part as its padding."""
+    """Return the LR as a volume; voxels that were mostly not measured are its padding."""
     if lr.counted is None:
         return Volume(voxels=lr.voxels, geometry=inr.lr_geometry, units=volume.units)
     padding = float(np.float32(lr.voxels.min() - 1))

@@ -31,7 +31,7 @@ class Output:
     force: bool = False  # replace a file of any kind
 
     def check(self) -> None:
-        """Raise InrError if it cannot be written, or not without a loss; for before and after a long work."""
+        """Raise InrError if it cannot be written, or not without a loss; call it before and after work."""
         check_output(self.path, self.suffixes)
         with claimed(self.path):
             pass
@@ -60,7 +60,7 @@ class Output:
             yield
 
     def keep(self, write: Callable[[Path], T]) -> T:
-        """Write the result of a long work and return what `write` does; what fails is not lost by that.
+        """Write the result of long work and return what `write` does; if that fails, the result is not lost.
 
         Raises InrError if the output cannot be written, and says where the result is kept instead.
         """

@@ -45,7 +45,7 @@ Tell = Callable[[str], None]  # told in words what is being prepared
 
 @dataclass(frozen=True)
 class Degradation:
-    """How an LR is spoilt before the network meets it: by the fit, and by the coding of its weights."""
+    """How an LR is degraded before the network sees it: by the fit, and by the coding of its weights."""
 
     steps: int  # of the default preset's fit, without tuning
     weight_bits: float = 8.0  # as in `FitConfig`
@@ -125,7 +125,7 @@ def validation_pairs(
 def write_log(folder: Path, history: Sequence[Validation]) -> None:
     """Write what the validations found: `log.csv`, a line for each and each volume, and `log.png`.
 
-    The picture is left out where matplotlib (of the extra `figures`) is missing: a training does without.
+    The picture is left out where matplotlib (of the extra `figures`) is missing: training goes on without it.
     """
     fields = ("step", "seconds", "loss", "volume", "lr", "psnr_db", "lanczos_psnr_db")
     with atomic_write(folder / "log.csv") as temporary, temporary.open("w", newline="") as file:

@@ -25,7 +25,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(exact, "KEPT", tmp_path / "kept.json")
     monkeypatch.setattr(exact, "VOLUMES", {"phantom": "phantom.npy"})
     monkeypatch.setattr(exact, "write_section", lambda name, text: written.append(text))
-    np.save(tmp_path / "phantom.npy", head_phantom((17, 48, 48)).voxels)
+    np.save(tmp_path / "phantom.npy", head_phantom((17, 20, 24)).voxels)
 
     def runs(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["exact.py", str(tmp_path), *arguments])

@@ -30,7 +30,7 @@ from paper_tables import (  # the benchmarks are scripts, not a package
     ways,
 )
 
-FIT = replace(PRESETS["paper-2"].fit, steps=3, batch=64)
+FIT = replace(PRESETS["paper-2"].fit, steps=3, tuning_steps=2, batch=64)
 
 
 def restored(hr_psnr: float, file_bytes: int = 1_000, model_bytes: int = 0) -> Restored:

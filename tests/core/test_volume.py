@@ -75,12 +75,14 @@ def test_uneven_or_sheared_grid_says_so() -> None:
     assert Geometry(shape=(3, 3, 4)).caveats == ()
     z, y, x = [0.0, 0.0, 1.0], [0.0, np.cos(turn), -np.sin(turn)], [1.0, 0.0, 0.0]
     tilted = Geometry(shape=(3, 3, 4), direction=tuple(map(tuple, np.array([z, y, x]).T)))
-    assert tilted.caveats == ("the stack is sheared by 18.5 degrees, as by a tilted gantry",)
+    (told,) = tilted.caveats
+    assert "sheared by 18.5 degrees" in told
     uneven = Geometry(shape=(3, 3, 4), slice_positions=(0.0, 4.0, 11.0))
     assert uneven.caveats == ("slice distances are uneven, 4 to 7 mm",)
     x = [np.cos(turn), np.sin(turn), 0.0]
     skewed = Geometry(shape=(3, 3, 4), direction=tuple(map(tuple, np.array([z, [0.0, 1.0, 0.0], x]).T)))
-    assert skewed.caveats == ("rows and columns are 18.5 degrees off a right angle",)
+    (told,) = skewed.caveats
+    assert "18.5 degrees off a right angle" in told
 
 
 def test_padding_does_not_reach_the_intensity_range() -> None:

@@ -17,7 +17,7 @@ from napari_inr_volume.exact.predict import predict_exact
 @pytest.mark.parametrize(
     "voxels",
     [
-        pytest.param(head_phantom((18, 48, 48)), id="networks"),
+        pytest.param(head_phantom((18, 24, 24)), id="networks"),
         pytest.param(np.random.default_rng(3).normal(size=(6, 20, 20)).astype(np.float32), id="plain"),
         pytest.param(np.arange(60, dtype=np.uint8).reshape(3, 4, 5), id="tiny"),
     ],

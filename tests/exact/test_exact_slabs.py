@@ -388,7 +388,7 @@ class Begun:
 @pytest.fixture(scope="module", params=["networks", "plain"])
 def begun(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Begun:
     if request.param == "networks":
-        volume = Volume.from_array(head_phantom((50, 20, 21)))
+        volume = Volume.from_array(head_phantom((50, 12, 13)))
     else:
         volume = Volume.from_array(np.random.default_rng(5).normal(size=(50, 6, 7)))
     path = tmp_path_factory.mktemp("begun") / "kept"

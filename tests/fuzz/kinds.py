@@ -26,6 +26,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import imagecodecs
+import napari.settings
 import nibabel
 import numpy as np
 import tifffile
@@ -332,7 +333,7 @@ def _read_words(path: Path) -> None:
     found = kept_fits.find(path.stem)
     assert found is None or found.words.isprintable()
     panel = SimpleNamespace(panel=SimpleNamespace(last_used=text))
-    settings._stored = lambda: panel
+    napari.settings.get_plugin_settings = lambda: {settings.PLUGIN: panel}
     kept_fits.settings_from(settings.load_last_used().get("settings"))
     settings.own_weights()
 

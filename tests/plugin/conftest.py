@@ -1,9 +1,10 @@
-"""Fixtures of the plugin's tests: a small `.inr` that needed no fit, and napari knowing nothing but us."""
+"""Fixtures of the plugin's tests: small volumes, an `.inr` without a fit, napari without other plugins."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import npe2
 import pytest
@@ -13,11 +14,13 @@ from npe2 import PluginManager, PluginManifest
 
 import napari_inr_volume
 from napari_inr_volume.coding.weights import encode_fp16
-from napari_inr_volume.core.volume import Geometry, Triple
+from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.core.volume import Geometry, Triple, Volume
 from napari_inr_volume.fields.siren.config import SirenConfig
 from napari_inr_volume.fields.siren.network import Siren
 from napari_inr_volume.inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
 from napari_inr_volume.io.inr_file import write_inr
+from napari_inr_volume.plugin.job import Job
 from napari_inr_volume.superres.model_file import save_weights
 from napari_inr_volume.superres.srdensenet import SRDenseNet
 
@@ -25,6 +28,21 @@ MANIFEST = Path(napari_inr_volume.__file__).parent / "napari.yaml"
 QUALITY = Quality(lr_psnr=41.24, hr_psnr=37.86, lanczos_psnr=36.5, rmse=52.0, p99=212.5, max_error=1500.0)
 
 MakeInr = Callable[..., InrVolume]
+
+
+@pytest.fixture(scope="session")
+def volume() -> Volume:
+    """A phantom that is small enough to be fitted in a moment."""
+    return head_phantom((16, 64, 64))
+
+
+@pytest.fixture
+def job(qtbot: Any) -> Iterator[Job]:
+    """A job whose work ends with the test."""
+    job = Job()
+    yield job
+    job.drop()
+    qtbot.waitUntil(lambda: not job.running)
 
 
 @pytest.fixture

@@ -253,7 +253,7 @@ def test_export_never_replaces_what_a_layer_was_read_from(
     monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: source)
     choose("Export reconstruction...")
     assert not commands.running
-    assert said()[-1] == "'original.npy' is what a layer here was read from; choose another name"
+    assert re.search("'original.npy'.*another name", said()[-1])
     assert source.read_bytes() == before
 
 
@@ -304,7 +304,7 @@ def test_reconstruction_is_exported_as_a_dicom_series(
     monkeypatch.setattr(dialogs, "ask_folder", lambda *_: folder)
     choose("Export DICOM series...")
     finished()
-    assert said()[-1] == f"Exported {inr.geometry.shape[0]} slices to the folder series."
+    assert re.search(f"{inr.geometry.shape[0]} slices.* series", said()[-1])
     exported = read_dicom(folder)
     np.testing.assert_array_equal(exported.voxels, codec.decompress(inr, device="cpu").voxels)
     np.testing.assert_allclose(exported.geometry.affine, inr.geometry.affine, atol=1e-6)
@@ -318,7 +318,7 @@ def test_a_dicom_series_needs_an_empty_folder(viewer, choose, inr_path, tmp_path
     monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path / "series")
     choose("Export DICOM series...")
     assert not commands.running
-    assert said()[-1] == "'series' is not empty; make a new folder for the DICOM series"
+    assert re.search("'series' is not empty; .*new folder", said()[-1])
 
 
 def test_an_export_to_dicom_that_is_cancelled_leaves_the_folder_empty(

@@ -53,14 +53,14 @@ def test_measuring_gives_what_was_measured_after_the_fit(volume: Volume, inr: In
     control = Control()
     control.report = told.append
     restored = codec.decompress(inr, device="cpu").voxels
-    of_lr, of_lanczos, of_restored = measure.measure(
-        control, volume, inr, restored, device="cpu", window=find_window("bone", volume)
+    found = measure.measure(
+        control, volume, inr, None, ("mine", restored), device="cpu", window=find_window("bone", volume)
     )
-    assert of_lr.psnr == pytest.approx(inr.quality.lr_psnr, abs=1e-3)
-    assert of_lanczos.psnr == pytest.approx(inr.quality.lanczos_psnr)
-    assert of_restored is not None
-    assert of_restored.rmse == pytest.approx(inr.quality.rmse)
-    assert of_lanczos.window.name == "bone"
+    assert found.lr.psnr == pytest.approx(inr.quality.lr_psnr, abs=1e-3)
+    assert found.lanczos.psnr == pytest.approx(inr.quality.lanczos_psnr)
+    assert found.upscaler == "mine"
+    assert found.reconstruction.rmse == pytest.approx(inr.quality.rmse)
+    assert found.lanczos.window.name == "bone"
     assert told[-1].done == told[-1].total == 3 * 12
 
 

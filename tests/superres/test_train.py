@@ -102,14 +102,14 @@ from test_train import CPU, config, head_pairs
 from napari_inr_volume.superres import train as module
 module.SECONDS_PER_CHECKPOINT = 0.0
 pairs = head_pairs()
-for record in module.train(pairs, pairs, config(40), Path({checkpoint!r}), CPU, validate_every=10):
+for record in module.train(pairs, pairs, config(12), Path({checkpoint!r}), CPU, validate_every=4):
     pass
 """
 
 
 @pytest.mark.slow
 def test_killed_at_any_moment_it_resumes_to_the_same_weights(tmp_path: Path) -> None:
-    whole = finish(train(head_pairs(), head_pairs(), config(40), tmp_path / "w.pt", CPU, validate_every=10))
+    whole = finish(train(head_pairs(), head_pairs(), config(12), tmp_path / "w.pt", CPU, validate_every=4))
     checkpoint = tmp_path / "killed.pt"
     code = KILLED.format(here=str(Path(__file__).parent), checkpoint=str(checkpoint))
     process = subprocess.Popen([sys.executable, "-c", code])
@@ -118,9 +118,9 @@ def test_killed_at_any_moment_it_resumes_to_the_same_weights(tmp_path: Path) -> 
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    resumed = finish(train(head_pairs(), head_pairs(), config(40), checkpoint, CPU, validate_every=10))
+    resumed = finish(train(head_pairs(), head_pairs(), config(12), checkpoint, CPU, validate_every=4))
     torch.testing.assert_close(tensors(resumed), tensors(whole), rtol=0, atol=1e-7)
-    assert [entry.step for entry in resumed.history] == [0, 10, 20, 30, 40]
+    assert [entry.step for entry in resumed.history] == [0, 4, 8, 12]
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:

@@ -19,9 +19,11 @@ from napari_inr_volume.core.generators import drain
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.exact.encode import encode_exact
+from napari_inr_volume.exact.layer import ExactLayer
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
-from napari_inr_volume.plugin.layers import add_layer, carried, exact_layer, hr_layer, original_layer
+from napari_inr_volume.inr_volume import InrVolume
+from napari_inr_volume.plugin.layers import add_layer, exact_layer, hr_layer, original_layer
 from napari_inr_volume.widgets.codec_comparison import CodecComparisonWidget
 from napari_inr_volume.widgets.codec_sections import NO_FILE
 
@@ -43,13 +45,22 @@ def widget(qtbot, settings) -> Iterator[CodecComparisonWidget]:
     qtbot.waitUntil(lambda: not widget.comparing.running, timeout=LONG)
 
 
-@pytest.fixture
-def filled(widget: CodecComparisonWidget) -> CodecComparisonWidget:
+@pytest.fixture(scope="module")
+def inr() -> InrVolume:
     small = Settings(
         field=SirenConfig(layers=2, hidden_features=32),
         fit=FitConfig(steps=40, batch=512, learning_rate=3e-3),
     )
-    inr = compress(VOLUME, small, device="cpu", upscaler="lanczos")
+    return compress(VOLUME, small, device="cpu", upscaler="lanczos")
+
+
+@pytest.fixture(scope="module")
+def layer() -> ExactLayer:
+    return drain(encode_exact(VOLUME, 2))
+
+
+@pytest.fixture
+def filled(widget: CodecComparisonWidget, inr: InrVolume) -> CodecComparisonWidget:
     add_layer(widget.viewer, original_layer(VOLUME, "head"))
     voxels = codec.decompress(inr, device="cpu").voxels
     add_layer(widget.viewer, hr_layer(voxels, "head [Lanczos]", inr, widget.viewer.layers[0]))
@@ -172,10 +183,8 @@ def test_legend_names_every_codec_and_covers_no_point(qtbot, filled) -> None:
 
 
 @pytest.fixture
-def exact(filled: CodecComparisonWidget) -> CodecComparisonWidget:
+def exact(filled: CodecComparisonWidget, inr: InrVolume, layer: ExactLayer) -> CodecComparisonWidget:
     """The widget with a second file, which has an exact layer, chosen."""
-    inr = carried(filled.viewer.layers[1]).inr
-    layer = drain(encode_exact(VOLUME, 2))
     exact = replace(inr, exact=layer)
     voxels = np.zeros(VOLUME.shape, np.int16)
     filled.viewer.layers.pop(1)
@@ -190,7 +199,7 @@ def test_a_file_without_an_exact_layer_is_compared_at_the_same_bytes(filled) -> 
     assert not any(box.isVisible() for box in filled.choice.bounded.values())
 
 
-def test_an_exact_layer_is_compared_at_its_bound_by_bytes(qtbot, exact) -> None:
+def test_an_exact_layer_is_compared_at_its_bound_by_bytes(qtbot, exact, layer: ExactLayer) -> None:
     assert "within ±2 HU" in exact.choice.same.currentText()
     assert exact.choice.bounded["jpegxl"].isVisible()
     assert not exact.choice.codecs["jpeg2000"].isVisible()
@@ -205,7 +214,6 @@ def test_an_exact_layer_is_compared_at_its_bound_by_bytes(qtbot, exact) -> None:
         "JPEG XL",
         "JPEG XL of z-differences",
     ]
-    layer = carried(exact.viewer.layers[1]).inr.exact
     assert cells[0][2] == f"{8 * layer.nbytes / VOLUME.voxels.size:.3f}"
     assert {row[4] for row in cells} <= {"1", "2"}
     assert "At this bound (within ±2 HU)" in exact.result.words.text()

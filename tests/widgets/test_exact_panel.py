@@ -10,6 +10,8 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_inr_volume.core.generators import drain
+from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.exact import encode, growing
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
@@ -32,6 +34,12 @@ SMALL = Settings(
     fit=FitConfig(steps=30, batch=256, learning_rate=1e-3),
 )
 ENDLESS = replace(SMALL, fit=replace(SMALL.fit, steps=10_000_000))
+
+
+@pytest.fixture
+def volume() -> Volume:
+    """A smaller one than the panel's other tests have, since its exact layer is made again and again."""
+    return head_phantom((8, 40, 40))
 
 
 def choose(row: KeptRow, kept: str, bound: int | None = None) -> None:

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import QAbstractButton, QComboBox, QMenu, QTreeWidget
 
 from napari_inr_volume import codec, compress
 from napari_inr_volume.core.metrics import compare_volumes
+from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Geometry, Volume
 from napari_inr_volume.exact.layer import ExactLayer, Slabs
 from napari_inr_volume.fields.settings import Settings
@@ -40,15 +41,15 @@ LONG = 30_000  # ms
 PLUGIN = "napari-inr-volume"
 
 
-@pytest.fixture
-def inr(volume: Volume) -> InrVolume:
+@pytest.fixture(scope="module")
+def inr() -> InrVolume:
     """The phantom after a fit of a moment, coarser along z too."""
     quick = Settings(
         factor=(2.0, 4.0, 4.0),
         field=SirenConfig(layers=2, hidden_features=8),
         fit=FitConfig(steps=10, batch=256, learning_rate=1e-3),
     )
-    return compress(volume, quick, device="cpu", upscaler="lanczos")
+    return compress(head_phantom((16, 64, 64)), quick, device="cpu", upscaler="lanczos")
 
 
 @pytest.fixture

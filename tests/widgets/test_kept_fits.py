@@ -36,7 +36,7 @@ LEFT = Qt.MouseButton.LeftButton
 LONG = 60_000  # ms
 SETTINGS = Settings(
     field=SirenConfig(layers=2, hidden_features=16),
-    fit=FitConfig(steps=2_000, tuning_steps=200, batch=256, learning_rate=1e-3, weight_bits=6.0),
+    fit=FitConfig(steps=800, tuning_steps=80, batch=256, learning_rate=1e-3, weight_bits=6.0),
 )
 
 
@@ -73,11 +73,11 @@ def test_a_fit_goes_on_in_a_new_panel_to_the_weights_of_one_go(
     assert not first.fit.go_on.isVisible()
     stop_midway(qtbot, first)
     step = first.state.fitted.state.step
-    assert step < 2_200
+    assert step < SETTINGS.fit.all_steps
 
     second = open_panel(qtbot, volume)
     qtbot.waitUntil(lambda: second.fit.go_on.isVisible(), timeout=LONG)
-    assert f"stopped at step {step:,} of 2,200" in second.fit.words.text()
+    assert f"stopped at step {step:,} of {SETTINGS.fit.all_steps:,}" in second.fit.words.text()
     qtbot.mouseClick(second.fit.go_on, LEFT)
     assert second.settings.settings.fit == SETTINGS.fit
     wait_for_the_end(qtbot, second)
@@ -100,7 +100,7 @@ def test_a_finished_fit_that_was_not_saved_is_offered_by_a_new_panel(qtbot, sett
     first = open_panel(qtbot, volume)
     finish(qtbot, first)
     second = open_panel(qtbot, volume)
-    assert second.fit.words.text() == unsaved.WORDS
+    assert "not saved" in second.fit.words.text()
     qtbot.mouseClick(second.fit.go_on, LEFT)
     wait_for_the_end(qtbot, second)
     assert second.state.fitted.inr == first.state.fitted.inr

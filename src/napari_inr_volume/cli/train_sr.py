@@ -200,7 +200,7 @@ def _print(result: TrainResult, saved: ModelInfo, output: Path, network: str, as
 
 @contextmanager
 def _saying(words: str) -> Iterator[Callable[[str], None]]:
-    """Show a sign of life with words that change."""
+    """Show a spinner whose text can be changed."""
     with progress_bar() as progress:
         task = progress.add_task(words, total=None)
         yield lambda now: progress.update(task, description=now)

@@ -78,7 +78,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def _swap(new: Path, target: Path, old: Path) -> None:
-    """Put a folder in the place of another, which is at `old` then: no system has one step for that."""
+    """Replace a folder, moving the earlier one to `old`: few systems can swap two folders in one step."""
     found = target.exists()
     if found:
         shutil.copymode(target, new)
@@ -134,7 +134,7 @@ def _key(target: Path) -> str:
 
 
 def _sync(path: Path) -> None:
-    """Have what was written there on the disk; of a folder, its names."""
+    """Flush a file, or the names in a folder, to the disk."""
     file = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(file)
@@ -144,7 +144,7 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def working_folder(path: Path) -> Iterator[Path]:
-    """Yield the folder, made if it was not there, and then gone at the end if nothing was put into it.
+    """Yield the folder; if it had to be made, and nothing was put into it, it is removed at the end.
 
     Raises InrError if it cannot be made.
     """

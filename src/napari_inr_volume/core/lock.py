@@ -37,7 +37,7 @@ _registry = Lock()
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[bool]:
-    """Hold the lock in the file `path`, which is there no longer than the lock, to write `what`.
+    """Hold a lock on the file `path` while `what` is written; the file is removed with the lock.
 
     A process that holds it already may take it again. Yields False where there can be no locks, as in a
     folder that takes no files. Raises InrError if another process holds it.

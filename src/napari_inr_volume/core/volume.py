@@ -72,7 +72,7 @@ class Geometry:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What a person must know who takes the grid for an even one with right angles; empty if it is."""
+        """What to know before treating the grid as even, with right angles; empty if it is."""
         words = []
         if self.slice_positions is not None and self.shape[0] > 1:
             steps = np.diff(self.slice_positions)
@@ -143,7 +143,7 @@ class Volume:
 
     @cached_property
     def intensity_range(self) -> tuple[float, float]:
-        """Smallest and largest value, padding excluded: both the padding where there is nothing else.
+        """Smallest and largest value, padding excluded; if there is nothing else, both are the padding.
 
         Looks at every voxel, a slice at a time, when it is first asked for. Raises VolumeError for voxels
         that make no volume.

@@ -53,7 +53,7 @@ class Coder:
 
 
 def find_coder(volume: Volume, max_error: float) -> Coder | None:
-    """Return how voxels are coded by networks; None if they are too many kinds of, or too few, for that.
+    """Return how networks code the voxels; None if there are too many levels or too few voxels for it.
 
     Raises FitError for an error that the volume's dtype does not know.
     """
@@ -143,7 +143,7 @@ def _encoded(
 ) -> Generator[tuple[bytes, int] | None, None, None]:
     """Yield each missing slab's bytes and CRC-32, in order; several are coded at a time.
 
-    None comes a few times a second while they are coded, for who may want to end it.
+    Yields None a few times a second in between, so that the caller can end it.
     """
     gone = Event()
 
@@ -173,14 +173,14 @@ def _encoded(
 
 
 def _result(future: Future[tuple[bytes, int]]) -> Iterator[tuple[bytes, int] | None]:
-    """Yield what comes of it, and None as long as it has not."""
+    """Yield None until the result is there, and then the result."""
     while not wait([future], timeout=SECONDS_PER_WAIT).done:
         yield None
     yield future.result()
 
 
 def _check(voxels: NDArray[Any], decoded: NDArray[Any], max_error: float) -> None:
-    """Hold what will be decoded against the promise."""
+    """Raise FitError if what will be decoded is further off than promised."""
     off = np.abs(voxels.astype(np.float64) - decoded.astype(np.float64)).max()
     if off > max_error:
         raise FitError(f"the exact layer is off by {off:g} where {max_error:g} is allowed; please report it")

@@ -142,7 +142,7 @@ class ExactLayer:
 
 
 def from_head(head: bytes, data: Slabs, shape: tuple[int, int, int], padded: bool) -> ExactLayer:
-    """Return the layer of a volume (z, y, x). Raises InrFileError for a head that no writer writes."""
+    """Return the layer of a volume (z, y, x). Raises InrFileError if the head is not valid."""
     if len(head) < HEAD.size:
         raise InrFileError("the exact layer's head is cut off; the file is damaged")
     version, features, depth, *numbers, levels, with_padding, length = HEAD.unpack_from(head)

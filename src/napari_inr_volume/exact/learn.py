@@ -65,7 +65,7 @@ class Crops:
 def learn(
     read: ReadLevels, shape: tuple[int, int, int], features: int, begin: Start = start
 ) -> Generator[Learning, None, tuple[Network, Network]]:
-    """Fit both networks with so many features a layer to levels (z, y, x); yields and returns as it says.
+    """Fit both networks with so many features a layer to levels (z, y, x); yields progress.
 
     `begin` gives the model that the fit of a network begins with.
     """

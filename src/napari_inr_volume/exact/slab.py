@@ -77,7 +77,7 @@ def encode_slab(
 ) -> bytes:
     """Return a slab's bytes. `slab` holds numbers below `levels`, of which there are 2 to 2^16.
 
-    Once `gone` is set, nobody waits for them: it ends after the slice in hand, with no bytes.
+    Setting `gone` ends it after the current slice; the bytes are then empty.
     """
     memory = Memory(slab.shape)
     memory.values[1:, *memory.inner] = slab

@@ -27,7 +27,7 @@ CODING = "float32"
 
 @dataclass(frozen=True, kw_only=True)
 class ConstantConfig:
-    """There is nothing to say of it."""
+    """It has no settings."""
 
     kind: ClassVar[str] = "constant"
     parameters: ClassVar[int] = 1

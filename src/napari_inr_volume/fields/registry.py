@@ -38,7 +38,7 @@ def settings_to_dict(settings: Settings) -> dict[str, Any]:
 
 
 def settings_from_dict(values: Mapping[str, Any]) -> Settings:
-    """Return the settings that `settings_to_dict` gave. Raises FitError on what are none."""
+    """Return the settings that `settings_to_dict` gave. Raises FitError if they are not valid."""
     try:
         kind = find_kind(values["kind"])
         z, y, x = values["factor"]

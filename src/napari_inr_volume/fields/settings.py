@@ -13,7 +13,7 @@ from ..core.volume import Triple
 
 
 class FieldConfig(Protocol):
-    """What a field is, as a frozen dataclass: all that META says of it. Raises FitError on what is none."""
+    """What a field is, as a frozen dataclass: all that META says of it. Raises FitError if not valid."""
 
     kind: ClassVar[str]  # the name of its kind
     __dataclass_fields__: ClassVar[dict[str, Any]]

@@ -29,10 +29,10 @@ DEFAULT_DPI = (1, 72, 96)  # dots per inch that programs write of a picture with
 
 
 def in_mm(unit: Any, *, exact: bool = False) -> float | None:
-    """Return how many mm a unit of length is, or None for what is none, such as pixels.
+    """Return how many mm a unit of length is, or None if it is not a length, such as pixels.
 
     Both signs for micro count, also escaped as ImageJ writes them, and British and American spelling.
-    `exact` means as in OME: Mm is a megametre, not a millimetre of someone with a heavy thumb.
+    `exact` means as in OME: Mm is a megametre, not a mistyped millimetre.
     """
     text = str(unit).strip().strip("\0").replace("\\u00B5", "u").replace("\\u00b5", "u")
     text = text.replace("\N{MICRO SIGN}", "u").replace("\N{GREEK SMALL LETTER MU}", "u")
@@ -44,7 +44,7 @@ def in_mm(unit: Any, *, exact: bool = False) -> float | None:
 
 
 def length(value: Any, unit: Any = "mm", *, exact: bool = False) -> float | None:
-    """Return a distance in mm, or None if the number is none that a voxel could have, or the unit is none."""
+    """Return a distance in mm, or None if no voxel could have it, or the unit is not one of length."""
     millimetres = in_mm(unit, exact=exact)
     try:
         number = float(value) * (millimetres or 0.0)

@@ -1,6 +1,6 @@
 """One PNG file as grey pixels, whole or refused. imagecodecs decodes: Pillow cuts 16-bit colour.
 
-libpng prints what it thinks of a file. It is given the header and the pixels alone, both checked before.
+libpng prints warnings to the terminal, so it is given only the header and the pixels, both checked before.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ MM_OF_UNIT = {2: 25.4, 3: 10.0}  # by the TIFF tag ResolutionUnit; 1 is none
 
 
 def json_notes(file: Any) -> dict[str, Any]:
-    """Return the notes in the first ImageDescription of an open TiffFile, empty if it is for humans."""
+    """Return the notes in the first ImageDescription of an open TiffFile, empty if that is not JSON."""
     try:
         notes = json.loads(file.pages.first.description)
     except ValueError:

@@ -162,7 +162,7 @@ class FitLayers:
             self.hr.name = layer_name(self.name, title_of(self.upscaler), psnr)
 
     def drop_preview(self) -> None:
-        """Take the LR layer of a fit that came to nothing away."""
+        """Remove the LR layer of a fit that came to nothing."""
         if self._present(self.lr):
             self.viewer.layers.remove(self.lr)
         self.lr = None
@@ -183,7 +183,7 @@ class FitLayers:
         return voxels
 
     def drop_reconstruction(self) -> None:
-        """Take the reconstruction and its difference away."""
+        """Remove the reconstruction and its difference."""
         for layer in (self.hr, self.error):
             if self._present(layer):
                 self.viewer.layers.remove(layer)

@@ -53,7 +53,7 @@ class Control:
         self.renew()
 
     def renew(self) -> None:
-        """Make ready for other work, and let go of whom the last one reported to."""
+        """Reset it for the next piece of work, which reports to somebody else."""
         for event in (self.stop, self.drop, self.paused):
             event.clear()
         self.shown.set()

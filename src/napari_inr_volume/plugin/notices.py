@@ -37,14 +37,14 @@ def file_name(layer: str) -> str:
 
 
 def show_info(text: str) -> None:
-    """Tell something."""
+    """Show a message."""
     from napari.utils import notifications
 
     notifications.show_info(plain(text))
 
 
 def show_warning(text: str) -> None:
-    """Tell something that matters for what a result is worth."""
+    """Show a warning about how far a result can be relied on."""
     from napari.utils import notifications
 
     notifications.show_warning(plain(text))

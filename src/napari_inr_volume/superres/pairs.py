@@ -111,7 +111,7 @@ class Patches:
         return lr.astype(np.float32), hr.astype(np.float32)
 
     def _kind(self, random: np.random.Generator) -> Kind:
-        """Draw what the patch is to be of; a kind there is none of gives way to clean."""
+        """Draw what the patch is to be of; clean if there are none of that kind."""
         decoded, window = random.random(2) < (self.config.decoded_share, self.config.window_share)
         if decoded and self._pairs["decoded"]:
             return "decoded"

@@ -119,7 +119,7 @@ def train(
 ) -> Generator[TrainProgress, None, TrainResult]:
     """Train a network on `pairs`; yields progress and returns the averaged weights.
 
-    `checkpoint` is written every minute and when `stop` is set. Where it exists, training goes on
+    `checkpoint` is written every minute and when `stop` is set. Where it exists, training resumes
     from it, with the batches that would have come next. Raises TrainingError if the checkpoint is of
     other settings or the training diverges.
     """

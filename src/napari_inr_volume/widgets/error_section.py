@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyqtgraph
@@ -19,6 +20,9 @@ from .compare_section import FigureTable
 from .layer_box import LayerBox
 from .plot import COLOURS, still_plot
 from .section import Section, TextLine, labelled
+
+if TYPE_CHECKING:
+    from ..measuring import Measured
 
 HEIGHT = 150  # pixels of the plot
 EMPTY = "Measure to see PSNR and error of each slice."
@@ -47,17 +51,17 @@ class ErrorSection(Section):
         self.table = FigureTable()
         self.body.addWidget(self.table)
         self.measure.clicked.connect(self.measure_wanted)
-        self._errors: Errors | None = None
+        self._found: Measured | None = None
         self.show_nothing("")
 
     @property
     def measured(self) -> bool:
         """Whether there are figures."""
-        return self._errors is not None
+        return self._found is not None
 
     def show_nothing(self, words: str) -> None:
         """Show why there are no figures."""
-        self._errors = None
+        self._found = None
         self.words.setText(words)
         self.words.setVisible(bool(words))
         self.plot.hide()
@@ -65,14 +69,14 @@ class ErrorSection(Section):
 
     def show_errors(self, errors: Errors, window: Window, unit: str) -> None:
         """Show what was measured; the 8-bit PSNR was through `window`."""
-        self._errors = errors
+        found = self._found = errors.measured
         black, white = window.limits
         words = f"8 bit: grey levels from {black:.0f} to {white:.0f}{unit}, as the original was shown."
         self.words.setText(" ".join([*errors.notes, words]))
         self.words.show()
-        curves = [(title_of(errors.upscaler), errors.reconstruction.slices.psnr)]
-        if errors.upscaler != "lanczos":
-            curves.append((title_of("lanczos"), errors.lanczos.slices.psnr))
+        curves = [(title_of(found.upscaler), found.reconstruction.slices.psnr)]
+        if found.upscaler != "lanczos":
+            curves.append((title_of("lanczos"), found.lanczos.slices.psnr))
         self.plot.show_curves(curves)
         header = self.table.horizontalHeaderItem(2)
         assert header is not None
@@ -82,16 +86,16 @@ class ErrorSection(Section):
 
     def show_slice(self, z: int, lr_z: int) -> None:
         """Show the figures of a slice, by its number in the reconstruction and in the LR."""
-        errors = self._errors
-        if errors is None:
+        found = self._found
+        if found is None:
             return
         lines = [
-            ("LR fit", of_slice(errors.lr, lr_z), of_volume(errors.lr)),
-            ("Lanczos", of_slice(errors.lanczos, z), of_volume(errors.lanczos)),
+            ("LR fit", of_slice(found.lr, lr_z), of_volume(found.lr)),
+            ("Lanczos", of_slice(found.lanczos, z), of_volume(found.lanczos)),
         ]
-        if errors.upscaler != "lanczos":
-            found = errors.reconstruction
-            lines.append((title_of(errors.upscaler), of_slice(found, z), of_volume(found)))
+        if found.upscaler != "lanczos":
+            restored = found.reconstruction
+            lines.append((title_of(found.upscaler), of_slice(restored, z), of_volume(restored)))
         self.table.show_figures(f"Slice {z}", [*lines])
         self.plot.show_slice(z)
 

@@ -96,7 +96,7 @@ class FitSection(Section):
         self.plot.add(report.step, report.psnr, report.loss)
 
     def show_stopping(self) -> None:
-        """Say that stopping was understood."""
+        """Show that it is stopping."""
         self.fit.setText("Stopping...")
         self.fit.setEnabled(False)
         self.pause.setEnabled(False)
@@ -110,7 +110,7 @@ class FitSection(Section):
         self.words.setText(f"Decoding and measuring: {100 * done // max(total, 1)} %")
 
     def show_exact(self, report: ExactReport) -> None:
-        """Show how far the exact layer has come, and offer to do without it."""
+        """Show how far the exact layer has come, and offer to stop it."""
         self.fit.setText("&Stop, keep the preview")
         self.fit.setToolTip("Stop making the exact layer. The fit is kept; Continue adds the layer later.")
         self.fit.setEnabled(True)

@@ -231,7 +231,7 @@ class InrFileWidget(Panel):
         self.errors.show_nothing("Measuring...")
         self.file.progress.show_progress(0, 0)
         means = path_of(self.layer), own_weights(), preferences().device
-        self.measuring.start(work.measure, self.original, self.inr, *means, self._window)
+        self.measuring.start(work.find_errors, self.original, self.inr, *means, self._window)
         self._update_buttons()
 
     def _show_errors(self, found: Errors) -> None:

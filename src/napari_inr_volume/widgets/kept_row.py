@@ -51,7 +51,7 @@ class KeptRow(QWidget):
         return None if kept == "preview" else 0.0 if kept == "lossless" else float(self.bound.value())
 
     def show_max_error(self, max_error: float | None) -> None:
-        """Set it, without a word that it was edited."""
+        """Set it without signalling an edit."""
         kept: Kept = "preview" if max_error is None else "within" if max_error else "lossless"
         self.kept.setCurrentText(kept)
         if max_error:

@@ -110,7 +110,7 @@ class ReconstructSection(Section):
             self.show_upscaler(self._chosen)
 
     def show_missing(self, names: list[str]) -> None:
-        """Say which networks cannot be used, for want of their weights."""
+        """Say which networks cannot be used because their weights are missing."""
         for name in names:
             index = self.upscalers.findData(name)
             self.upscalers.model().item(index).setEnabled(False)

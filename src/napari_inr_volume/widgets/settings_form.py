@@ -66,7 +66,7 @@ class SettingsForm(QWidget):
             self.edited.emit()
 
     def show_settings(self, settings: Settings) -> None:
-        """Set the controls, without a word that they were edited."""
+        """Set the controls without signalling an edit."""
         self._filling = True
         for box, value in zip(self.factor, settings.factor, strict=True):
             box.value = value

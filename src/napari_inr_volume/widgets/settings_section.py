@@ -193,7 +193,7 @@ class SettingsSection(Section):
         self.form.show_device(device)
 
     def lock(self, locked: bool) -> None:
-        """Hold the settings fast while they are in use, and say so."""
+        """Lock the settings while they are in use, and say so."""
         for box in (self.preset, self.target_kind, self.target_value, self.kept):
             box.setEnabled(not locked)
         self.advanced.setEnabled(not locked)

@@ -112,7 +112,7 @@ class SourceSection(Section):
         self.loading.show_progress(done, total)
 
     def end_loading(self) -> None:
-        """Take the progress away."""
+        """Hide the progress."""
         self.load.setEnabled(True)
         self.loading.hide()
 
@@ -139,7 +139,7 @@ class SourceSection(Section):
         self.window_row.show()
 
     def _show(self, words: str, notes: str = "", tooltip: str = MEANING) -> None:
-        """Describe the volume, and below it what must be noticed first."""
+        """Describe the volume, and below it what a person must know about it."""
         self.info.setText(words)
         self.info.setToolTip(tooltip)
         self.notes.setText(notes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import time
 import weakref
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
@@ -15,16 +14,15 @@ from threading import Event, Thread
 import numpy as np
 import pytest
 import torch
+from small_fits import ENDLESS, SMALL
 
 from napari_inr_volume import codec, compress, session
 from napari_inr_volume.core.errors import FitError, InrError
 from napari_inr_volume.core.lowres import low_res
-from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.core.windows import find_window
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren import fit as fit_module
-from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.fields.siren.network import Siren
 from napari_inr_volume.plugin import kept_fits, unsaved
 from napari_inr_volume.plugin.job import Cancelled, Control, Done, Job
@@ -35,25 +33,6 @@ from napari_inr_volume.reader import Reader
 from napari_inr_volume.session import Request
 
 pytestmark = pytest.mark.slow  # real fits, windows or processes
-
-SMALL = Settings(
-    field=SirenConfig(layers=2, hidden_features=16),
-    fit=FitConfig(steps=40, batch=256, learning_rate=1e-3),
-)
-ENDLESS = replace(SMALL, fit=replace(SMALL.fit, steps=10_000_000))
-
-
-@pytest.fixture(scope="module")
-def volume() -> Volume:
-    return head_phantom((16, 64, 64))
-
-
-@pytest.fixture
-def job(qtbot) -> Iterator[Job]:
-    job = Job()
-    yield job
-    job.drop()
-    qtbot.waitUntil(lambda: not job.running)
 
 
 def options(volume: Volume) -> dict:

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import types
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from small_fits import SMALL
 
-from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
-from napari_inr_volume.fields.settings import Settings
-from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.fields.siren.network import Siren
 from napari_inr_volume.plugin.job import Control
 from napari_inr_volume.plugin.work import previews as previews_module
 from napari_inr_volume.plugin.work.previews import Previews
-
-SMALL = Settings(
-    field=SirenConfig(layers=2, hidden_features=16),
-    fit=FitConfig(steps=40, batch=256, learning_rate=1e-3),
-)
-ENDLESS = replace(SMALL, fit=replace(SMALL.fit, steps=10_000_000))
-
-
-@pytest.fixture(scope="module")
-def volume() -> Volume:
-    return head_phantom((16, 64, 64))
 
 
 @pytest.fixture

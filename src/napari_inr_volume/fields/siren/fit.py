@@ -281,7 +281,7 @@ def _most_bytes(siren: Siren, config: FitConfig) -> int:
 def is_flat(curve: list[tuple[int, float]], config: FitConfig) -> bool:
     """Whether the best PSNR gained less than `least_gain` in the last half of the steps done.
 
-    Never before half of all steps: while the rate is high a curve can rest, and rise again as it falls.
+    Never before half of all steps: a curve can level off and rise again once the learning rate falls.
     """
     step, _ = curve[-1]
     before = [psnr for at, psnr in curve if at <= step / 2]

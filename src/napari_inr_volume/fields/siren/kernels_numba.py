@@ -83,7 +83,7 @@ def _widen(typing: Any, stored: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _narrow(typing: Any, number: Any, like: Any) -> Any:
-    """Return float32 as it is stored where `like` came from; a tie between bfloat16 goes away from 0."""
+    """Return float32 as it is stored where `like` came from; ties in bfloat16 round away from 0."""
     if like == types.float32:
         return types.float32(number, like), lambda context, builder, signature, arguments: arguments[0]
 

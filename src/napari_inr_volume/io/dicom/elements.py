@@ -11,7 +11,7 @@ from ...core.text import printable
 
 
 def value_of(dataset: Dataset, keyword: str) -> Any:
-    """Return the value of an element; None if it is missing, or no value of its kind."""
+    """Return the value of an element; None if it is missing or not valid."""
     try:
         return dataset.get(keyword)
     except Exception:  # pydicom converts what is stored when it is asked for

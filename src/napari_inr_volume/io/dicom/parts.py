@@ -1,4 +1,4 @@
-"""What one SeriesInstanceUID holds: one acquisition, or several that a reader must not pile up.
+"""What one SeriesInstanceUID holds: one acquisition, or several that must not be stacked together.
 
 A series is one acquisition only if nothing says otherwise. Its images are parted
 

@@ -165,7 +165,7 @@ def _check_pixels(dataset: Dataset, image: Slice) -> None:
 def _stored_bits(decoded: Plane, image: Slice) -> Plane:
     """Return the stored value of each pixel: BitsStored bits up to HighBit, with their sign.
 
-    What lies beside them (an overlay of old, a codestream of 16 bits for 12) is no part of the value.
+    Other bits (an old overlay, or a 16-bit codestream of 12-bit values) are not part of the value.
     """
     if decoded.shape != image.size:
         raise ValueError(f"{decoded.shape} pixels were decoded, the header says {image.size}")

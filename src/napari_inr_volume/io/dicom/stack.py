@@ -1,7 +1,7 @@
 """How the images of a DICOM series lie on top of each other: slices in, order and geometry out.
 
 Order and distances come from ImagePositionPatient alone; file names, InstanceNumber, SliceLocation
-and SliceThickness say too often something else.
+and SliceThickness are too often wrong.
 """
 
 from __future__ import annotations

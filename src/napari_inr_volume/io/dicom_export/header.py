@@ -1,4 +1,4 @@
-"""The header of a series that has no other: what is known of the volume, and nothing of anybody.
+"""The header of a series that has no other: what is known of the volume, and nothing about a person.
 
 CT Image Storage for HU. Of other values nobody knows what scanner they are from, so they are Secondary
 Captures, with the place that CT and MR images have too: a false modality would be worse than none. Attributes
@@ -105,7 +105,7 @@ def position(geometry: Geometry, z: int) -> NDArray[np.float64]:
 def _place(common: Dataset, geometry: Geometry) -> None:
     """Say what all slices share of their place.
 
-    How thick a slice is nobody knows, only how far the next one lies; of a single one the reader took it.
+    The thickness of a slice is not known, only the distance to the next; for a single one it was assumed.
     """
     z_axis, y_axis, x_axis = np.array(geometry.direction).T
     single = geometry.shape[0] == 1

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from numpy.typing import NDArray
 
 from ...core.choices import Device
-from ...core.metrics import Comparison
 from ...core.windows import Window
 from ...inr_volume import InrVolume
 from ..job import Control
 from ..layers import new_voxels, volume_of
 from ..notices import sentence
+from .measure import measure
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
+    from ...measuring import Measured
     from ...superres.upscale import Upscaler
 
 
@@ -72,11 +73,8 @@ class Decoded:
 class Errors:
     """How far an `.inr` is from its original."""
 
-    lr: Comparison
-    lanczos: Comparison
-    reconstruction: Comparison
-    upscaler: str  # of the reconstruction
-    notes: tuple[str, ...]
+    measured: Measured
+    notes: tuple[str, ...]  # what a person should know of it
 
 
 def look(control: Control, inr: InrVolume, path: Path | None, own: Path | None, device: Device) -> Contents:
@@ -130,7 +128,7 @@ def decode(
     return Decoded(voxels=voxels, upscaler=reader.upscaler.name, notes=notes)
 
 
-def measure(
+def find_errors(
     control: Control,
     original: Image,
     inr: InrVolume,
@@ -143,20 +141,9 @@ def measure(
 
     Raises VolumeError if the layer is no volume, or not of the original's shape.
     """
-    from ... import measuring
-    from ...reader import Reader
-
     volume = volume_of(original)
     upscaler, notes = restorer(inr, path, own, device)
-    reader = Reader(inr, upscaler, device=device)
-    measured = measuring.measure(volume, reader, window=window, on_slices=control.on_progress)
-    return Errors(
-        lr=measured.lr,
-        lanczos=measured.lanczos,
-        reconstruction=measured.reconstruction,
-        upscaler=measured.upscaler,
-        notes=notes,
-    )
+    return Errors(measured=measure(control, volume, inr, upscaler, device=device, window=window), notes=notes)
 
 
 def restorer(

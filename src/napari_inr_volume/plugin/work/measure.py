@@ -17,6 +17,7 @@ from ..layers import new_voxels
 
 if TYPE_CHECKING:
     from ...core.choices import Device
+    from ...measuring import Measured
     from ...superres.upscale import Upscaler
 
 
@@ -24,32 +25,36 @@ def measure(
     control: Control,
     volume: Volume,
     inr: InrVolume,
-    reconstruction: NDArray[Any] | None,
+    upscaler: Upscaler | None,
+    restored: tuple[str, NDArray[Any]] | None = None,
     *,
     device: Device,
     window: Window,
-) -> tuple[Comparison, Comparison, Comparison | None]:
-    """Compare the LR, Lanczos and, if there is one, the reconstruction through a window; reports Done."""
+) -> Measured:
+    """Compare an `.inr` with its original through a window, slice by slice; reports Done.
+
+    It is decoded by the upscaler, or by Lanczos. Voxels that were restored already are measured instead of
+    its reconstruction; they come with the name of what restored them.
+    Raises VolumeError if the volume is not of the original's shape.
+    """
     from ... import measuring
     from ...reader import Reader
 
-    more = 0 if reconstruction is None else len(reconstruction)
+    more = 0 if restored is None else volume.shape[0]
     measured = measuring.measure(
         volume,
-        Reader(inr, device=device),
+        Reader(inr, upscaler, device=device),
         window=window,
         on_slices=lambda done, total: control.on_progress(done, total + more),
     )
-    restored = None
-    if reconstruction is not None:
-        before = volume.shape[0] + inr.lr_shape[0]
-        restored = compare_volumes(
-            volume,
-            reconstruction,
-            window,
-            lambda done, _: control.on_progress(before + done, before + more),
-        )
-    return measured.lr, measured.lanczos, restored
+    if restored is None:
+        return measured
+    name, voxels = restored
+    before = volume.shape[0] + inr.lr_shape[0]
+    found = compare_volumes(
+        volume, voxels, window, lambda done, _: control.on_progress(before + done, before + more)
+    )
+    return replace(measured, reconstruction=found, upscaler=name)
 
 
 def with_upscaler(inr: InrVolume, upscaler: Upscaler, comparison: Comparison) -> InrVolume:

@@ -6,7 +6,7 @@ import os
 
 
 def leave_a_core() -> None:
-    """Let the UI have a core to itself. torch counts threads for each thread that calls it."""
+    """Leave one core to the UI. torch counts threads for each thread that calls it."""
     import torch
 
     torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))

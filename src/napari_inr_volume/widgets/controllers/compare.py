@@ -21,7 +21,7 @@ from ..compare_section import CompareSection
 from .state import PanelState
 
 if TYPE_CHECKING:
-    from ...core.metrics import Comparison
+    from ...measuring import Measured
 
 SCROLL_DELAY_MS = 80  # while scrolling, the figures follow this often
 
@@ -88,25 +88,25 @@ class CompareController(QObject):
             return
         fitted.comparisons = {}
         self.show_figures()
-        restored = fitted.hr is not None and fitted.upscaler != "lanczos"
+        restored = None
+        if fitted.hr is not None and fitted.upscaler not in (None, "lanczos"):
+            restored = fitted.upscaler, fitted.hr.data
         self.measuring.ask(
             object(),
             work.measure,
             fitted.volume,
             fitted.inr,
-            fitted.hr.data if fitted.hr is not None and restored else None,
+            None,  # Lanczos
+            restored,
             device=self.state.device(),
             window=self.state.find_window(fitted.volume),
         )
 
-    def _measured(self, comparisons: tuple[Comparison, Comparison, Comparison | None]) -> None:
+    def _measured(self, found: Measured) -> None:
         fitted = self.state.fitted
         if fitted is None:
             return
-        lr, lanczos, restored = comparisons
-        fitted.comparisons = {FIT: lr, "lanczos": lanczos}
-        if restored is not None and fitted.upscaler is not None:
-            fitted.comparisons[fitted.upscaler] = restored
+        fitted.comparisons = {FIT: found.lr, "lanczos": found.lanczos, found.upscaler: found.reconstruction}
         self.show_figures()
 
     def arrange(self) -> None:
