@@ -39,7 +39,7 @@ ENDLESS = replace(SMALL, fit=replace(SMALL.fit, steps=10_000_000))
 @pytest.fixture
 def volume() -> Volume:
     """A smaller one than the panel's other tests have, since its exact layer is made again and again."""
-    return head_phantom((8, 40, 40))
+    return head_phantom((16, 32, 32))
 
 
 def choose(row: KeptRow, kept: str, bound: int | None = None) -> None:
