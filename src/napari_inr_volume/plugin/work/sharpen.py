@@ -22,8 +22,8 @@ class Damaged:
 def sharpen(control: Control, voxels: ExactVoxels) -> None:
     """Decode what is looked at, until nothing is left to do; reports each slice, and Damaged once a slab.
 
-    Several slabs are decoded side by side, as cores and memory allow. Between two slices it notices when something
-    else is looked at, or when it is to end.
+    Several slabs are decoded side by side, as cores and memory allow. Between two slices it notices when
+    something else is looked at, or when it is to end.
     """
     most, depth = voxels.reader.slabs_at_once, voxels.layer.depth
     running: dict[Future[bool], int] = {}
