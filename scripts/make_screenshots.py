@@ -1,6 +1,6 @@
 """Draw the pictures of docs/images: the plugin at work on the CT head phantom.
 
-Run it as `xvfb-run -a -s "-screen 0 1600x1000x24" python scripts/make_screenshots.py`; it takes one or two
+Run it as `xvfb-run -a -s "-screen 0 1600x1000x24" python scripts/make_screenshots.py`; it takes two or three
 minutes on two CPU cores. Everything is done as a person does it, with the buttons of the panels. The fit is
 the preset `fast`. `--size` and `--theme` are for checking how the panels look elsewhere.
 """
@@ -12,6 +12,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("NAPARI_CONFIG", "")  # the settings of whoever runs this stay as they are
@@ -21,6 +22,10 @@ import numpy as np
 from PIL import Image
 from qtpy.QtWidgets import QApplication, QScrollArea, QWidget
 
+from napari_inr_volume.core.generators import drain
+from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.exact.encode import encode_exact
+from napari_inr_volume.io.inr_file import read_inr, write_inr
 from napari_inr_volume.plugin import kept_fits
 from napari_inr_volume.plugin.job import Job
 from napari_inr_volume.plugin.samples import SAMPLE
@@ -31,7 +36,7 @@ PATIENCE = 400  # seconds that anything may take
 
 
 def main() -> None:
-    """Draw the five pictures."""
+    """Draw the eight pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=IMAGES, help="folder of the pictures")
     parser.add_argument("--size", default="1600x1000", help="of the window in pixels")
@@ -43,6 +48,10 @@ def main() -> None:
     draw_compress(_viewer(width, height, given.theme), given.out)
     draw_inr_file(_viewer(width, height, given.theme), given.out)
     draw_codec_comparison(_viewer(width, height, given.theme), given.out)
+    draw_keep(_viewer(width, height, given.theme), given.out)
+    exact = make_exact(Path(tempfile.mkdtemp()) / "phantom.inr")
+    draw_exact_file(_viewer(width, height, given.theme), given.out, exact)
+    draw_bounded_comparison(_viewer(width, height, given.theme), given.out, exact)
 
 
 def draw_compress(viewer: napari.Viewer, out: Path) -> None:
@@ -100,6 +109,57 @@ def draw_codec_comparison(viewer: napari.Viewer, out: Path) -> None:
     viewer.canvas.grid.enabled = True
     viewer.fit_to_view()
     _draw(viewer, out / "codec-comparison.png")
+    viewer.close()
+
+
+def draw_keep(viewer: napari.Viewer, out: Path) -> None:
+    """Draw the panel Compress (INR) with what is expected of a file that keeps a bound."""
+    viewer.open_sample(PLUGIN, "head_phantom")
+    _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Compress (INR)")
+    _wait(lambda: panel.state.volume is not None)
+    kept = panel.settings.kept.kept
+    kept.setCurrentText("within")
+    kept.activated.emit(kept.currentIndex())
+    _wait(lambda: "The file" in panel.settings.exact_prediction.text())
+    _wait(lambda: "measuring" not in panel.settings.prediction.text())
+    viewer.fit_to_view()
+    _scroll_to(panel, panel.settings.exact_prediction)
+    _draw(viewer, out / "keep.png")
+    viewer.close()
+
+
+def make_exact(path: Path) -> Path:
+    """Save the sample `.inr` with every voxel to within 2 HU beside its network."""
+    inr = replace(read_inr(SAMPLE), exact=drain(encode_exact(head_phantom(), 2)))
+    write_inr(inr, path)
+    return path
+
+
+def draw_exact_file(viewer: napari.Viewer, out: Path, exact: Path) -> None:
+    """Draw the widget INR file with a file that has an exact layer, while the slice in view is decoded."""
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "INR file")
+    viewer.open(str(exact), plugin=PLUGIN)
+    viewer.fit_to_view()
+    _wait(lambda: not widget.looking.running and widget.contents.tree.topLevelItemCount() > 0)
+    groups = [widget.contents.tree.topLevelItem(at) for at in range(widget.contents.tree.topLevelItemCount())]
+    for group in groups:
+        group.setExpanded(group in (groups[0], groups[-1]))  # the file, and its exact layer
+    _scroll_to(widget, widget.contents.tree)
+    viewer.dims.set_current_step(0, 15)  # the last of a slab
+    _draw(viewer, out / "exact-file.png", seconds=0.5)
+    viewer.close()
+
+
+def draw_bounded_comparison(viewer: napari.Viewer, out: Path, exact: Path) -> None:
+    """Draw the widget Codec comparison at the bound of a file with an exact layer."""
+    viewer.open_sample(PLUGIN, "head_phantom")
+    viewer.open(str(exact), plugin=PLUGIN)
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Codec comparison")
+    widget.choice.compare.click()
+    _wait_for(widget)
+    viewer.fit_to_view()
+    _scroll_to(widget, widget.result.table)
+    _draw(viewer, out / "codec-comparison-at-a-bound.png")
     viewer.close()
 
 
