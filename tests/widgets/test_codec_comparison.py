@@ -29,7 +29,6 @@ from napari_inr_volume.widgets.codec_sections import NO_FILE
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
-LONG = 60_000  # ms
 LEFT = Qt.MouseButton.LeftButton
 VOLUME = head_phantom((8, 48, 48))
 
@@ -42,7 +41,7 @@ def widget(qtbot, settings) -> Iterator[CodecComparisonWidget]:
     widget.show()
     yield widget
     widget.comparing.drop()
-    qtbot.waitUntil(lambda: not widget.comparing.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not widget.comparing.running)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +71,7 @@ def filled(widget: CodecComparisonWidget, inr: InrVolume) -> CodecComparisonWidg
 def compare(qtbot, widget: CodecComparisonWidget) -> None:
     qtbot.mouseClick(widget.choice.compare, LEFT)
     assert widget.comparing.running
-    qtbot.waitUntil(lambda: not widget.comparing.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not widget.comparing.running)
 
 
 def test_without_layers_it_says_what_to_do(widget: CodecComparisonWidget) -> None:
@@ -108,7 +107,7 @@ def test_cancelled_nothing_is_added(qtbot, filled) -> None:
     before = list(filled.viewer.layers)
     qtbot.mouseClick(filled.choice.compare, LEFT)
     qtbot.mouseClick(filled.choice.cancel, LEFT)
-    qtbot.waitUntil(lambda: not filled.comparing.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not filled.comparing.running)
     assert list(filled.viewer.layers) == before
     assert filled.choice.compare.isEnabled()
 
@@ -136,9 +135,9 @@ def test_cancel_kills_the_program_of_a_video_codec(qtbot, filled, monkeypatch) -
     filled.choice.codecs["jpeg2000"].setChecked(False)
     filled.choice.codecs["vvc"].setChecked(True)
     qtbot.mouseClick(filled.choice.compare, LEFT)
-    qtbot.waitUntil(lambda: bool(children), timeout=LONG)
+    qtbot.waitUntil(lambda: bool(children))
     qtbot.mouseClick(filled.choice.cancel, LEFT)
-    qtbot.waitUntil(lambda: not filled.comparing.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not filled.comparing.running)
     assert all(child.poll() is not None for child in children)
     assert len(filled.viewer.layers) == 2
 
@@ -167,7 +166,7 @@ def test_no_codec_checked_is_told(qtbot, filled) -> None:
 def test_removing_the_original_meanwhile_disturbs_nothing(qtbot, filled) -> None:
     qtbot.mouseClick(filled.choice.compare, LEFT)
     filled.viewer.layers.pop(0)
-    qtbot.waitUntil(lambda: not filled.comparing.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not filled.comparing.running)
     assert len(filled.viewer.layers) == 1
 
 
@@ -232,7 +231,7 @@ def test_a_comparison_at_a_bound_can_be_cancelled(qtbot, exact) -> None:
     qtbot.mouseClick(exact.choice.compare, LEFT)
     assert not exact.choice.same.isEnabled()
     qtbot.mouseClick(exact.choice.cancel, LEFT)
-    qtbot.waitUntil(lambda: not exact.comparing.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not exact.comparing.running)
     assert exact.result.words.text() == ""
     assert exact.choice.compare.isEnabled()
 
@@ -241,7 +240,7 @@ def test_another_original_than_that_of_the_exact_layer_is_told(qtbot, exact) -> 
     exact.viewer.layers[0].data = exact.viewer.layers[0].data + np.int16(9)
     exact.viewer.layers[0].metadata.clear()
     qtbot.mouseClick(exact.choice.compare, LEFT)
-    qtbot.waitUntil(lambda: not exact.comparing.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not exact.comparing.running)
     assert "choose the original" in exact.choice.words.text()
 
 

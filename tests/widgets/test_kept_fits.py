@@ -33,7 +33,6 @@ from napari_inr_volume.widgets.compress import CompressWidget
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 LEFT = Qt.MouseButton.LeftButton
-LONG = 60_000  # ms
 SETTINGS = Settings(
     field=SirenConfig(layers=2, hidden_features=16),
     fit=FitConfig(steps=800, tuning_steps=80, batch=256, learning_rate=1e-3, weight_bits=6.0),
@@ -46,20 +45,18 @@ def open_panel(qtbot, volume: Volume) -> CompressWidget:
     qtbot.addWidget(panel)
     panel.show()
     add_layer(panel.viewer, original_layer(volume, "head"))
-    qtbot.waitUntil(
-        lambda: panel.state.volume is not None and not panel.fit_controller.recalling.running, timeout=LONG
-    )
+    qtbot.waitUntil(lambda: panel.state.volume is not None and not panel.fit_controller.recalling.running)
     return panel
 
 
 def wait_for_the_end(qtbot, panel: CompressWidget) -> None:
-    qtbot.waitUntil(lambda: not panel.state.fitting.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not panel.state.fitting.running)
 
 
 def stop_midway(qtbot, panel: CompressWidget) -> None:
     panel.settings.show_settings(SETTINGS)
     qtbot.mouseClick(panel.fit.fit, LEFT)
-    qtbot.waitUntil(lambda: len(panel.fit.plot.steps) > 1, timeout=LONG)
+    qtbot.waitUntil(lambda: len(panel.fit.plot.steps) > 1)
     qtbot.mouseClick(panel.fit.fit, LEFT)
     wait_for_the_end(qtbot, panel)
 
@@ -76,7 +73,7 @@ def test_a_fit_goes_on_in_a_new_panel_to_the_weights_of_one_go(
     assert step < SETTINGS.fit.all_steps
 
     second = open_panel(qtbot, volume)
-    qtbot.waitUntil(lambda: second.fit.go_on.isVisible(), timeout=LONG)
+    qtbot.waitUntil(lambda: second.fit.go_on.isVisible())
     assert f"stopped at step {step:,} of {SETTINGS.fit.all_steps:,}" in second.fit.words.text()
     qtbot.mouseClick(second.fit.go_on, LEFT)
     assert second.settings.settings.fit == SETTINGS.fit
@@ -112,7 +109,7 @@ def test_a_fit_that_ends_before_earlier_ones_were_looked_for_is_kept(
 ) -> None:
     finish(qtbot, open_panel(qtbot, volume))
     fitted, recall = Event(), source.recall
-    monkeypatch.setattr(source, "recall", lambda *found: recall(*found) if fitted.wait(LONG) else None)
+    monkeypatch.setattr(source, "recall", lambda *found: recall(*found) if fitted.wait() else None)
     panel = CompressWidget(ViewerModel())
     qtbot.addWidget(panel)
     panel.show()
@@ -168,7 +165,7 @@ def test_closing_napari_while_measuring_keeps_the_fit(qtbot, settings, volume: V
     with monkeypatch.context() as patch:
         patch.setattr(session, "measure", lambda *_, **__: panel.state.fitting.control.drop.wait())
         qtbot.mouseClick(panel.fit.fit, LEFT)
-        qtbot.waitUntil(lambda: panel.state.fitted.inr is not None, timeout=LONG)
+        qtbot.waitUntil(lambda: panel.state.fitted.inr is not None)
         panel.state.fitting.drop()
         wait_for_the_end(qtbot, panel)
     assert unsaved.find(kept_fits.identity(volume)) is not None
@@ -186,7 +183,7 @@ def test_a_damaged_fit_is_told_and_removed(qtbot, settings, volume: Volume) -> N
     (path,) = kept_fits.FOLDER.glob("*.fit")
     path.write_bytes(path.read_bytes()[:-50])
     second = open_panel(qtbot, volume)
-    qtbot.waitUntil(lambda: second.fit.go_on.isVisible(), timeout=LONG)
+    qtbot.waitUntil(lambda: second.fit.go_on.isVisible())
     qtbot.mouseClick(second.fit.go_on, LEFT)
     wait_for_the_end(qtbot, second)
     assert "damaged and was removed; press Fit to start over" in second.fit.words.text()
