@@ -57,22 +57,32 @@ def missing(codec: Codec) -> str | None:
     return None
 
 
-def code(codec: Codec, volume: Volume, quality: float, stop: Event | None = None) -> Coded:
-    """Encode and decode a volume. Raises CodecError if the codec is missing or fails, or `stop` was set."""
+def code(
+    codec: Codec,
+    volume: Volume,
+    quality: float,
+    stop: Event | None = None,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Coded:
+    """Encode and decode a volume, timed by `clock`.
+
+    Raises CodecError if the codec is missing or fails, or `stop` was set.
+    """
     if (words := missing(codec)) is not None:
         raise CodecError(words)
     stop = stop or Event()
     pixels, scale, bits = _pixels(volume, codec)
-    started = time.perf_counter()
+    started = clock()
     try:
         coded = codec.encode(pixels, quality, bits, stop)
-        encoded = time.perf_counter()
+        encoded = clock()
         check(stop)
         decoded = codec.decode(coded, volume.shape, bits, stop)
     except (RuntimeError, ValueError, OSError, CodecError) as error:
         check(stop)
         raise CodecError(f"{codec.label} failed at {codec.scale} {quality:g}: {error}") from error
-    ended = time.perf_counter()
+    ended = clock()
     low, high = volume.intensity_range
     voxels = np.clip(decoded.astype(np.float64) * scale + low, low, high)
     dtype = volume.dtype

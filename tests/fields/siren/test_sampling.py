@@ -1,24 +1,32 @@
-"""Which voxels a step sees: any of the LR, as likely as any other, and spread evenly if that is asked for."""
+"""Which voxels a step sees: any of the LR, spread evenly, or where there is most to fit."""
 
 from __future__ import annotations
 
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from napari_inr_volume.fields.registry import PRESETS
+from napari_inr_volume.fields.samples import LrSamples
 from napari_inr_volume.fields.siren.config import Sampling
-from napari_inr_volume.fields.siren.sampling import Sampler
+from napari_inr_volume.fields.siren.sampling import Sampler, importance
 
 CPU = torch.device("cpu")
 LENGTHS = st.integers(1, 40)
 
 
 def sampler(shape: tuple[int, int, int], batch: int, kind: Sampling, seed: int = 0) -> Sampler:
-    return Sampler(shape, batch, kind, torch.Generator().manual_seed(seed), CPU)
+    return sampler_of(np.zeros(shape, np.float32), batch, kind, seed)
+
+
+def sampler_of(lr: NDArray[np.float32], batch: int, kind: Sampling, seed: int = 0) -> Sampler:
+    samples = LrSamples(lr, lr.shape, (1.0, 1.0, 1.0), (-1.0, 1.0), CPU)
+    return Sampler(samples, batch, kind, torch.Generator().manual_seed(seed))
 
 
 @given(
@@ -34,7 +42,7 @@ def test_a_batch_is_of_voxels_that_are_there(shape: tuple[int, int, int], batch:
 
 
 @pytest.mark.parametrize("kind", get_args(Sampling))
-def test_every_voxel_is_as_likely_as_any_other(kind: Sampling) -> None:
+def test_every_voxel_of_a_flat_lr_is_as_likely_as_any_other(kind: Sampling) -> None:
     shape, draws = (3, 4, 5), sampler((3, 4, 5), 600, kind)
     counts = sum(torch.bincount(draws.draw(), minlength=60) for _ in range(200))
     assert counts.sum() == 200 * 600
@@ -55,6 +63,33 @@ def test_a_lattice_is_spread_more_evenly_than_chance_has_it() -> None:
         draws = sampler((16, 16, 16), 2_048, kind)
         uneven[kind] = max(float((eighths(draws.draw()) - 256).abs().max()) for _ in range(20))
     assert 2 * uneven["lattice"] < uneven["random"]
+    assert 2 * uneven["deviation"] < uneven["random"]
+
+
+@given(shape=st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9)), seed=st.integers(0, 99))
+@settings(max_examples=20, deadline=None)
+def test_voxels_are_drawn_in_proportion_to_their_importance(shape: tuple[int, int, int], seed: int) -> None:
+    lr = np.random.default_rng(seed).choice([-1, -0.9, 0.8], shape).astype(np.float32)
+    draws = sampler_of(lr, 20_000, "deviation")
+    counts = sum(torch.bincount(draws.draw(), minlength=lr.size) for _ in range(10)).numpy()
+    expected = importance(lr).ravel() / importance(lr).sum()
+    np.testing.assert_allclose(counts / counts.sum(), expected, atol=0.15 * expected.max())
+
+
+def test_what_changes_is_more_important_than_what_is_flat_which_still_counts() -> None:
+    lr = np.zeros((4, 8, 20), np.float32)
+    lr[:, :, 10:] = 0.5
+    found = importance(lr)
+    assert found.shape == lr.shape
+    assert (found > 0).all()
+    flat, edge = np.delete(found, [9, 10], axis=2), found[:, :, 9:11]
+    assert flat.max() < edge.min()
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.3])
+def test_a_flat_lr_is_as_important_everywhere(value: float) -> None:
+    found = importance(np.full((3, 4, 5), value, np.float32))
+    assert found.min() == found.max() > 0
 
 
 def test_the_paper_s_presets_draw_at_random_and_ours_evenly() -> None:

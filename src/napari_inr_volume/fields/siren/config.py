@@ -14,7 +14,7 @@ Optimiser = Literal["adam", "muon"]
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["float32", "mixed"]
 FirstLayer = Literal["alike", "measured"]
-Sampling = Literal["random", "lattice"]
+Sampling = Literal["random", "lattice", "deviation"]
 
 MOST_RATE = 1e-3  # of Muon, however short a fit is: at a higher one fits fall apart
 

@@ -79,7 +79,7 @@ class _Fit:
         self.siren = _fresh_siren(siren_config, config, samples)
         self.optimisers = make_optimisers(self.siren, config)
         self.random = torch.Generator(device).manual_seed(config.seed)
-        self.sampler = Sampler(samples.shape, config.batch, config.sampling, self.random, device)
+        self.sampler = Sampler(samples, config.batch, config.sampling, self.random)
         self.best = _Best(self.siren)
         self.step, self.psnr, self.loss = 0, 0.0, torch.zeros((), device=device)
         self.curve: list[tuple[int, float]] = []  # PSNR when it was followed: (step, dB)

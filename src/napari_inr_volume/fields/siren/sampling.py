@@ -1,17 +1,22 @@
-"""Which voxels of the LR a step sees: drawn one by one, or spread evenly over the volume.
+"""Which voxels of the LR a step sees: drawn one by one, spread evenly, or where there is most to fit.
 
 An even choice says more of the volume than one with clusters and gaps: at the same steps it fits a little
-better (docs/benchmarks.md, "Optimisers").
+better; and a choice that is denser where the LR changes fits better still (docs/benchmarks.md, "Sampling").
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
 from torch import Tensor
 
+from ..samples import LrSamples
 from .config import Sampling
 
 PLASTIC = 1.2207440846057596  # the root of g^4 = g + 1
+FLOOR = 0.3  # of the mean deviation, added to each: flat regions are looked at too
 
 
 class Sampler:
@@ -19,32 +24,93 @@ class Sampler:
 
     random: each voxel by itself. lattice: the points k (1/g, 1/g^2, 1/g^3) modulo 1 of the unit cube, which
     are spread evenly (Roberts 2018, "The unreasonable effectiveness of quasirandom sequences"), shifted by a
-    random vector at every draw, so that all voxels are as likely (Cranley and Patterson 1976).
+    random vector at every draw, so that all voxels are as likely (Cranley and Patterson 1976). deviation:
+    those points, moved along one axis after another so that a voxel is drawn in proportion to `importance`
+    (the conditional distributions of Rosenblatt 1952), which keeps them apart.
     """
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        batch: int,
-        kind: Sampling,
-        random: torch.Generator,
-        device: torch.device,
-    ) -> None:
-        self._shape, self._batch, self._random, self._device = shape, batch, random, device
-        self._lattice: Tensor | None = None
-        if kind == "lattice":
-            steps = torch.tensor([PLASTIC**-axis for axis in (1, 2, 3)], dtype=torch.float64)
-            points = torch.arange(batch, dtype=torch.float64)[:, None] * steps
-            self._lattice = (points % 1).float().to(device)  # (batch, 3)
-            self._lengths = torch.tensor(shape, device=device)
-            self._strides = torch.tensor([shape[1] * shape[2], shape[2], 1], device=device)
+    def __init__(self, samples: LrSamples, batch: int, kind: Sampling, random: torch.Generator) -> None:
+        device = samples.intensity.device
+        self._count, self._batch, self._random, self._device = len(samples), batch, random, device
+        if kind == "random":
+            self._move = None
+            return
+        steps = torch.tensor([PLASTIC**-axis for axis in (1, 2, 3)], dtype=torch.float64)
+        points = torch.arange(batch, dtype=torch.float64)[:, None] * steps
+        self._lattice = (points % 1).float().to(device)  # (batch, 3)
+        self._move = _ByImportance(samples) if kind == "deviation" else _Evenly(samples)
 
     def draw(self) -> Tensor:
         """Return the flat indices of the next batch, (batch,)."""
-        if self._lattice is None:
-            count = self._shape[0] * self._shape[1] * self._shape[2]
-            return torch.randint(count, (self._batch,), generator=self._random, device=self._device)
+        if self._move is None:
+            return torch.randint(self._count, (self._batch,), generator=self._random, device=self._device)
         shift = torch.rand(3, generator=self._random, device=self._device)
-        voxels = ((self._lattice + shift) % 1 * self._lengths).long()
+        return self._move((self._lattice + shift) % 1)
+
+
+class _Evenly:
+    """From points (n, 3) of the unit cube to voxels, all of them as likely."""
+
+    def __init__(self, samples: LrSamples) -> None:
+        device = samples.intensity.device
+        _, rows, columns = samples.shape
+        self._lengths = torch.tensor(samples.shape, device=device)
+        self._strides = torch.tensor([rows * columns, columns, 1], device=device)
+
+    def __call__(self, points: Tensor) -> Tensor:
+        voxels = (points * self._lengths).long()
         voxels = torch.minimum(voxels, self._lengths - 1)  # float32 may round up to the length itself
         return (voxels * self._strides).sum(dim=1)
+
+
+class _ByImportance:
+    """From points (n, 3) of the unit cube to voxels, each as likely as it is important."""
+
+    def __init__(self, samples: LrSamples) -> None:
+        device = samples.intensity.device
+        voxels = importance(samples.intensity.view(samples.shape).cpu().numpy())
+        columns = np.cumsum(voxels, axis=2)  # in float32, like the voxels: for one row it is enough
+        rows = np.cumsum(columns[:, :, -1], axis=1, dtype=np.float64)
+        slices = np.cumsum(rows[np.newaxis, :, -1], axis=1)
+        self._tables = [_shares(table, device) for table in (slices, rows, columns)]
+
+    def __call__(self, points: Tensor) -> Tensor:
+        found = torch.zeros(len(points), dtype=torch.int64, device=points.device)
+        for table, point in zip(self._tables, points.t(), strict=True):
+            found = _find(table, found, point)
+        return found
+
+
+def _shares(sums: NDArray[np.floating], device: torch.device) -> Tensor:
+    """Return running sums along the last axis as shares of the last one: (rows, columns), float32."""
+    shares = sums.reshape(-1, sums.shape[-1])
+    return torch.from_numpy((shares / shares[:, -1:]).astype(np.float32)).to(device)
+
+
+def _find(table: Tensor, rows: Tensor, points: Tensor) -> Tensor:
+    """Return the flat index of the first share above each point in its row of a table, by halving."""
+    length = table.shape[1]
+    shares, first = table.view(-1), rows * length
+    passed = torch.zeros_like(rows)  # shares that are not above it
+    step = 1 << (length - 1).bit_length()
+    while step := step >> 1:
+        further = passed + step
+        there = (further < length) & (shares[first + further.clamp(max=length) - 1] <= points)
+        passed = torch.where(there, further, passed)
+    return first + passed
+
+
+def importance(intensity: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return for each voxel (z, y, x) how often it should be seen, in proportion.
+
+    It is the root of the standard deviation over 3 x 3 x 3 voxels, plus FLOOR of its mean. Where it is 0
+    everywhere, all are alike.
+    """
+    found = np.empty_like(intensity)
+    for z in range(len(intensity)):  # slice by slice, for what it takes in between
+        near = intensity[max(z - 1, 0) : z + 2]
+        mean, square = (uniform_filter(part, 3, mode="nearest")[min(z, 1)] for part in (near, near * near))
+        found[z] = np.sqrt(np.maximum(square - mean * mean, 0))
+    mean_deviation = found.mean(dtype=np.float64)
+    found += FLOOR * mean_deviation if mean_deviation > 0 else 1.0
+    return np.sqrt(found, out=found)
