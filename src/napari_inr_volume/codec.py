@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
 from os import PathLike
 from threading import Event
 from typing import Literal
@@ -131,7 +132,7 @@ def encode(volume: Volume, settings: Settings, result: FitResult, upscaler: Upsc
         raise FitError("the fit was stopped before its first result; there is nothing to keep")
     return InrVolume.of(
         volume,
-        settings,
+        replace(settings, field=result.config),
         coding=result.coding,
         payload=result.payload,
         upscaler=UpscalerRef(name=upscaler.name, sha256=upscaler.sha256),

@@ -171,6 +171,7 @@ class LatticeKind:
         stopped = step < fit.steps
         return FitResult(
             field=lattice,
+            config=settings.field,
             payload=lattice.values.numpy().astype("<f4").tobytes(),
             coding=CODING,
             steps=step,

@@ -96,6 +96,10 @@ class FitOptions:
     hidden: Annotated[
         int | None, typer.Option(help="Hidden features of the network: the width of each layer.")
     ] = None
+    boxes: Annotated[
+        int | None,
+        typer.Option(help="Parts of the volume that get a network each, all of that size."),
+    ] = None
     omega: Annotated[
         float | None, typer.Option(help="omega_0, the frequency of the network's first layer.")
     ] = None
@@ -127,6 +131,7 @@ class FitOptions:
             "all_steps": self.steps,
             "hidden_features": self.hidden,
             "layers": self.layers,
+            "boxes": self.boxes,
             "omega_0": self.omega,
             "learning_rate": self.learning_rate,
             "batch": self.batch,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from threading import Barrier
 from typing import TypeVar
 
@@ -63,21 +64,39 @@ def apart(work: Generator[Y, None, R]) -> Generator[Y, None, R]:
     return ended[0]
 
 
+@contextmanager
+def lanes(most: int) -> Iterator[Callable[[Sequence[Callable[[], R]]], list[R]]]:
+    """Give a function that does up to `most` pieces at once and returns what each of them returns.
+
+    The pieces share the threads that there are: within each, `count` says how many are its own. So they may
+    have pieces side by side themselves.
+    """
+    workers = min(most, count())
+
+    def together(pieces: Sequence[Callable[[], R]]) -> list[R]:
+        futures = [pool.submit(piece) for piece in pieces]
+        wait(futures)
+        return [future.result() for future in futures]
+
+    with _single_threaded(workers, count() // workers) as pool:
+        yield together
+
+
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
     """Threads for all that runs side by side; they sleep while there is no work."""
     return _single_threaded(count())
 
 
-def _single_threaded(workers: int) -> ThreadPoolExecutor:
-    """Return threads in which torch does not start threads of its own."""
+def _single_threaded(workers: int, own: int | None = None) -> ThreadPoolExecutor:
+    """Return threads in which torch does not start threads of its own, and `count` is `own`."""
     threads = count()
     started = Barrier(workers)
 
     def start() -> None:
         torch.get_num_threads()  # a thread that has not asked yet would take a later global setting
         torch.set_num_threads(1)
-        _here.count = threads
+        _here.count = own or threads
         started.wait()
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="inr", initializer=start)

@@ -96,6 +96,7 @@ class FitResult:
     """The best field that a fit found, as it is coded."""
 
     field: Field  # on the CPU
+    config: FieldConfig  # what it is: as it was asked for, with what the fit chose
     payload: bytes  # what the `.inr` holds of it
     coding: str  # how it is coded: a name that the kind knows
     steps: int  # steps done when it was best

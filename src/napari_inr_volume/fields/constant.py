@@ -124,6 +124,7 @@ class ConstantKind:
         field = Constant(VALUE.unpack(payload)[0], samples.intensity.device)
         return FitResult(
             field=field,
+            config=ConstantConfig(),
             payload=payload,
             coding=CODING,
             steps=1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from copy import copy
 from threading import Event
 
 import numpy as np
@@ -36,7 +37,7 @@ class LrSamples:
         drop: Event | None = None,  # set it from another thread to end all work on the samples
     ) -> None:
         low, _ = intensity_range
-        self.shape = lr.shape
+        self.shape: tuple[int, ...] = lr.shape
         self.factor = factor
         self.intensity = (
             torch.from_numpy(lr).to(device).flatten().sub(low).mul_(2 / spread(intensity_range)).sub_(1)
@@ -60,6 +61,22 @@ class LrSamples:
         inside = index % rows
         coordinates = torch.stack([z[index // rows], y[inside // columns], x[inside % columns]], dim=-1)
         return coordinates, self.intensity[index]
+
+    def part(self, region: tuple[slice, slice, slice], axes: list[Tensor]) -> LrSamples:
+        """Return the voxels of a region alone, with coordinates of its own along each axis.
+
+        Where none of them counts, all do: there is something to fit a field to.
+        """
+        part = copy(self)
+        z, y, x = region
+        voxels = self.intensity.view(self.shape)[z, y, x]
+        part.shape, part.axes, part.intensity = tuple(voxels.shape), axes, voxels.flatten()
+        if self.counted is not None:
+            counted = torch.zeros(len(self), dtype=torch.bool, device=self.intensity.device)
+            counted[self.counted] = True
+            inside = counted.view(self.shape)[z, y, x].flatten().nonzero()[:, 0]
+            part.counted = inside if len(inside) else None
+        return part
 
     def digest(self) -> str:
         """Return the SHA-256 of all that a fit sees of the volume: intensities, coordinates, what counts.

@@ -15,8 +15,11 @@ from ..core.volume import Triple
 class FieldConfig(Protocol):
     """What a field is, as a frozen dataclass: all that META says of it. Raises FitError if not valid."""
 
-    kind: ClassVar[str]  # the name of its kind
     __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def kind(self) -> str:
+        """The name of its kind."""
 
     @property
     def parameters(self) -> int:

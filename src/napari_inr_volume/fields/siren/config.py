@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, get_args
+from typing import Literal, get_args
 
 from ...coding.quantise import Layout
 from ...core.checks import check_choice, check_number, check_whole
+from ...core.errors import FitError
 from ..settings import Settings
+from .boxes import UNITS, Cuts, Margins, boxes_of
 
 Optimiser = Literal["adam", "muon"]
 Schedule = Literal["constant", "cosine"]
@@ -16,6 +18,8 @@ Precision = Literal["float32", "mixed"]
 FirstLayer = Literal["alike", "measured"]
 Sampling = Literal["random", "lattice", "deviation"]
 
+SIREN, BLOCKS = "siren", "blocks"  # the kinds: one network, or one in each box
+MAX_BOXES = 256
 MOST_RATE = 1e-3  # of Muon, however short a fit is: at a higher one fits fall apart
 
 
@@ -23,29 +27,64 @@ MOST_RATE = 1e-3  # of Muon, however short a fit is: at a higher one fits fall a
 class SirenConfig:
     """A SIREN from (z, y, x) to intensity, as Sheibanifard and Yu's tables 1-3 count its layers.
 
-    Raises FitError on a value that gives no network.
+    Or several, each fitted to a box of the volume (`boxes`): then it is of the kind "blocks", and a fit adds
+    where the boxes lie. Raises FitError on a value that gives no network.
     """
-
-    kind: ClassVar[str] = "siren"
 
     layers: int = 4  # sine layers: the input layer 3 -> hidden and the hidden ones; a linear one follows
     hidden_features: int = 128
     omega_0: float = 30.0  # frequency of the first layer (Sitzmann et al. 2020, section 3.2)
     hidden_omega: float = 30.0  # frequency of the layers behind it
+    boxes: int = 1  # each with a network of its own
+    cuts: Cuts = ()  # that make the boxes; none before the fit
+    margins: Margins = (1, 1, 1)  # on either side of a cut, in units of `boxes`
 
     def __post_init__(self) -> None:
         check_whole("layers", self.layers, 2, 16)
         check_whole("hidden_features", self.hidden_features, 1, 2048)
         check_number("omega_0", self.omega_0, 1e-3, 1e4)
         check_number("hidden_omega", self.hidden_omega, 1e-3, 1e4)
+        check_whole("boxes", self.boxes, 1, MAX_BOXES)
+        # As tuples, whatever JSON made of them.
+        object.__setattr__(self, "cuts", tuple((axis, position) for axis, position in self.cuts))
+        object.__setattr__(self, "margins", tuple(self.margins))
+        self._check_cuts()
+
+    def _check_cuts(self) -> None:
+        if not self.cuts:
+            return
+        if len(self.cuts) != self.boxes - 1:
+            raise FitError(f"{self.boxes} boxes need {self.boxes - 1} cuts, found {len(self.cuts)}")
+        for axis, position in self.cuts:
+            check_whole("axis of a cut", axis, 0, 2)
+            check_whole("position of a cut", position, 1, UNITS - 1)
+        for margin in self.margins:
+            check_whole("margin of a cut", margin, 1, UNITS - 1)
+        try:
+            boxes_of(self.cuts)
+        except ValueError as error:
+            raise FitError(f"the boxes make no sense: {error}") from error
+
+    @property
+    def kind(self) -> str:
+        """The name of its kind."""
+        return SIREN if self.boxes == 1 else BLOCKS
+
+    @property
+    def of_a_box(self) -> SirenConfig:
+        """The network of a single box."""
+        return replace(self, boxes=1, cuts=(), margins=(1, 1, 1))
 
     @property
     def layouts(self) -> dict[str, Layout]:
-        """Name and layout of every tensor, in the order in which they are stored.
+        """Name and layout of every tensor, in the order in which they are stored, box after box.
 
         A row of a matrix is what one feature takes from the layer before; but of the first layer's it is what
         all features take from one axis. A bias is one row.
         """
+        if self.boxes > 1:
+            one = self.of_a_box.layouts
+            return {f"{box}/{name}": layout for box in range(self.boxes) for name, layout in one.items()}
         width = self.hidden_features
         layouts: dict[str, Layout] = {}
         for layer in range(self.layers):
@@ -59,12 +98,13 @@ class SirenConfig:
     @property
     def parameters(self) -> int:
         """Number of parameters: 17,153 / 33,665 / 50,177 for 2 / 3 / 4 layers of 128."""
-        return sum(layout.size for layout in self.layouts.values())
+        return self.boxes * sum(layout.size for layout in self.of_a_box.layouts.values())
 
     @property
     def in_words(self) -> str:
-        """As `5 layers of 110`."""
-        return f"{self.layers} layers of {self.hidden_features:,}"
+        """As `5 layers of 110`, or `4 boxes of 5 layers of 72`."""
+        network = f"{self.layers} layers of {self.hidden_features:,}"
+        return network if self.boxes == 1 else f"{self.boxes} boxes of {network}"
 
 
 @dataclass(frozen=True, kw_only=True)

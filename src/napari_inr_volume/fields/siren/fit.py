@@ -34,6 +34,7 @@ from .tuning import Rounding, Steps, quantised, sensitivities, steps_within
 
 HEADROOM = 0.99  # of the bytes, for steps that are tuned: weights that move come to take a little more
 POINTS = 8_192  # voxels from which is measured what rounding costs
+WAY_OUT = " at batch {:,}; choose a smaller batch or the CPU"  # where memory does not suffice
 SECONDS_PER_RECORD = 0.1  # progress is told at most this often
 
 
@@ -52,13 +53,22 @@ def fit(
     what it has. The generator always ends by returning or with an InrError: FitError if the fit diverges,
     runs out of memory, the device fails or `resume` is of another fit.
     """
+    work = records(samples, siren_config, config, device, stop, resume)
+    with errors_in_words(device, WAY_OUT.format(config.batch)):
+        return (yield from threads.apart(work) if device.type == "cpu" else work)
 
-    def records() -> Generator[FitProgress, None, FitResult]:  # made, too, on the thread that it runs on
-        made = _Fit(samples, siren_config, config, device, stop or Event(), resume)
-        return (yield from made.run())
 
-    with errors_in_words(device, f" at batch {config.batch:,}; choose a smaller batch or the CPU"):
-        return (yield from threads.apart(records()) if device.type == "cpu" else records())
+def records(
+    samples: LrSamples,
+    siren_config: SirenConfig,
+    config: FitConfig,
+    device: torch.device,
+    stop: Event | None = None,
+    resume: FitState | None = None,
+) -> Generator[FitProgress, None, FitResult]:
+    """Do what `fit` does on the thread that it is called from; what torch raises goes through."""
+    made = _Fit(samples, siren_config, config, device, stop or Event(), resume)
+    return (yield from made.run())
 
 
 class _Fit:
@@ -245,6 +255,7 @@ class _Fit:
             raise FitError("the fit diverged: its best weights give NaN or infinity; start over")
         return FitResult(
             field=coded.cpu(),
+            config=coded.config,
             payload=payload,
             coding=QUANTISED,
             steps=self.best.step,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
@@ -58,16 +58,22 @@ class FitState:
         """Raise FitError, naming what differs, if it is not the state of such a fit."""
         before = {**asdict(self.field), **asdict(self.fit), "factor": self.factor, "device": self.device}
         now = {**asdict(siren), **asdict(fit), "factor": factor, "device": device}
-        other = [f"{name} was {before[name]}, now {now[name]}" for name in now if before[name] != now[name]]
-        if other:
-            raise FitError(
-                f"the fit to resume was started with other settings: {'; '.join(other)};"
-                " give the same settings, or start over"
-            )
+        check_same(before, now)
         if self.samples != samples:
             raise FitError(
                 "the fit to resume is of another volume; give the one that it was started with, or start over"
             )
+
+
+def check_same(before: Mapping[str, Any], now: Mapping[str, Any], leaving_out: Sequence[str] = ()) -> None:
+    """Raise FitError, naming what differs, if a fit was started with other settings than these."""
+    names = [name for name in now if name not in leaving_out and before[name] != now[name]]
+    if names:
+        other = "; ".join(f"{name} was {before[name]}, now {now[name]}" for name in names)
+        raise FitError(
+            f"the fit to resume was started with other settings: {other};"
+            " give the same settings, or start over"
+        )
 
 
 def to_bytes(state: FitState) -> bytes:

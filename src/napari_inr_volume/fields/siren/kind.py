@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...coding.weights import decode_weights
 from ...core.choices import Device
 from ...core.errors import InrFileError
 from ...core.json_fields import MAX_WHOLE, Fields
 from ...core.memory import check_memory
-from ..base import Detail, FitProgress, FitResult
+from ..base import Detail, Field, FitProgress, FitResult
+from ..base import FitState as State
 from ..settings import Settings
 from . import monitoring
-from .config import FitConfig, SirenConfig, siren_of
+from .boxes import UNITS
+from .config import BLOCKS as BLOCKS_NAME
+from .config import MAX_BOXES, FitConfig, SirenConfig, siren_of
+from .config import SIREN as SIREN_NAME
 from .ladder import SirenLadder
 from .options import OPTIONS
 from .presets import PRESETS
@@ -25,9 +29,10 @@ if TYPE_CHECKING:
     import torch
 
     from ..samples import LrSamples
-    from .fit_state import FitState
-    from .network import Siren
+    from .blocks import Blocks
+    from .blocks_state import BlocksState
 
+NETWORK = "layers hidden_features omega_0 hidden_omega"  # META's fields of one
 COPIES = 4  # of the network in memory: decoded, in torch, with the omegas folded in, and one to spare
 
 # Of a fit, on the CPU or a GPU that shares its memory: weights, gradients, momenta, rounded and best weights;
@@ -38,12 +43,12 @@ BYTES_A_WEIGHT, BYTES_A_BATCHED = 48, 24
 class SirenKind:
     """See `fields.base.FieldKind`."""
 
-    name = SirenConfig.kind
+    name = SIREN_NAME
     title = "SIREN"
     config = SirenConfig
     fit_config = FitConfig
     preview = True
-    presets = PRESETS
+    presets: ClassVar[dict[str, Settings]] = PRESETS
     options = OPTIONS
     ladder = SirenLadder()
 
@@ -70,13 +75,7 @@ class SirenKind:
 
     def from_meta(self, parent: Fields) -> SirenConfig:
         """Parse META's object of this kind. Raises InrFileError or FitError."""
-        siren = parent.fields(self.name, "layers hidden_features omega_0 hidden_omega")
-        return SirenConfig(
-            layers=siren.whole("layers", 1, MAX_WHOLE),
-            hidden_features=siren.whole("hidden_features", 1, MAX_WHOLE),
-            omega_0=siren.number("omega_0"),
-            hidden_omega=siren.number("hidden_omega"),
-        )
+        return _network(parent.fields(self.name, NETWORK))
 
     def details(self, config: SirenConfig) -> list[Detail]:
         """Return a description of a network."""
@@ -93,16 +92,11 @@ class SirenKind:
         """Raise InrFileError on a payload that cannot be one of such a network."""
         decode_weights(payload, config.layouts, coding)
 
-    def load(self, config: SirenConfig, payload: bytes, coding: str, device: torch.device) -> Siren:
+    def load(self, config: SirenConfig, payload: bytes, coding: str, device: torch.device) -> Field:
         """Return the network that a payload holds. Raises InrFileError if it is damaged."""
         from .network import Siren
 
-        check_memory(
-            4 * COPIES * config.parameters,
-            f"the network, {config.in_words} features,",
-            "close other programs, or decode the file on a machine with more memory",
-            InrFileError,
-        )
+        _check_memory(config)
         return Siren.from_weights(config, decode_weights(payload, config.layouts, coding)).to(device)
 
     def fit(
@@ -111,20 +105,20 @@ class SirenKind:
         settings: Settings,
         device: torch.device,
         stop: Event | None = None,
-        resume: FitState | None = None,
+        resume: Any = None,
     ) -> Generator[FitProgress, None, FitResult]:
         """Fit a network to samples. See `fields.siren.fit.fit`."""
         from .fit import fit
 
         return fit(samples, *siren_of(settings), device, stop, resume)
 
-    def state_to_bytes(self, state: FitState) -> bytes:
+    def state_to_bytes(self, state: Any) -> bytes:
         """Return a fit's state as bytes."""
         from .fit_state import to_bytes
 
         return to_bytes(state)
 
-    def state_from_bytes(self, body: bytes) -> FitState:
+    def state_from_bytes(self, body: bytes) -> State:
         """Return the state that bytes hold. Raises FitError on bytes that no fit leaves."""
         from .fit_state import from_bytes
 
@@ -145,4 +139,103 @@ class SirenKind:
         return self.name, siren, fit.batch, fit.optimiser, fit.precision, device
 
 
+class BlocksKind(SirenKind):
+    """Several SIRENs, each in a box of the volume. See `fields.base.FieldKind`."""
+
+    name = BLOCKS_NAME
+    title = "SIRENs in boxes"
+    presets: ClassVar[dict[str, Settings]] = {}
+
+    def to_meta(self, config: SirenConfig) -> dict[str, Any]:
+        """Return META's object of this kind; of settings before their fit, one as long as it can be."""
+        longest = ((2, UNITS - 1),) * (config.boxes - 1)
+        return super().to_meta(config) | {
+            "boxes": int(config.boxes),
+            "cuts": [int(number) for cut in config.cuts or longest for number in cut],
+            "margins": [int(margin) for margin in (config.margins if config.cuts else (UNITS - 1,) * 3)],
+        }
+
+    def from_meta(self, parent: Fields) -> SirenConfig:
+        """Parse META's object of this kind. Raises InrFileError or FitError."""
+        blocks = parent.fields(self.name, f"{NETWORK} boxes cuts margins")
+        boxes = blocks.whole("boxes", 2, MAX_BOXES)
+        numbers = blocks.whole_numbers("cuts", 2 * (boxes - 1), 0, UNITS - 1)
+        z, y, x = blocks.whole_numbers("margins", 3, 1, UNITS - 1)
+        cuts = tuple(zip(numbers[::2], numbers[1::2], strict=True))
+        return replace(_network(blocks), boxes=boxes, cuts=cuts, margins=(z, y, x))
+
+    def details(self, config: SirenConfig) -> list[Detail]:
+        """Return a description of the networks."""
+        return [
+            ("Boxes", str(config.boxes), "Parts of the volume, each with a network of its own."),
+            *super().details(config),
+        ]
+
+    def load(self, config: SirenConfig, payload: bytes, coding: str, device: torch.device) -> Blocks:
+        """Return the networks that a payload holds. Raises InrFileError if it is damaged."""
+        from .blocks import Blocks
+        from .network import Siren
+
+        _check_memory(config)
+        weights = decode_weights(payload, config.layouts, coding)
+        one = config.of_a_box
+        sirens = [
+            Siren.from_weights(one, {name: weights[f"{box}/{name}"] for name in one.layouts})
+            for box in range(config.boxes)
+        ]
+        return Blocks(config, sirens).to(device)
+
+    def fit(
+        self,
+        samples: LrSamples,
+        settings: Settings,
+        device: torch.device,
+        stop: Event | None = None,
+        resume: Any = None,
+    ) -> Generator[FitProgress, None, FitResult]:
+        """Fit a network to each box. See `fields.siren.blocks_fit.fit_blocks`."""
+        from .blocks_fit import fit_blocks
+
+        siren, fit = siren_of(settings)
+        return fit_blocks(samples, replace(siren, cuts=(), margins=(1, 1, 1)), fit, device, stop, resume)
+
+    def state_to_bytes(self, state: Any) -> bytes:
+        """Return a fit's state as bytes."""
+        from .blocks_state import to_bytes
+
+        return to_bytes(state)
+
+    def state_from_bytes(self, body: bytes) -> BlocksState:
+        """Return the state that bytes hold. Raises FitError on bytes that no fit leaves."""
+        from .blocks_state import from_bytes
+
+        return from_bytes(body)
+
+    def bytes_of_fit(self, settings: Settings) -> int:
+        """Return how many bytes a fit takes, beside the samples."""
+        siren, fit = siren_of(settings)
+        return BYTES_A_WEIGHT * siren.parameters + BYTES_A_BATCHED * fit.batch * siren.boxes
+
+
+def _network(fields: Fields) -> SirenConfig:
+    """Return the network that META describes. Raises InrFileError or FitError."""
+    return SirenConfig(
+        layers=fields.whole("layers", 1, MAX_WHOLE),
+        hidden_features=fields.whole("hidden_features", 1, MAX_WHOLE),
+        omega_0=fields.number("omega_0"),
+        hidden_omega=fields.number("hidden_omega"),
+    )
+
+
+def _check_memory(config: SirenConfig) -> None:
+    """Raise InrFileError if memory does not suffice for the networks."""
+    check_memory(
+        4 * COPIES * config.parameters,
+        f"the network, {config.in_words} features,",
+        "close other programs, or decode the file on a machine with more memory",
+        InrFileError,
+    )
+
+
 SIREN = SirenKind()
+BLOCKS = BlocksKind()

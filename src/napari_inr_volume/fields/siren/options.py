@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..settings import Option
+from .config import MAX_BOXES
 
 OPTIONS = (
     Option(
@@ -22,6 +23,15 @@ OPTIONS = (
         value=int,
         low=1,
         high=2048,
+    ),
+    Option(
+        name="boxes",
+        place="field",
+        title="Boxes",
+        help="Parts of the volume that get a network each. More: finer detail and a larger file.",
+        value=int,
+        low=1,
+        high=MAX_BOXES,
     ),
     Option(
         name="omega_0",

@@ -101,7 +101,7 @@ def _find(table: Tensor, rows: Tensor, points: Tensor) -> Tensor:
 
 
 def importance(intensity: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return for each voxel (z, y, x) how often it should be seen, in proportion.
+    """Return for each voxel (z, y, x) how much there is to fit, and so how often it should be seen.
 
     It is the root of the standard deviation over 3 x 3 x 3 voxels, plus FLOOR of its mean. Where it is 0
     everywhere, all are alike.
