@@ -10,9 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from threading import Event
-from typing import TypeVar
 
 import torch
 
@@ -33,9 +31,7 @@ from .fit_state import FitState
 from .network import Siren
 from .sampling import importance
 
-R = TypeVar("R")
-Together = Callable[[Sequence[Callable[[], R]]], list[R]]
-BoxFit = Generator[FitProgress, None, FitResult]
+Together = Callable[[Sequence[Callable[[], None]]], object]
 
 
 def fit_blocks(
@@ -72,8 +68,70 @@ def with_cuts(siren: SirenConfig, samples: LrSamples) -> SirenConfig:
     return replace(siren, cuts=tuple(cuts), margins=(z, y, x))
 
 
+class _BoxFit:
+    """The fit of one box, and what is known of it."""
+
+    def __init__(
+        self,
+        part: LrSamples,
+        siren: SirenConfig,
+        config: FitConfig,
+        device: torch.device,
+        stop: Event | None,
+        resume: FitState | None,
+    ) -> None:
+        self.voxels = len(part) if part.counted is None else len(part.counted)
+        self.record: FitProgress | None = None  # the latest
+        self.result: FitResult | None = None
+        self._kept = resume  # where it stood when it began, or when it ended
+        self._records = records(part, siren, config, device, stop, resume)
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        if self.record is not None:
+            return self.record.step
+        return 0 if self._kept is None else self._kept.step
+
+    @property
+    def steps(self) -> int:
+        """Steps in all."""
+        return self.step if self.record is None else self.record.steps
+
+    @property
+    def psnr(self) -> float:
+        """PSNR of the box in dB (range); 0 before it is known."""
+        if self.result is not None:
+            return self.result.psnr
+        return 0.0 if self.record is None else self.record.psnr
+
+    @property
+    def field(self) -> Siren | None:
+        """Its network as it is now; None before its first record."""
+        latest = self.result or self.record
+        return latest.field if latest is not None and isinstance(latest.field, Siren) else None
+
+    @property
+    def state(self) -> FitState | None:
+        """What to resume from; None if it has not begun."""
+        if self.result is None and self.record is not None:
+            return _of_siren(self.record.state())
+        return self._kept
+
+    def advance(self) -> None:
+        """Go on to the next record, or to the result."""
+        try:
+            self.record = next(self._records)
+        except StopIteration as end:
+            self.result = end.value
+            self._kept = _of_siren(end.value.state) or self._kept
+        else:
+            if self.record.step == self.record.steps:
+                self._kept = _of_siren(self.record.state())  # its result will have other weights: the best
+
+
 class _BlocksFit:
-    """The fits of all boxes, and what is known of each."""
+    """The fits of all boxes."""
 
     def __init__(
         self,
@@ -86,16 +144,11 @@ class _BlocksFit:
     ) -> None:
         self.started = time.perf_counter() - (0.0 if resume is None else resume.seconds)
         self.samples, self.siren, self.config, self.device = samples, siren_config, config, device
-        states = resume.boxes if resume is not None else (None,) * siren_config.boxes
-        parts = parts_of(samples, siren_config)
-        self.voxels = [len(part) if part.counted is None else len(part.counted) for part in parts]
-        self.fits: list[BoxFit] = [
-            records(part, siren_config.of_a_box, fit_of_box(config, box), device, stop, state)
-            for box, (part, state) in enumerate(zip(parts, states, strict=True))
+        states = (None,) * siren_config.boxes if resume is None else resume.boxes
+        self.boxes = [
+            _BoxFit(part, siren_config.of_a_box, fit_of_box(config, box), device, stop, state)
+            for box, (part, state) in enumerate(zip(parts_of(samples, siren_config), states, strict=True))
         ]
-        self.latest: list[FitProgress | None] = [None] * siren_config.boxes
-        self.results: list[FitResult | None] = [None] * siren_config.boxes
-        self.before = states
 
     @property
     def seconds(self) -> float:
@@ -103,88 +156,75 @@ class _BlocksFit:
         return time.perf_counter() - self.started
 
     def run(self) -> Generator[FitProgress, None, FitResult]:
-        """Fit all boxes, those behind the others first; yields records and returns the result."""
-        with _side_by_side(self.device, self.siren.boxes) as (at_once, together):
-            while left := [box for box, result in enumerate(self.results) if result is None]:
-                turn = sorted(left, key=self._step)[:at_once]
-                together([partial(self._advance, box) for box in turn])
-                if all(record is not None for record in self.latest):
+        """Fit all boxes, those that are behind first; yields records and returns the result."""
+        with _side_by_side(self.device, len(self.boxes)) as (at_once, together):
+            while left := [box for box in self.boxes if box.result is None]:
+                left.sort(key=lambda box: box.step)
+                together([box.advance for box in left[:at_once]])
+                if all(box.field is not None for box in self.boxes):
                     yield self._progress()
         return self._result()
 
-    def _advance(self, box: int) -> None:
-        try:
-            self.latest[box] = next(self.fits[box])
-        except StopIteration as end:
-            self.results[box] = end.value
-
-    def _step(self, box: int) -> int:
-        record = self.latest[box]
-        return 0 if record is None else record.step
-
     def _progress(self) -> FitProgress:
-        latest = [record for record in self.latest if record is not None]
-        count = len(latest)
-        done, whole = sum(record.step for record in latest), sum(record.steps for record in latest)
-        seconds = self.seconds
+        count = len(self.boxes)
+        done, whole = sum(box.step for box in self.boxes), sum(box.steps for box in self.boxes)
+        losses = [box.record.loss for box in self.boxes if box.record is not None]
         return FitProgress(
             step=done // count,
             steps=whole // count,
-            loss=sum(record.loss for record in latest) / count,
-            psnr=self._joint_psnr([record.psnr for record in latest]),
-            seconds=seconds,
-            seconds_left=seconds / done * (whole - done),
-            field=self._field([record.field for record in latest]),
+            loss=sum(losses) / max(len(losses), 1),
+            psnr=self._joint_psnr(),
+            seconds=self.seconds,
+            seconds_left=self.seconds / max(done, 1) * (whole - done),
+            field=self._field(),
             state=self._state,
         )
 
-    def _joint_psnr(self, psnrs: Sequence[float]) -> float:
+    def _joint_psnr(self) -> float:
         """Return the PSNR of all boxes, given that of each; 0 before each has been followed."""
-        if 0.0 in psnrs:
+        if any(box.psnr == 0 for box in self.boxes):
             return 0.0
-        shares = [voxels * 10 ** (-psnr / 10) for voxels, psnr in zip(self.voxels, psnrs, strict=True)]
-        return -10 * math.log10(max(sum(shares) / sum(self.voxels), 1e-15))
+        squares = sum(box.voxels * 10 ** (-box.psnr / 10) for box in self.boxes)
+        return -10 * math.log10(max(squares / sum(box.voxels for box in self.boxes), 1e-15))
 
-    def _field(self, fields: Sequence[object]) -> Blocks:
-        sirens = [field for field in fields if isinstance(field, Siren)]
-        return Blocks(self.siren, sirens)
+    def _field(self) -> Blocks:
+        return Blocks(self.siren, [box.field for box in self.boxes if box.field is not None])
 
     def _state(self) -> BlocksState:
-        boxes: list[FitState | None] = []
-        for before, record in zip(self.before, self.latest, strict=True):
-            now = before if record is None else record.state()
-            boxes.append(now if isinstance(now, FitState) else None)
         return BlocksState(
             field=self.siren,
             fit=self.config,
             factor=self.samples.factor,
             device=self.device.type,
             seconds=self.seconds,
-            boxes=tuple(boxes),
+            boxes=tuple(box.state for box in self.boxes),
         )
 
     def _result(self) -> FitResult:
-        results = [result for result in self.results if result is not None]
-        stopped = any(result.stopped for result in results)
-        begun = min(result.steps for result in results) > 0
-        field = self._field([result.field for result in results])
-        shapes = [layout.row_shape for layout in self.siren.of_a_box.layouts.values()]
-        tensors = [tensor for result in results for tensor in range_coding.decode(result.payload, shapes)]
-        measured = field.to(self.samples.intensity.device)
-        psnr = measure_psnr(measured, self.samples)
+        results = [box.result for box in self.boxes if box.result is not None]
+        field = self._field()
+        psnr = measure_psnr(field.to(self.samples.intensity.device), self.samples)
         if not math.isfinite(psnr):
             raise FitError("the fit diverged: its best weights give NaN or infinity; start over")
+        shapes = [layout.row_shape for layout in self.siren.of_a_box.layouts.values()]
+        tensors = [tensor for result in results for tensor in range_coding.decode(result.payload, shapes)]
+        stopped = any(result.stopped for result in results)
+        begun = all(result.steps > 0 for result in results)
         return FitResult(
             field=field.to(torch.device("cpu")),
             config=self.siren,
             payload=range_coding.encode(tensors),
             coding=QUANTISED,
-            steps=sum(result.steps for result in results) // len(results) if begun else 0,
+            steps=max(sum(result.steps for result in results) // len(results), 1) if begun else 0,
             psnr=psnr,
             seconds=self.seconds,
             stopped=stopped,
             state=self._state() if stopped else None,
         )
+
+
+def _of_siren(state: object) -> FitState | None:
+    return state if isinstance(state, FitState) else None
 
 
 def parts_of(samples: LrSamples, siren: SirenConfig) -> list[LrSamples]:
@@ -204,7 +244,7 @@ def parts_of(samples: LrSamples, siren: SirenConfig) -> list[LrSamples]:
 
 
 @contextmanager
-def _side_by_side(device: torch.device, boxes: int) -> Iterator[tuple[int, Together[None]]]:
+def _side_by_side(device: torch.device, boxes: int) -> Iterator[tuple[int, Together]]:
     """Give how many boxes are fitted at once, and what does it: on a CPU as many as there are threads."""
     if device.type != "cpu":
         yield 1, lambda pieces: [piece() for piece in pieces]

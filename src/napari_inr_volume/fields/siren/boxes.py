@@ -89,8 +89,8 @@ def find_cuts(importance: NDArray[np.float32], count: int) -> list[tuple[int, in
     many.
     """
 
-    def of(part: NDArray[np.float32], first: tuple[int, int, int], count: int) -> Iterator[tuple[int, int]]:
-        if count == 1:
+    def of(part: NDArray[np.float32], first: tuple[int, int, int], boxes: int) -> Iterator[tuple[int, int]]:
+        if boxes == 1:
             return
         along = [part.sum(axis=tuple({0, 1, 2} - {axis}), dtype=np.float64) for axis in range(3)]
         spreads = [_spread(weights) if len(weights) >= 2 * LEAST else -1.0 for weights in along]
@@ -102,13 +102,13 @@ def find_cuts(importance: NDArray[np.float32], count: int) -> list[tuple[int, in
             )
         weights = along[axis]
         share = np.cumsum(weights) / weights.sum()
-        before = int(np.argmin(np.abs(share - count // 2 / count))) + 1
+        before = int(np.argmin(np.abs(share - boxes // 2 / boxes))) + 1
         before = min(max(before, LEAST), len(weights) - LEAST)
         halves = np.split(part, [before], axis=axis)
         z, y, x = (start + before * (index == axis) for index, start in enumerate(first))
         yield axis, first[axis] + before
-        yield from of(halves[0], first, count // 2)
-        yield from of(halves[1], (z, y, x), count - count // 2)
+        yield from of(halves[0], first, boxes // 2)
+        yield from of(halves[1], (z, y, x), boxes - boxes // 2)
 
     return list(of(importance, (0, 0, 0), count))
 
