@@ -130,9 +130,17 @@ def test_a_wider_network_than_the_preset_s_takes_a_lower_rate_and_a_narrower_one
     small, large = (plan(VOLUME, MODELS, Target(kind="bytes", value=most), BASE) for most in (5_000, 200_000))
     assert small.settings.field.hidden_features < BASE.field.hidden_features
     assert small.settings.fit.learning_rate == BASE.fit.learning_rate
-    wider = large.settings.field.hidden_features / BASE.field.hidden_features
-    assert wider > 1
-    assert large.settings.fit.learning_rate == pytest.approx(BASE.fit.learning_rate / wider**0.5, rel=1e-2)
+    wide = with_width(BASE, 3 * BASE.field.hidden_features)
+    assert wide.fit.learning_rate == pytest.approx(BASE.fit.learning_rate / 3**0.5, rel=1e-2)
+    assert large.settings.field.boxes > 1
+    assert large.settings.fit.learning_rate == pytest.approx(BASE.fit.learning_rate, rel=0.1)
+
+
+def test_a_volume_too_small_for_boxes_gets_a_wider_network() -> None:
+    volume = Volume.from_array(np.arange(4 * 64 * 64, dtype=np.int16).reshape(4, 64, 64))
+    found = plan(volume, MODELS, Target(kind="bytes", value=200_000), BASE)
+    assert found.settings.field.boxes == 1
+    assert found.settings.field.hidden_features > 112
 
 
 @given(st.sampled_from(WIDTHS), st.sampled_from(WIDTHS), st.integers(1_000, 100_000))

@@ -25,6 +25,7 @@ from .core.choices import Device
 from .core.errors import FitError
 from .core.generators import translated
 from .core.lowres import low_res
+from .core.resample import lr_shape
 from .core.volume import Triple, Volume
 from .fields.base import FitProgress
 from .fields.registry import ladder_of
@@ -183,7 +184,7 @@ class _Sized:
         self.model = model
         self.ladder = ladder_of(base)
         base = replace(base, factor=model.factor)
-        self.rungs = self.ladder.rungs(base)
+        self.rungs = self.ladder.rungs(base, lr_shape(volume.shape, model.factor))
         embedded = model.model_bytes if embed else 0
         self.beside = bytes_beside_weights(volume, self.rungs[-1], model.upscaler) + embedded
 

@@ -149,7 +149,8 @@ def test_a_quality_that_is_not_reached_is_said_with_what_was(run: Any, source: P
     [
         (["--max-bytes", 100], "no .inr of this volume can be as small as 100 bytes; ask for"),
         (["--max-bytes", 9_000, "--ratio", 20], "give only one of them"),
-        (["--ratio", 20, "--hidden", 16], "a target chooses --factor, --hidden and --bits"),
+        (["--ratio", 20, "--hidden", 16], "a target chooses --factor, --hidden, --boxes and --bits"),
+        (["--ratio", 20, "--boxes", 2], "a target chooses --factor, --hidden, --boxes and --bits"),
         (["--ratio", 0.1], "a ratio must be from 1"),
     ],
 )

@@ -40,7 +40,10 @@ from napari_inr_volume.io.inr_file import (
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tiny-1.0.inr"
 QUANTISED = GOLDEN.with_name("tiny-quantised.inr")
-EACH_CODING = pytest.mark.parametrize("path", [GOLDEN, QUANTISED], ids=["fp16", "quantised"])
+BLOCKS = GOLDEN.with_name("tiny-blocks.inr")
+EACH_CODING = pytest.mark.parametrize(
+    "path", [GOLDEN, QUANTISED, BLOCKS], ids=["fp16", "quantised", "blocks"]
+)
 MODEL = b"the weights of a super-resolution network"
 UPSCALER = UpscalerRef(name="srdensenet", sha256=hashlib.sha256(MODEL).hexdigest())
 
@@ -309,7 +312,7 @@ def test_a_flip_of_any_bit_is_refused(path: Path) -> None:
 
 @settings(max_examples=500)
 @given(
-    path=st.sampled_from([GOLDEN, QUANTISED]),
+    path=st.sampled_from([GOLDEN, QUANTISED, BLOCKS]),
     changes=st.lists(st.tuples(st.integers(0, 2000), st.binary(max_size=8), st.integers(0, 8)), min_size=1),
     mend=st.booleans(),
 )

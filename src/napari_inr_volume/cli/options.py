@@ -152,21 +152,21 @@ class TargetOptions:
     max_bytes: Annotated[
         int | None,
         typer.Option(
-            help="Choose factor, hidden features and bits per weight for the best file of at most this many"
-            " bytes."
+            help="Choose factor, hidden features, boxes and bits per weight for the best file of at most this"
+            " many bytes."
         ),
     ] = None
     ratio: Annotated[
         float | None,
         typer.Option(
-            help="Choose factor, hidden features and bits per weight for the best file of this ratio: bytes"
-            " of the source's pixels / bytes of the file."
+            help="Choose factor, hidden features, boxes and bits per weight for the best file of this ratio:"
+            " bytes of the source's pixels / bytes of the file."
         ),
     ] = None
     target_psnr: Annotated[
         float | None,
         typer.Option(
-            help="Choose factor, hidden features and bits per weight for the smallest file whose"
+            help="Choose factor, hidden features, boxes and bits per weight for the smallest file whose"
             " reconstruction reaches this PSNR in dB (peak: intensity range)."
         ),
     ] = None
@@ -174,8 +174,10 @@ class TargetOptions:
     def beside(self, fit: FitOptions) -> Target:
         """Return the target, beside these settings. Raises FitError if it or they are one too many."""
         target = one_target(max_bytes=self.max_bytes, ratio=self.ratio, target_psnr=self.target_psnr)
-        if target != PRESET and (fit.factor, fit.hidden, fit.bits) != (None, None, None):
-            raise FitError("a target chooses --factor, --hidden and --bits; leave those out, or the target")
+        if target != PRESET and (fit.factor, fit.hidden, fit.boxes, fit.bits) != (None,) * 4:
+            raise FitError(
+                "a target chooses --factor, --hidden, --boxes and --bits; leave those out, or the target"
+            )
         return target
 
 

@@ -128,8 +128,8 @@ class Ladder(Protocol):
     def probes(self, base: Settings) -> Sequence[Settings]:
         """Return settings of short fits that tell what longer ones come to."""
 
-    def rungs(self, base: Settings) -> Sequence[Settings]:
-        """Return the settings to choose from, by size, with any `weight_bits`."""
+    def rungs(self, base: Settings, lr_shape: tuple[int, int, int]) -> Sequence[Settings]:
+        """Return the settings to choose from for an LR of this shape, by size, with any `weight_bits`."""
 
     def lr_psnr(self, settings: Settings, probed: Sequence[float]) -> float:
         """Return the LR PSNR in dB (range) to expect, given that of the probes."""

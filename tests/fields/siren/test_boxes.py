@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_inr_volume.core.errors import FitError
-from napari_inr_volume.fields.siren.boxes import LEAST, UNITS, Box, Cuts, Margins, boxes_of, find_cuts
+from napari_inr_volume.fields.siren.boxes import (
+    LEAST,
+    UNITS,
+    Box,
+    Cuts,
+    Margins,
+    boxes_of,
+    find_cuts,
+    most_boxes,
+)
 from napari_inr_volume.fields.siren.config import SirenConfig
 
 MARGINS = st.tuples(*[st.integers(1, UNITS - 1)] * 3)
@@ -106,6 +115,14 @@ def test_no_box_is_thinner_than_its_margins_allow() -> None:
     importance = np.zeros((1, 1, 4 * LEAST), np.float32) + 1e-6
     importance[..., :2] = 1.0
     assert find_cuts(importance, 2) == [(2, LEAST)]
+
+
+@given(shape=st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40)), count=st.integers(2, 9))
+def test_an_lr_with_room_for_more_is_always_cut(shape: tuple[int, int, int], count: int) -> None:
+    importance = np.full(shape, 1e-3, np.float32)
+    importance[0, 0, 0] = 1.0  # all in a corner
+    if most_boxes(shape) >= 2 * count:
+        assert len(find_cuts(importance, count)) == count - 1
 
 
 def test_more_boxes_than_an_lr_has_room_for_are_refused() -> None:

@@ -81,6 +81,11 @@ def boxes_of(cuts: Sequence[Cut]) -> list[Box]:
     return list(divided(Box(), len(cuts) + 1))
 
 
+def most_boxes(shape: Sequence[int]) -> int:
+    """Return into how many boxes an LR of this shape (z, y, x) can be cut at most, all of LEAST voxels."""
+    return math.prod(max(length // LEAST, 1) for length in shape)
+
+
 def find_cuts(importance: NDArray[np.float32], count: int) -> list[tuple[int, int]]:
     """Return cuts into so many boxes that weigh about the same, each LR voxel (z, y, x) by its importance.
 
@@ -92,25 +97,33 @@ def find_cuts(importance: NDArray[np.float32], count: int) -> list[tuple[int, in
     def of(part: NDArray[np.float32], first: tuple[int, int, int], boxes: int) -> Iterator[tuple[int, int]]:
         if boxes == 1:
             return
-        along = [part.sum(axis=tuple({0, 1, 2} - {axis}), dtype=np.float64) for axis in range(3)]
-        spreads = [_spread(weights) if len(weights) >= 2 * LEAST else -1.0 for weights in along]
-        axis = int(np.argmax(spreads))
-        if spreads[axis] < 0:
-            raise FitError(
-                f"{' x '.join(map(str, importance.shape))} LR voxels are too few for {count} boxes: one would"
-                f" have fewer than {LEAST} along each axis; choose fewer boxes or a smaller factor"
-            )
-        weights = along[axis]
-        share = np.cumsum(weights) / weights.sum()
-        before = int(np.argmin(np.abs(share - boxes // 2 / boxes))) + 1
-        before = min(max(before, LEAST), len(weights) - LEAST)
-        halves = np.split(part, [before], axis=axis)
+        axis, before = _cut(part, boxes)
         z, y, x = (start + before * (index == axis) for index, start in enumerate(first))
+        halves = np.split(part, [before], axis=axis)
         yield axis, first[axis] + before
         yield from of(halves[0], first, boxes // 2)
         yield from of(halves[1], (z, y, x), boxes - boxes // 2)
 
     return list(of(importance, (0, 0, 0), count))
+
+
+def _cut(importance: NDArray[np.float32], boxes: int) -> tuple[int, int]:
+    """Return the first of the cuts into so many boxes: its axis, and the voxels before it."""
+    along = [importance.sum(axis=tuple({0, 1, 2} - {axis}), dtype=np.float64) for axis in range(3)]
+    for axis in sorted(range(3), key=lambda axis: -_spread(along[axis])):
+        shape, share = list(importance.shape), np.cumsum(along[axis]) / along[axis].sum()
+        for before in np.argsort(np.abs(share - boxes // 2 / boxes), kind="stable") + 1:
+            halves = [[*shape[:axis], length, *shape[axis + 1 :]] for length in (before, len(share) - before)]
+            room = all(
+                half[axis] >= LEAST and most_boxes(half) >= some
+                for half, some in zip(halves, (boxes // 2, boxes - boxes // 2), strict=True)
+            )
+            if room:
+                return axis, int(before)
+    raise FitError(
+        f"{' x '.join(map(str, importance.shape))} LR voxels are too few for {boxes} boxes: one would have"
+        f" fewer than {LEAST} along each axis; choose fewer boxes or a smaller factor"
+    )
 
 
 def _spread(weights: NDArray[np.float64]) -> float:
