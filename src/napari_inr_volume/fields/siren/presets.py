@@ -41,7 +41,7 @@ def _ours(preset: str, steps: int, shrink: float = 4.0) -> Settings:
         optimiser="muon",
         precision="mixed",
         first_layer="measured",
-        sampling="lattice",
+        sampling="deviation",
         least_gain=0.02,
     )
     siren = SirenConfig(layers=5, hidden_features=110)
