@@ -34,6 +34,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "Muon 5e-4": ({}, {"learning_rate": 5e-4}),
     "Muon 2e-3": ({}, {"learning_rate": 2e-3}),
     "first layer alike along all axes": ({}, {"first_layer": "alike"}),
+    "voxels spread evenly": ({}, {"sampling": "lattice"}),
     "voxels drawn one by one": ({}, {"sampling": "random"}),
     "omega_0 20": ({"omega_0": 20.0}, {}),
     "omega_0 45": ({"omega_0": 45.0}, {}),
