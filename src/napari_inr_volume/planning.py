@@ -183,7 +183,7 @@ class _Sized:
     def __init__(self, volume: Volume, model: FactorModel, base: Settings, embed: bool) -> None:
         self.model = model
         self.ladder = ladder_of(base)
-        base = replace(base, factor=model.factor)
+        base = replace(base, factor=model.factor, by_volume=())
         self.rungs = self.ladder.rungs(base, lr_shape(volume.shape, model.factor))
         embedded = model.model_bytes if embed else 0
         self.beside = bytes_beside_weights(volume, self.rungs[-1], model.upscaler) + embedded

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
 
 from .compute.device import find_device
 from .core.choices import Device
+from .core.volume import Volume
 from .core.windows import Window
 from .exact.encode import Coding
 from .exact.learn import Learning
 from .fields.base import FitProgress, FitResult
-from .fields.registry import find_preset
+from .fields.registry import find_preset, suited
 from .fields.settings import Settings
 from .inr_volume import InrVolume
 from .measuring import Measured
@@ -41,6 +42,12 @@ class Request:
     def planned(self) -> bool:
         """Whether a target chooses settings."""
         return self.target != PRESET
+
+    def suited(self, volume: Volume) -> Request:
+        """Return it with what its settings leave to the volume, unless a target is to choose that."""
+        if self.planned:
+            return self
+        return replace(self, settings=suited(self.settings, volume.shape, volume.source_bytes))
 
     def find_upscaler(self, settings: Settings, *, or_lanczos: bool = False) -> Upscaler:
         """Return the upscaler for the factor of these settings. Raises InrError if it cannot be had.

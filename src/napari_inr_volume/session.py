@@ -92,7 +92,7 @@ def run(
     """
     drop = drop or Event()
     with _errors_in_words():
-        _check(volume, request)
+        request = _checked(volume, request).suited(volume)
         chosen, models = None, request.models
         if request.planned:
             if models is None:
@@ -122,12 +122,13 @@ def run(
         return (yield from _with_exact(volume, request.max_error, compressed, stop, drop, keep_exact))
 
 
-def _check(volume: Volume, request: Request) -> None:
-    """Raise InrError if this cannot be done to the volume."""
+def _checked(volume: Volume, request: Request) -> Request:
+    """Return the request. Raises InrError if it cannot be done to the volume."""
     check_fittable(volume, request.settings)
     request.check()
     if request.max_error is not None:
         check_max_error(request.max_error, volume.dtype)
+    return request
 
 
 def compress(

@@ -110,6 +110,9 @@ class LatticeKind:
     def with_option(self, settings: Settings, name: str, value: Any) -> Settings:
         return replace(settings, field=replace(settings.field, **{name: value}))
 
+    def suited(self, settings: Settings, shape: tuple[int, int, int], source_bytes: int) -> Settings:
+        return settings
+
     def to_meta(self, config: LatticeConfig) -> dict[str, Any]:
         return {"nodes": config.nodes}
 

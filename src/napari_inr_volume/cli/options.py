@@ -142,7 +142,9 @@ class FitOptions:
         for name, value in options.items():
             if value is not None:
                 settings = kind.with_option(settings, name, value)
-        return settings if self.factor is None else replace(settings, factor=_parse_factor(self.factor))
+        if self.factor is not None:
+            settings = replace(settings, factor=_parse_factor(self.factor), by_volume=())
+        return settings
 
 
 @dataclass(frozen=True, kw_only=True)

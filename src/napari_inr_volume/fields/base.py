@@ -173,6 +173,9 @@ class FieldKind(Protocol):
     def with_option(self, settings: Settings, name: str, value: Any) -> Settings:
         """Return settings with another value of an option, and with what follows from it."""
 
+    def suited(self, settings: Settings, shape: tuple[int, int, int], source_bytes: int) -> Settings:
+        """Return settings with what they leave to the volume, of this shape (z, y, x) and so many bytes."""
+
     def to_meta(self, config: Any) -> dict[str, Any]:
         """Return META's object of this kind, as JSON knows its types."""
 

@@ -79,6 +79,10 @@ class ConstantKind:
         """Raise FitError, as there are no options."""
         raise FitError(f"a constant has no option {name!r}")
 
+    def suited(self, settings: Settings, shape: tuple[int, int, int], source_bytes: int) -> Settings:
+        """Return them as they are."""
+        return settings
+
     def to_meta(self, config: ConstantConfig) -> dict[str, Any]:
         """Return META's object of this kind."""
         return {}

@@ -45,11 +45,17 @@ def settings_from_dict(values: Mapping[str, Any]) -> Settings:
         return Settings(
             preset=values["preset"],
             factor=(z, y, x),
+            by_volume=tuple(values.get("by_volume", ())),
             field=kind.config(**values["field"]),
             fit=kind.fit_config(**values["fit"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise FitError("these are not settings of a fit") from error
+
+
+def suited(settings: Settings, shape: tuple[int, int, int], source_bytes: int) -> Settings:
+    """Return settings for a volume of this shape (z, y, x): with what a preset leaves to it."""
+    return find_kind(settings.field.kind).suited(settings, shape, source_bytes)
 
 
 def ladder_of(settings: Settings) -> Ladder:

@@ -87,13 +87,15 @@ class SettingsForm(QWidget):
         values: dict[str, dict[str, Any]] = {"field": {}, "fit": {}}
         for option in self.kind.options:
             values[option.place][option.name] = self.options[option.name].value
-        return replace(
+        edited = replace(
             settings,
             preset=preset,
             factor=(z, y, x),
             field=replace(cast(Any, settings.field), **values["field"]),
             fit=replace(cast(Any, settings.fit), **values["fit"]),
         )
+        same = edited == replace(settings, preset=preset)
+        return edited if same else replace(edited, by_volume=())  # a person has chosen
 
 
 class IfTicked(Container):

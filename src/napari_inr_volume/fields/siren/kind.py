@@ -17,6 +17,7 @@ from ..base import FitState as State
 from ..settings import Settings
 from . import monitoring
 from .boxes import UNITS
+from .by_volume import suited
 from .config import BLOCKS as BLOCKS_NAME
 from .config import MAX_BOXES, FitConfig, SirenConfig, siren_of
 from .config import SIREN as SIREN_NAME
@@ -53,16 +54,23 @@ class SirenKind:
     ladder = SirenLadder()
 
     def with_option(self, settings: Settings, name: str, value: Any) -> Settings:
-        """Return settings with another value of an option; another width and other steps set the rate too."""
+        """Return settings with another value of an option; another width and other steps set the rate too.
+
+        With another size than the preset's nothing is left to the volume.
+        """
         siren, fit = siren_of(settings)
         if name == "hidden_features":
-            return with_width(settings, value)
+            return replace(with_width(settings, value), by_volume=())
         if name == "all_steps":
             return replace(settings, fit=fit.with_all_steps(value))
         (option,) = (option for option in OPTIONS if option.name == name)
         if option.place == "field":
-            return replace(settings, field=replace(siren, **{name: value}))
+            return replace(settings, by_volume=(), field=replace(siren, **{name: value}))
         return replace(settings, fit=replace(fit, **{name: value}))
+
+    def suited(self, settings: Settings, shape: tuple[int, int, int], source_bytes: int) -> Settings:
+        """Return settings with the factor and the width that suit a volume. See `fields.siren.by_volume`."""
+        return suited(settings, shape, source_bytes)
 
     def to_meta(self, config: SirenConfig) -> dict[str, Any]:
         """Return META's object of this kind."""

@@ -11,7 +11,7 @@ from superqt.utils import QSignalDebouncer
 from ...core.advice import advice
 from ...core.errors import InrError
 from ...core.words import in_bytes, in_ratio, in_time
-from ...fields.registry import ladder_of
+from ...fields.registry import find_preset, ladder_of, suited
 from ...fields.settings import Settings
 from ...io.inr_size import predicted_bytes
 from ...plugin.job import Done, LatestJob
@@ -106,8 +106,18 @@ class SettingsController(QObject):
     def show_edit(self) -> None:
         """Predict anew now, and try what is not known yet when the person pauses."""
         self._failed.clear()
+        self._suit()
         self.predict()
         self._edits.throttle()
+
+    def _suit(self) -> None:
+        """Show what the preset comes to for this volume, unless a target chooses that."""
+        shown, volume = self.section.settings, self.state.volume
+        if volume is not None and shown.by_volume:
+            preset = find_preset(shown.preset)
+            own = preset if self.has_target else suited(preset, volume.shape, volume.source_bytes)
+            if own != shown:
+                self.section.show_settings(own)
 
     def predict(self) -> None:
         """Say what to expect of the settings, as far as it is known."""
