@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from napari_inr_volume.fields.registry import PRESETS, find_kind, suited
@@ -21,11 +19,11 @@ def of(settings: Settings, shape: tuple[int, int, int]) -> Settings:
 def test_a_small_volume_is_shrunk_by_less(preset: str) -> None:
     settings = PRESETS[preset]
     assert of(settings, CHEST) == settings
-    assert of(settings, HEAD) == replace(settings, factor=(1.0, 2.0, 2.0))
+    assert of(settings, HEAD).factor == (1.0, 2.0, 2.0)
 
 
 def test_a_small_volume_gets_a_small_network() -> None:
-    found, most = of(PRESETS["default"], SMALL), 2 * 48 * 256 * 256 / 400
+    found, most = of(PRESETS["default"], SMALL), 2 * 48 * 256 * 256 / 800
     assert 0.9 * most < found.fit.weight_bits * found.field.parameters / 8 <= most
     assert of(PRESETS["default"], (4, 32, 32)).field.in_words == "5 layers of 48"
 

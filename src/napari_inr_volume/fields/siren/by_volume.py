@@ -20,7 +20,7 @@ from .config import FitConfig, SirenConfig, siren_of
 from .widths import with_width
 
 VOXELS = 2**21  # of the LR
-LEAST_RATIO = 400  # bytes of the source to bytes of the weights
+LEAST_RATIO = 800  # bytes of the source to bytes of the weights
 LEAST_WIDTH, STEP = 48, 2  # hidden features
 
 
