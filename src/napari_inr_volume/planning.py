@@ -19,23 +19,24 @@ from os import PathLike
 from threading import Event
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .codec import fit_volume
 from .core.choices import Device
 from .core.errors import FitError
 from .core.generators import translated
-from .core.lowres import low_res
+from .core.lowres import LowRes, low_res
 from .core.resample import lr_shape
-from .core.volume import Triple, Volume
+from .core.volume import Triple, Volume, spread
 from .fields.base import FitProgress
 from .fields.registry import ladder_of
 from .fields.settings import Settings
 from .io.inr_size import bytes_beside_weights
-from .superres.upscale import Upscaler, find_upscaler
+from .measuring import least, slice_errors, some_slices
+from .superres.upscale import Upscaler, find_upscalers
 from .target import Target
 
 FACTORS: tuple[Triple, ...] = ((1.0, 4.0, 4.0), (1.0, 2.0, 2.0))  # x4 and x2, in the plane only
-SLICES = 6  # of the original that are restored without a fit
 
 SHARE = {4.0: 1.3, 2.0: 1.05}  # of the LR's mean squared error that comes back in the HR's, by the factor
 
@@ -49,7 +50,7 @@ class FactorModel:
     """What fits to a volume's LR by one factor come to."""
 
     factor: Triple
-    upscaler: str
+    upscaler: str  # of those that are asked for, what restores the clean LR best
     model_bytes: int  # of its weights file, should that be embedded
     clean_mse: float  # of the clean LR's restoration, as a share of the squared range
     probed: tuple[float, ...]  # dB, LR PSNR of the probes
@@ -92,7 +93,7 @@ def probe(
     probes = ladder_of(base).probes(base)
     done, steps = 0, len(FACTORS) * sum(settings.fit.all_steps for settings in probes)
     for factor in FACTORS:
-        restore = find_upscaler(upscaler, factor[1:], device=device, or_lanczos=True)
+        upscalers = find_upscalers(upscaler, factor[1:], device=device, or_lanczos=True)
         probed, lr = [], low_res(volume, factor)
         for settings in (replace(one, factor=factor) for one in probes):
             fitting = fit_volume(volume, settings, device=device, stop=stop, drop=drop, lr=lr)
@@ -101,12 +102,13 @@ def probe(
                 raise FitError("stopped while looking for settings; nothing was fitted")
             done += settings.fit.all_steps
             probed.append(result.psnr)
+        best, clean_mse = _best_of_clean(volume, lr, upscalers)
         models.append(
             FactorModel(
                 factor=factor,
-                upscaler=restore.name,
-                model_bytes=len(restore.weights),
-                clean_mse=_clean_mse(volume, factor, restore),
+                upscaler=best.name,
+                model_bytes=len(best.weights),
+                clean_mse=clean_mse,
                 probed=tuple(probed),
             )
         )
@@ -223,18 +225,21 @@ def _steps_done(before: int, total: int, record: FitProgress) -> list[tuple[int,
     return [(before + record.step, total)]
 
 
-def _clean_mse(volume: Volume, factor: Triple, restore: Upscaler) -> float:
-    """Return the mean squared error, as a share of the squared range, of restoring slices from a clean LR."""
-    chosen = np.unique(np.linspace(0, volume.shape[0] - 1, SLICES + 2)[1:-1].astype(int))
-    some = Volume.from_array(
-        np.stack([volume.plane(z) for z in chosen]), units=volume.units, padding=volume.padding
-    )
-    low, high = volume.intensity_range
-    lr = (low_res(some, factor).voxels - low) / (high - low)
-    hr = np.clip(restore(lr, volume.shape[1:]), 0, 1)
-    squares = np.square(hr - (some.voxels.astype(np.float32) - low) / (high - low))
-    measured = some.measured()
-    return float(np.mean(squares if measured is None else squares[measured], dtype=np.float64))
+def _best_of_clean(volume: Volume, lr: LowRes, upscalers: list[Upscaler]) -> tuple[Upscaler, float]:
+    """Return the upscaler that restores slices best from a clean LR, whose z is that of the volume.
+
+    With it comes its mean squared error, as a share of the squared range.
+    """
+    low, width = volume.intensity_range[0], spread(volume.intensity_range)
+
+    def restored(upscaler: Upscaler, z: int) -> NDArray[np.float64]:
+        scaled = upscaler((lr.voxels[z : z + 1] - low) / width, volume.shape[1:])[0]
+        hr: NDArray[np.float64] = np.clip(scaled, 0, 1).astype(np.float64) * width + low
+        return hr
+
+    errors = slice_errors(volume, some_slices(volume), [partial(restored, one) for one in upscalers])
+    best = least(errors)
+    return upscalers[best], errors[best] / width**2
 
 
 def _decibel(mse: float) -> float:

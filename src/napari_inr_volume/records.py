@@ -15,11 +15,11 @@ from .exact.learn import Learning
 from .fields.base import FitProgress, FitResult
 from .fields.registry import find_preset, suited
 from .fields.settings import Settings
-from .inr_volume import InrVolume
-from .measuring import Measured
+from .inr_volume import InrVolume, UpscalerRef
+from .measuring import Choice, Measured
 from .planning import FactorModel, Plan
 from .reader import Reader
-from .superres.upscale import Upscaler, find_upscaler
+from .superres.upscale import Upscaler, find_upscalers
 from .target import PRESET, Target
 
 
@@ -29,7 +29,7 @@ class Request:
 
     settings: Settings = field(default_factory=lambda: find_preset("default"))
     target: Target = PRESET  # chooses factor, hidden features and bits per weight of the settings
-    upscaler: str | PathLike[str] = "auto"  # as `find_upscaler` takes it
+    upscaler: str | PathLike[str] = "auto"  # as `find_upscalers` takes it; which of them, is measured
     device: Device = "auto"
     embed: bool = False  # the upscaler's weights will be in the file, and count in its size
     max_error: float | None = (
@@ -49,23 +49,29 @@ class Request:
             return self
         return replace(self, settings=suited(self.settings, volume.shape, volume.source_bytes))
 
-    def find_upscaler(self, settings: Settings, *, or_lanczos: bool = False) -> Upscaler:
-        """Return the upscaler for the factor of these settings. Raises InrError if it cannot be had.
+    def find_upscalers(
+        self, settings: Settings, plan: Plan | None = None, *, or_lanczos: bool = False
+    ) -> tuple[Upscaler, ...]:
+        """Return the upscalers to choose from for the factor of these settings, the usual one first.
 
-        With `or_lanczos`, or where the target chose the factor, Lanczos replaces a network that does not
-        restore that factor.
+        Where a plan counted the bytes of one, they are that and Lanczos, which takes none. With `or_lanczos`,
+        or where the target chose the factor, Lanczos replaces a network that does not restore that factor.
+        Raises InrError if they cannot be had.
         """
-        return find_upscaler(
+        found = find_upscalers(
             self.upscaler,
             settings.factor[1:],
             device=self.device,
             or_lanczos=or_lanczos or self.planned,
         )
+        if plan is not None and self.upscaler == "auto":
+            found = [one for one in found if one.name in (plan.upscaler, "lanczos")]
+        return tuple(found)
 
     def check(self) -> None:
         """Raise InrError if the device or the upscaler cannot be had: sooner than `run` would."""
         find_device(self.device)
-        self.find_upscaler(self.settings)
+        self.find_upscalers(self.settings)
 
 
 @dataclass(frozen=True)
@@ -95,10 +101,20 @@ class NotKept:
 class Fitted:
     """A fit that has ended, not measured yet: save it now, whatever comes of that."""
 
-    inr: InrVolume  # without quality
-    upscaler: Upscaler
+    inr: InrVolume  # without quality; it names the first of `upscalers`
+    upscalers: tuple[Upscaler, ...]  # of which the best is chosen when it is measured; the usual one first
     device: Device  # to decode on
     result: FitResult | None  # None: nothing was fitted, since `resume` was a network already
+
+    @property
+    def upscaler(self) -> Upscaler:
+        """The one that `inr` names."""
+        return self.upscalers[0]
+
+    def by(self, upscaler: Upscaler) -> Fitted:
+        """Return the same fit, restored by one upscaler."""
+        ref = UpscalerRef(name=upscaler.name, sha256=upscaler.sha256)
+        return replace(self, inr=replace(self.inr, upscaler=ref), upscalers=(upscaler,))
 
     @cached_property
     def reader(self) -> Reader:
@@ -122,7 +138,8 @@ class Compressed:
 
     inr: InrVolume  # with its quality
     measured: Measured
-    fitted: Fitted
+    fitted: Fitted  # by the upscaler that was chosen
+    choice: Choice
     target: Target
     plan: Plan | None  # None without a target
 

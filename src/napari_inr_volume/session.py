@@ -35,7 +35,7 @@ from .fields.registry import PRESETS, find_kind, find_preset, ladder_of
 from .fields.settings import Settings
 from .inr_volume import InrVolume, UpscalerRef
 from .io.inr_size import predicted_bytes
-from .measuring import OnSlices, measure
+from .measuring import OnSlices, choose_upscaler, measure
 from .planning import FactorModel, Plan, next_plan, plan, probe
 from .records import Compressed, Fitted, Looking, NotKept, Planned, Record, Request
 from .target import PRESET, one_target
@@ -75,9 +75,10 @@ def run(
 
     In this order: `Looking` and `Planned` if a target is set; `FitProgress` about ten times a second, and at
     most one `NotKept`; `Fitted`, to be saved at once; then `on_slices` is told (done, total) while the
-    network is decoded and measured, and may raise to end it; `Compressed`. If a target PSNR was missed and a
-    larger network promises more, `Planned` and what follows come again, and the last one counts. If an
-    exact layer is asked for, `Learning`, `Coding` and a `Compressed` that has it follow at the end.
+    network is decoded, its upscaler chosen and all measured, and may raise to end it; `Compressed`. If a
+    target PSNR was missed and a larger network promises more, `Planned` and what follows come again, and the
+    last one counts. If an exact layer is asked for, `Learning`, `Coding` and a `Compressed` that has it
+    follow at the end.
 
     From another thread, `stop` ends the fit with what it has, `drop` everything with a FitError and at once.
     `keep` is called with where the fit stands: about once a minute, after the last step, and when the fit
@@ -102,8 +103,7 @@ def run(
             yield Planned(plan=chosen, reached=None)
         lrs = LowResOf(volume)
         while True:
-            settings = request.settings if chosen is None else chosen.settings
-            fitted = yield from _fit(volume, settings, request, stop, drop, resume, keep, lrs)
+            fitted = yield from _fit(volume, request, chosen, stop, drop, resume, keep, lrs)
             yield fitted
             compressed = _measure(volume, fitted, request, chosen, drop, on_slices, lrs)
             yield compressed
@@ -164,7 +164,7 @@ def compress(
     device
         Where to fit; `auto` takes a GPU where there is one.
     upscaler
-        `auto`, `lanczos`, `srdensenet`, `span`, or the path of your own weights file (.safetensors).
+        `auto`, the best on this volume; `lanczos`, `srdensenet`, `span`; or a weights file (.safetensors).
     embed_model
         Count the upscaler's weights in the size that is asked for: `save(inr, path, model=...)` follows.
     on_progress
@@ -249,22 +249,23 @@ def _of_resumed(chosen: Plan, resume: FitState | InrVolume | None, volume: Volum
 
 def _fit(
     volume: Volume,
-    settings: Settings,
     request: Request,
+    chosen: Plan | None,
     stop: Event | None,
     drop: Event,
     resume: FitState | InrVolume | None,
     keep: Keep | None,
     lrs: LowResOf,
 ) -> Generator[FitProgress | NotKept, None, Fitted]:
-    """Fit, or take the network that is there; its upscaler is the one that is asked for."""
+    """Fit, or take the network that is there; its upscalers are those that are asked for."""
+    settings = request.settings if chosen is None else chosen.settings
     if isinstance(resume, InrVolume):
-        upscaler = request.find_upscaler(replace(settings, factor=resume.factor), or_lanczos=True)
-        ref = UpscalerRef(name=upscaler.name, sha256=upscaler.sha256)
+        upscalers = request.find_upscalers(replace(settings, factor=resume.factor), or_lanczos=True)
+        ref = UpscalerRef(name=upscalers[0].name, sha256=upscalers[0].sha256)
         # Where the voxels lie and what they mean may have been set since.
         inr = replace(resume, geometry=volume.geometry, units=volume.units, upscaler=ref, quality=None)
-        return Fitted(inr=inr, upscaler=upscaler, device=request.device, result=None)
-    upscaler = request.find_upscaler(settings)
+        return Fitted(inr=inr, upscalers=upscalers, device=request.device, result=None)
+    upscalers = request.find_upscalers(settings, chosen)
     check_fit_memory(volume, settings)  # before the LR takes any
     lr = lrs.by(settings.factor)
     fitting = fit_volume(volume, settings, device=request.device, stop=stop, drop=drop, resume=resume, lr=lr)
@@ -275,8 +276,8 @@ def _fit(
         result = yield from translated(fitting, keeper.after)
         if result.state is not None and result.steps > 0:
             yield from keeper.keep(result.state)
-    inr = encode(volume, settings, result, upscaler)
-    return Fitted(inr=inr, upscaler=upscaler, device=request.device, result=result)
+    inr = encode(volume, settings, result, upscalers[0])
+    return Fitted(inr=inr, upscalers=upscalers, device=request.device, result=result)
 
 
 def _with_exact(
@@ -338,7 +339,8 @@ def _measure(
     on_slices: OnSlices | None,
     lrs: LowResOf,
 ) -> Compressed:
-    """Decode the network, and compare what comes out with the volume."""
+    """Choose an upscaler, decode the network by it, and compare what comes out with the volume."""
+    rest, compared = volume.shape[0] + fitted.inr.lr_shape[0], 0  # slices to measure, slices to choose by
 
     def on_each(done: int, total: int) -> None:
         if on_slices is not None:
@@ -348,10 +350,28 @@ def _measure(
                 "measuring was cancelled; the network is complete, but its quality was not measured"
             )
 
-    lr = lrs.by(fitted.inr.factor)
-    measured = measure(volume, fitted.reader, window=request.window, lr=lr, on_slices=on_each)
-    inr = replace(fitted.inr, quality=measured.quality)
-    return Compressed(inr=inr, measured=measured, fitted=fitted, target=request.target, plan=chosen)
+    def on_compared(done: int, total: int) -> None:
+        nonlocal compared
+        compared = total
+        on_each(done, total + rest)
+
+    choice = choose_upscaler(volume, fitted.reader, fitted.upscalers, on_compared)
+    measured = measure(
+        volume,
+        fitted.reader.by(choice.upscaler),
+        window=request.window,
+        lr=lrs.by(fitted.inr.factor),
+        on_slices=lambda done, total: on_each(compared + done, compared + total),
+    )
+    fitted = fitted.by(choice.upscaler)
+    return Compressed(
+        inr=replace(fitted.inr, quality=measured.quality),
+        measured=measured,
+        fitted=fitted,
+        choice=choice,
+        target=request.target,
+        plan=chosen,
+    )
 
 
 @contextmanager

@@ -203,14 +203,20 @@ def test_ratio_counts_the_model_that_is_used_and_no_other(
     )
 
 
-def test_auto_takes_the_network_that_ships_for_this_device(
+def test_auto_names_the_better_of_the_network_that_ships_and_lanczos(
     run: Any, source: Path, shipped: Path, make_weights: MakeWeights, tmp_path: Path
 ) -> None:
-    info = make_weights(shipped / "span-x4.safetensors")
-    _, out, _ = run("compress", source, tmp_path / "x.inr", *QUICK, "--json")
-    assert json.loads(out)["upscaler_sha256"] == info.sha256
+    make_weights(shipped / "span-x4.safetensors")  # random ones, which are worse
+    code, out, err = run("compress", source, tmp_path / "x.inr", *QUICK, "--embed-model", "--json")
+    assert code == 0
+    assert err.count("Lanczos restores this volume better than SPAN, ") == 1
+    report = json.loads(out)
+    assert (report["upscaler"], report["upscaler_sha256"]) == ("lanczos", None)
+    assert report["hr_psnr"] == report["lanczos_psnr"]
+    assert report["ratio_with_model"] == report["ratio"]
+    assert report["file_bytes"] == (tmp_path / "x.inr").stat().st_size < 20_000  # and nothing is embedded
     report, err, _ = decompressed(run, tmp_path / "x.inr", to=tmp_path / "x.npy")
-    assert (report["upscaler"], err) == ("span", "")
+    assert (report["upscaler"], err) == ("lanczos", "")
 
 
 def test_a_broken_file_is_passed_over_only_if_it_is_asked_for(run: Any, tmp_path: Path) -> None:

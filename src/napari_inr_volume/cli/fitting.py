@@ -121,6 +121,8 @@ class Fitting:
                 self._on_fitted(record)
             case Compressed():
                 self._hide()
+                if self._unmeasured and record.choice.words:
+                    say(record.choice.words)
                 self._unmeasured = False
                 if not _is_empty(record.inr):
                     self._save(record.inr, record.fitted)

@@ -143,7 +143,7 @@ class FitLayers:
 
     def show_outcome(self, outcome: FitOutcome) -> None:
         """Keep the figures of the fit, and let the layers carry them."""
-        measured = outcome.measured
+        measured, self.model_bytes = outcome.measured, outcome.model_bytes
         self.comparisons = {FIT: measured.lr, "lanczos": measured.lanczos}
         self.comparisons[measured.upscaler] = measured.reconstruction
         self.set_inr(outcome.inr, outcome.file_bytes)

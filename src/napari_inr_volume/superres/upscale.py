@@ -31,7 +31,7 @@ from .network import Network
 Area = tuple[slice, slice]  # LR voxels of a slice along y and x
 
 SUFFIX = ".safetensors"
-ON_GPU, ON_CPU = ("srdensenet", "span"), ("span",)  # `auto` takes the first there is (docs/models.md)
+ON_GPU, ON_CPU = ("srdensenet", "span"), ("span",)  # what `auto` stands for, the usual first (docs/models.md)
 
 LARGEST_TILE = 512  # HR voxels along y and x that are restored at once: a slice is one tile
 SMALLEST_TILE = 32  # LR voxels; smaller ones save no memory: what a tile sees around it then takes most
@@ -158,13 +158,24 @@ def find_upscaler(
     device: Device = "auto",
     or_lanczos: bool = False,
 ) -> Upscaler:
-    """Return the upscaler of this name for an in-plane factor (y, x).
+    """Return the upscaler of this name, of `auto` the usual one. Raises as `find_upscalers` does."""
+    return find_upscalers(name, factor, device=device, or_lanczos=or_lanczos)[0]
 
-    `name` is one of CHOICES, or the path of a weights file (.safetensors). "auto" is the shipped network
-    that suits the device; Lanczos for a factor that none is for, and if the weights are missing. With
-    `or_lanczos` that goes for every network on a factor that it is not for. A network without trained
-    weights is never used. Raises ModelError, saying what can be used instead, if the name, the factor or
-    the weights do not fit, and FitError if the device is not there.
+
+def find_upscalers(
+    name: str | PathLike[str],
+    factor: tuple[float, float],
+    *,
+    device: Device = "auto",
+    or_lanczos: bool = False,
+) -> list[Upscaler]:
+    """Return the upscalers that a name stands for, for an in-plane factor (y, x); the usual one first.
+
+    `name` is one of CHOICES, or the path of a weights file (.safetensors). "auto" stands for the shipped
+    networks that suit the device and, at the end, Lanczos; which is the best for a volume, `measuring` says.
+    Any other name stands for one. With `or_lanczos` Lanczos replaces a network on a factor that it is not
+    for. A network without trained weights is never used. Raises ModelError, saying what can be used instead,
+    if the name, the factor or the weights do not fit, and FitError if the device is not there.
     """
     name = fspath(name)
     own = name.lower().endswith(SUFFIX)
@@ -174,11 +185,11 @@ def find_upscaler(
         )
     torch_device, wanted = find_device(device), network_factor(factor)
     shipped = {} if wanted is None else available_models(wanted)
-    if name == "auto":
-        suited = [one for one in (ON_CPU if torch_device.type == "cpu" else ON_GPU) if one in shipped]
-        name = suited[0] if suited else "lanczos"
-    if name == "lanczos":
-        return LanczosUpscaler(factor)
+    lanczos = LanczosUpscaler(factor)
+    if name in ("auto", "lanczos"):
+        suited = (ON_CPU if torch_device.type == "cpu" else ON_GPU) if name == "auto" else ()
+        loaded = [load_weights(shipped[one]) for one in suited if one in shipped]
+        return [*(NetworkUpscaler(network, torch_device, info) for network, info in loaded), lanczos]
     if own:
         network, info = load_weights(Path(name))
         able = [network.factor]
@@ -191,7 +202,7 @@ def find_upscaler(
             )
     if wanted not in able:
         if or_lanczos:
-            return LanczosUpscaler(factor)
+            return [lanczos]
         words = " or ".join(f"{one} x {one}" for one in able)
         raise ModelError(
             f"{Path(name).name} restores a factor of {words} in the plane,"
@@ -199,7 +210,7 @@ def find_upscaler(
         )
     if not own:
         network, info = load_weights(shipped[name])
-    return NetworkUpscaler(network, torch_device, info)
+    return [NetworkUpscaler(network, torch_device, info)]
 
 
 def find_restorer(

@@ -81,8 +81,10 @@ class FitOutcome:
 
     inr: InrVolume  # with its quality
     file_bytes: int  # once it is saved
+    model_bytes: int  # of the weights of the upscaler that it names
     measured: Measured
     missed: str | None  # why the target was missed, in a sentence
+    choice: str | None  # why it does not name the usual upscaler, in a sentence
 
 
 def fit(
@@ -209,8 +211,10 @@ class _Fitting:
         self.outcome = FitOutcome(
             inr=made.inr,
             file_bytes=packed_size(made.inr),
+            model_bytes=made.fitted.model_bytes,
             measured=made.measured,
             missed=made.missed,
+            choice=made.choice.words,
         )
         self.control.report(self.outcome)
 

@@ -31,6 +31,7 @@ class Reconstruction:
     file_bytes: int  # once it is saved
     comparison: Comparison
     model_bytes: int | None  # of the upscaler's weights; None: none was used
+    choice: str | None = None  # why it is not the usual upscaler, in a sentence
 
 
 def reconstruct(
@@ -46,17 +47,23 @@ def reconstruct(
 ) -> Reconstruction:
     """Fill `voxels` with the HR, from the slice in view outwards, then measure it; reports slices, then Done.
 
-    The array is the one that a layer shows: a report of slice numbers means that they can be drawn.
+    Of several upscalers that the name stands for, the one that restores some slices best is taken. The array
+    is the one that a layer shows: a report of slice numbers means that they can be drawn.
     """
     from ...core.metrics import compare_volumes
     from ...io.inr_file import packed_size
+    from ...measuring import choose_upscaler
     from ...reader import Reader
-    from ...superres.upscale import find_upscaler
+    from ...superres.upscale import find_upscalers
     from .measure import with_upscaler
 
     leave_a_core()
-    restore = find_upscaler(upscaler, inr.factor[1:], device=device, or_lanczos=or_lanczos)
-    reader = Reader(inr, restore, device=device)
+    upscalers = find_upscalers(upscaler, inr.factor[1:], device=device, or_lanczos=or_lanczos)
+    reader = Reader(inr, device=device)
+    choice = choose_upscaler(
+        volume, reader, upscalers, lambda done, total: control.on_progress(done, total + 2 * len(voxels))
+    )
+    restore, reader = choice.upscaler, reader.by(choice.upscaler)
     left = set(range(len(voxels)))
     while left:
         control.check()
@@ -79,6 +86,7 @@ def reconstruct(
         file_bytes=packed_size(inr),
         comparison=comparison,
         model_bytes=len(restore.weights),
+        choice=choice.words,
     )
 
 

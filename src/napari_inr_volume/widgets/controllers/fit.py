@@ -54,6 +54,7 @@ class FitController(QObject):
         self.recalling = LatestJob(self)  # a fit of the volume that was stopped before, or not saved
         self._kept: Kept | InrVolume | None = None  # what it found
         self._missed: str | None = None  # of the last fit: why it missed its target
+        self._choice: str | None = None  # and why its file does not name the usual upscaler
         self._bar: progress | None = None  # in the activity dock
         section.fit_wanted.connect(self.start)
         section.continue_wanted.connect(self.resume)
@@ -204,6 +205,7 @@ class FitController(QObject):
         fitted.show_outcome(outcome)
         missed = outcome.missed if fitted.state is None else None
         self._missed = None if missed is None else sentence(missed)
+        self._choice = None if outcome.choice is None else sentence(outcome.choice)
         self._show_end(fitted)
         self.state.changed.emit()
 
@@ -213,6 +215,8 @@ class FitController(QObject):
         assert inr is not None
         psnr = "" if inr.quality is None else f", LR PSNR {with_decibels(inr.quality.lr_psnr, 1)}"
         lines = [self._missed or f"Done: {inr.fit.steps:,} steps kept{psnr}"]
+        if self._choice is not None:
+            lines.append(self._choice)
         if inr.exact is not None:
             bound = within(inr.exact.max_error, inr.units)
             lines.append(f"Exact layer: {in_bytes(inr.exact.nbytes)}, {bound}")

@@ -13,7 +13,7 @@ from superqt.utils import QSignalThrottler
 from ...core.errors import InrError
 from ...plugin import dialogs
 from ...plugin.job import Done, Job, LatestJob
-from ...plugin.notices import plain, show_error, show_warning
+from ...plugin.notices import plain, sentence, show_error, show_warning
 from ...plugin.work import reconstruct as work
 from ...superres.catalogue import title_of
 from ..reconstruct_section import ReconstructSection
@@ -152,6 +152,7 @@ class ReconstructController(QObject):
     def _finished(self, result: work.Reconstruction) -> None:
         if self.state.fitted is not None:
             self.state.fitted.set_reconstruction(result)
+        self.section.show_words("" if result.choice is None else sentence(result.choice))
 
     def _ended(self) -> None:
         fitted = self.state.fitted
