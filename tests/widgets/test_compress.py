@@ -316,6 +316,24 @@ def test_reconstruction_is_the_one_that_the_file_decodes_to(qtbot, panel, head) 
     assert len(panel.viewer.layers) == 3
 
 
+def test_auto_is_lanczos_where_the_network_is_worse_and_the_panel_says_so(
+    qtbot, panel, head, shipped, make_weights
+) -> None:
+    make_weights(shipped / "span-x4.safetensors")  # random ones, which are worse
+    fit_it(qtbot, panel)
+    session = panel.state.fitted
+    said = "Lanczos restores this volume better than SPAN, "
+    assert session.inr.upscaler.name == "lanczos"
+    assert panel.fit.words.text().count(said) == 1
+    apply_it(qtbot, panel)
+    assert session.hr.name.startswith("head [Lanczos ")
+    assert panel.reconstruct.words.text().startswith(said)
+    assert "with the model" not in panel.compare.sizes.text()
+    panel.reconstruct.show_upscaler("span")
+    apply_it(qtbot, panel)
+    assert (session.inr.upscaler.name, panel.reconstruct.words.text()) == ("span", "")
+
+
 def test_cancelled_reconstruction_takes_its_layer_away(qtbot, panel, head) -> None:
     fit_it(qtbot, panel)
     qtbot.mouseClick(panel.reconstruct.apply, LEFT)

@@ -16,8 +16,9 @@ ENTRIES = (
     (
         "auto",
         "auto",
-        "SPAN, or SRDenseNet on a GPU for 4 x 4 in the plane; Lanczos for factors other than 4 x 4 and 2 x 2,"
-        " and where the network's weights are missing.",
+        "What restores some slices of this volume best: SPAN or Lanczos, and on a GPU SRDenseNet for 4 x 4 in"
+        " the plane. Lanczos for factors other than 4 x 4 and 2 x 2, and where the network's weights are"
+        " missing.",
     ),
     (
         "srdensenet",
