@@ -99,7 +99,7 @@ def test_a_file_of_a_size_has_no_more_bytes(run: Any, source: Path, tmp_path: Pa
 def test_a_plan_shows_what_there_is_to_choose_from_and_writes_nothing(
     run: Any, source: Path, tmp_path: Path
 ) -> None:
-    command = ["compress", source, tmp_path / "x.inr", *TARGET, "--plan"]
+    command = ["compress", source, *TARGET, "--plan"]
     code, out, _ = run(*command, "--json")
     assert code == 0
     points = json.loads(out)["points"]
@@ -113,7 +113,16 @@ def test_a_plan_shows_what_there_is_to_choose_from_and_writes_nothing(
     assert code == 0
     assert len(out.splitlines()) == len(points) + 2
     assert f"{points[0]['hr_psnr']:.1f} dB" in out
-    assert not list(tmp_path.glob("x.inr*"))
+    code, named, _ = run(*command[:2], tmp_path / "x.inr", *command[2:])
+    assert (code, named) == (0, out)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_plan_the_file_to_write_must_be_said(run: Any, source: Path) -> None:
+    code, out, err = run("compress", source, *QUICK)
+    assert (code, out) == (2, "")
+    expected = "inr-volume: the .inr file to write is missing: give it after SRC; only --plan needs none"
+    assert err.splitlines() == [expected]
 
 
 @pytest.mark.parametrize(

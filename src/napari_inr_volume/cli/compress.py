@@ -10,7 +10,7 @@ import typer
 
 from ..console import print_json, say, tell
 from ..core.advice import advice
-from ..core.errors import FitError
+from ..core.errors import FitError, InrError
 from ..core.units import suffix
 from ..core.words import in_bytes
 from ..fields.constant import NO_NETWORK
@@ -32,29 +32,36 @@ if TYPE_CHECKING:
     from .fitting import Kept
 
 
+OutputArgument = Annotated[
+    Path | None, typer.Argument(metavar="OUT.inr", help="The .inr file to write; --plan needs none.")
+]
+ResumeOption = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Resume the fit saved in OUT.inr.fit; give the same SRC and settings as before."
+    ),
+]
+PlanOption = Annotated[
+    bool,
+    typer.Option(
+        "--plan",
+        help="Fit and write nothing: show which sizes promise which quality on this volume, from short"
+        " probes of it.",
+    ),
+]
+
+
 def compress(
     src: Source,
-    output: Annotated[Path, typer.Argument(metavar="OUT.inr", help="The .inr file to write.")],
+    output: OutputArgument = None,
     *,
     source: SeriesOptions,
     fit: FitOptions,
     target: TargetOptions,
     exact: ExactOptions,
     upscaling: UpscalerOptions,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Resume the fit saved in OUT.inr.fit; give the same SRC and settings as before."
-        ),
-    ] = False,
-    plan: Annotated[
-        bool,
-        typer.Option(
-            "--plan",
-            help="Fit and write nothing: show which sizes promise which quality on this volume, from short"
-            " probes of it.",
-        ),
-    ] = False,
+    resume: ResumeOption = False,
+    plan: PlanOption = False,
     run: RunOptions,
 ) -> None:
     """Fit a network to a volume and save it as an .inr file.
@@ -75,6 +82,8 @@ def compress(
         request.check()
         show_curve(read(src, source), request, run.as_json)
         return
+    if output is None:
+        raise InrError("the .inr file to write is missing: give it after SRC; only --plan needs none")
     to = inr_output(output, src, run.force)
     to.check()
     kept = Kept(output)
