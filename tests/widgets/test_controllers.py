@@ -73,6 +73,9 @@ class FakeSettings(QObject):
     def show_exact_prediction(self, words: str) -> None:
         self.exact = words
 
+    def show_sizes(self, points: list[tuple[int, float]], planned: tuple[int, float] | None) -> None:
+        self.sizes = points
+
 
 # Source
 
@@ -155,6 +158,10 @@ def test_a_target_is_planned_from_one_look_and_forgotten_with_the_volume(
     monkeypatch.setattr(forecast, "probe", lambda *_: (("none",), 1.0))
     plan = SimpleNamespace(settings=SMALL, file_bytes=500, lr_psnr=30.0, hr_psnr=29.0, missed=None)
     monkeypatch.setattr("napari_inr_volume.planning.plan", lambda *_: plan)
+    curves: list[Volume] = []
+    monkeypatch.setattr(
+        "napari_inr_volume.planning.curve", lambda volume, *_: curves.append(volume) or [plan]
+    )
     section = FakeSettings()
     section.target = Target(kind="bytes", value=500.0)
     controller = SettingsController(state, section, lambda: "lanczos", state)
@@ -164,9 +171,11 @@ def test_a_target_is_planned_from_one_look_and_forgotten_with_the_volume(
     section.target = Target(kind="bytes", value=600.0)
     section.changed.emit()
     assert controller.plan is plan
-    assert looks == [volume]
+    assert looks == curves == [volume]
+    assert section.sizes == [(500, 29.0)]
     state.set_source(layer, head_phantom((8, 16, 16)))
     assert controller.plan is None
+    assert section.sizes == []
     qtbot.waitUntil(lambda: len(looks) == 2)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from qtpy.QtCore import Qt
+from pyqtgraph import PlotWidget
+from qtpy.QtCore import QPointF, Qt
 
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren import ladder
@@ -15,6 +16,7 @@ from napari_inr_volume.planning import Plan
 from napari_inr_volume.plugin.settings import load_last_used
 from napari_inr_volume.target import Target
 from napari_inr_volume.widgets.compress import CompressWidget
+from napari_inr_volume.widgets.plot import SizePlot
 from napari_inr_volume.widgets.settings_section import SettingsSection, target_from
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
@@ -108,6 +110,50 @@ def test_another_number_needs_no_other_look(qtbot, panel: CompressWidget, head) 
     panel.settings.target_value.setValue(9.0)
     assert not panel.settings_controller.looking.running
     assert panel.settings_controller.plan.file_bytes > first.file_bytes
+
+
+POINTS = [(2_020, 27.3), (12_456, 32.7), (140_166, 38.4)]
+
+
+def click(qtbot, plot: SizePlot, at: QPointF) -> None:
+    view = plot.findChild(PlotWidget)
+    qtbot.mouseClick(view.viewport(), LEFT, pos=view.mapFromScene(at))
+
+
+def test_a_click_on_a_point_asks_for_a_file_of_its_size(qtbot) -> None:
+    section = SettingsSection()
+    qtbot.addWidget(section)
+    section.resize(300, 600)
+    section.show()
+    assert not section.sizes.isVisible()
+    section.show_target(Target(kind="psnr", value=36.0))
+    section.show_sizes(POINTS, (50_000, 36.1))
+    assert section.sizes.isVisible()
+    with qtbot.waitSignal(section.changed):
+        click(qtbot, section.sizes, section.sizes.place(POINTS[1]))
+    assert (section.target.kind, section.target_value.value()) == ("bytes", 12.5)  # kB, enough for that file
+    with qtbot.assertNotEmitted(section.changed):
+        click(qtbot, section.sizes, section.sizes.place((12_456, 37.0)))  # nothing is there
+    section.lock(True)
+    with qtbot.assertNotEmitted(section.changed):
+        click(qtbot, section.sizes, section.sizes.place(POINTS[2]))
+    section.show_sizes([], None)
+    assert not section.sizes.isVisible()
+
+
+def test_sizes_to_choose_from_are_shown_once_the_volume_was_looked_at(
+    qtbot, panel: CompressWidget, head
+) -> None:
+    panel.settings.show_settings(BASE)
+    choose(panel, "bytes", 4.0)
+    assert not panel.settings.sizes.isVisible()
+    planned(qtbot, panel)
+    assert panel.settings.sizes.isVisible()
+    choose(panel, "bytes", 0.1)  # which cannot be; what can be stays in sight
+    assert panel.settings_controller.plan is None
+    assert panel.settings.sizes.isVisible()
+    choose(panel, "preset")
+    assert not panel.settings.sizes.isVisible()
 
 
 @pytest.mark.slow

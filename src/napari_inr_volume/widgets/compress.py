@@ -122,7 +122,8 @@ class CompressWidget(Panel):
         self.state.forget_removed()
 
     def _follow_theme(self, _: object = None) -> None:
-        self.fit.plot.set_theme(self.viewer.theme)
+        for plot in (self.settings.sizes, self.fit.plot):
+            plot.set_theme(self.viewer.theme)
 
     def _show_title(self, words: str) -> None:
         """Show in the tab how far the fit is, for when the panel is hidden."""

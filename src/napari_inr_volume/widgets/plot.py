@@ -1,4 +1,4 @@
-"""The live plot of a fit: PSNR and loss against the step, as in the paper's figures 4 to 6."""
+"""Plots of the panels: a fit while it runs, sizes to choose from, codecs beside each other."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import math
 
 import pyqtgraph
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QPointF, Qt, QTimer, Signal
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-HEIGHT = 190  # pixels
+from ..core.words import in_bytes
+
+HEIGHT, LOW_HEIGHT = 190, 150  # pixels
 MOST_POINTS = 2_000  # of a curve; beyond them every other one is left out
 REDRAW_MS = 300
 COLOURS = {  # PSNR and loss: told apart by everybody, readable on the theme's background
@@ -35,7 +37,7 @@ def still_plot(parent: QWidget, height: int) -> pyqtgraph.PlotWidget:
 
 
 class FitPlot(QWidget):
-    """PSNR in dB on the left axis, loss on the right one, which is logarithmic."""
+    """PSNR in dB on the left axis, loss on the right one, logarithmic, as in the paper's figures 4 to 6."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,6 +122,93 @@ class FitPlot(QWidget):
 
     def _fit_loss_view(self) -> None:
         self._loss_view.setGeometry(self._plot.getPlotItem().vb.sceneBoundingRect())
+
+
+class SizePlot(QWidget):
+    """PSNR in dB to expect of a file against its size, logarithmic: points, of which one can be chosen."""
+
+    chosen = Signal(int)  # bytes of the point that was clicked
+    REACH = 14.0  # pixels around a point that are the point's
+    WORDS = (
+        "PSNR of the reconstruction to expect (peak: the intensity range) of files of several sizes; the ring"
+        " is what the target comes to. Click a point to ask for its size."
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._plot = still_plot(self, LOW_HEIGHT)
+        self._plot.setToolTip(self.WORDS)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._plot)
+        item = self._plot.getPlotItem()
+        item.layout.setContentsMargins(0, 6, 8, 4)  # else the outermost labels are cut off
+        item.getAxis("bottom").setHeight(40)
+        item.getAxis("left").setWidth(44)
+        for name in ("left", "bottom"):
+            item.getAxis(name).enableAutoSIPrefix(False)
+        self._curve, self._ring = item.plot(symbol="o", symbolSize=7), item.plot(symbol="o", symbolSize=14)
+        self._points: list[tuple[int, float]] = []
+        self._plot.scene().sigMouseClicked.connect(self._clicked)
+        self._plot.scene().sigMouseMoved.connect(self._hovered)
+        self.set_theme("dark")
+
+    def set_theme(self, name: str) -> None:
+        """Take the colours of a napari theme."""
+        theme = get_theme(name)
+        colour, text = COLOURS["light" if theme.type == "light" else "dark"][0], theme.text.as_hex()
+        self._plot.setBackground(theme.background.as_hex())
+        item = self._plot.getPlotItem()
+        for axis, words in (("left", "PSNR, dB"), ("bottom", "file size, kB")):
+            item.getAxis(axis).setPen(theme.secondary.as_hex())
+            item.getAxis(axis).setTextPen(text)
+            item.setLabel(axis, words, color=text)
+        self._curve.setPen(colour, width=1)
+        self._curve.setSymbolPen(colour)
+        self._curve.setSymbolBrush(colour)
+        self._ring.setPen(None)
+        self._ring.setSymbolPen(text, width=2)
+        self._ring.setSymbolBrush(None)
+
+    def show_points(self, points: list[tuple[int, float]], ring: tuple[int, float] | None) -> None:
+        """Draw points, each bytes and PSNR, and a ring around what the target comes to, if it can be met."""
+        self._points = points
+        self._curve.setData([math.log10(size) for size, _ in points], [psnr for _, psnr in points])
+        rings = [] if ring is None else [ring]
+        self._ring.setData([math.log10(size) for size, _ in rings], [psnr for _, psnr in rings])
+        low, high = math.floor(math.log10(points[0][0])), math.ceil(math.log10(points[-1][0]))
+        ticks = [first * 10**decade for decade in range(low, high + 1) for first in (1, 2, 5)]
+        axis = self._plot.getPlotItem().getAxis("bottom")
+        axis.setTicks([[(math.log10(tick), f"{tick / 1000:,g}") for tick in ticks]])
+
+    def place(self, point: tuple[int, float]) -> QPointF:
+        """Return where a point lies, in pixels of the plot."""
+        size, psnr = point
+        place: QPointF = self._plot.getPlotItem().vb.mapViewToScene(QPointF(math.log10(size), psnr))
+        return place
+
+    def _near(self, at: QPointF) -> tuple[int, float] | None:
+        def distance(point: tuple[int, float]) -> float:
+            away = self.place(point) - at
+            return math.hypot(away.x(), away.y())
+
+        nearest = min(self._points, key=distance, default=None)
+        return None if nearest is None or distance(nearest) > self.REACH else nearest
+
+    def _clicked(self, click: pyqtgraph.GraphicsScene.mouseEvents.MouseClickEvent) -> None:
+        point = self._near(click.scenePos())
+        if point is not None and click.button() == Qt.MouseButton.LeftButton:
+            self.chosen.emit(point[0])
+
+    def _hovered(self, at: QPointF) -> None:
+        point = self._near(at)
+        self._plot.setCursor(
+            Qt.CursorShape.ArrowCursor if point is None else Qt.CursorShape.PointingHandCursor
+        )
+        words = self.WORDS
+        if point is not None:
+            words = f"{in_bytes(point[0])}: about {point[1]:.1f} dB. Click to ask for this size."
+        self._plot.setToolTip(words)
 
 
 class RatePlot(QWidget):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 from qtpy.QtCore import Signal
@@ -20,6 +21,7 @@ from ..fields.registry import PRESETS, find_kind, find_preset, settings_to_dict
 from ..fields.settings import Settings
 from ..target import Target, TargetKind
 from .kept_row import KeptRow
+from .plot import SizePlot
 from .section import AdviceLine, Section, TextLine
 from .settings_form import SettingsForm, let_shrink
 
@@ -88,6 +90,8 @@ class SettingsSection(Section):
             " time of the fit, from a short trial on this device or from the last fit. Measuring afterwards"
             " is not included."
         )
+        self.sizes = SizePlot()
+        self.sizes.hide()  # without a target there is nothing to choose
         self.banner = AdviceLine()
         self.locked = TextLine("Locked while a fit is running.")
         self.locked.hide()
@@ -97,7 +101,7 @@ class SettingsSection(Section):
             " fit, and the whole file with its ratio."
         )
         self.exact_prediction.hide()
-        for line in (self.prediction, self.exact_prediction, self.banner, self.locked):
+        for line in (self.prediction, self.sizes, self.exact_prediction, self.banner, self.locked):
             self.body.addWidget(line)
         self.show_settings(self._shown)
         self.show_target(Target())
@@ -105,6 +109,7 @@ class SettingsSection(Section):
         self.target_kind.activated.connect(self._choose_target)
         self.target_value.valueChanged.connect(self._target_edited)
         self.kept.edited.connect(self.changed)
+        self.sizes.chosen.connect(self._choose_size)
 
     def _target_row(self) -> QWidget:
         widget = QWidget()
@@ -136,6 +141,13 @@ class SettingsSection(Section):
         kind: TargetKind = self.target_kind.currentData()
         _, _, unit, *_, usual = TARGETS[kind]
         self.show_target(Target(kind=kind, value=unit * usual))
+        self.changed.emit()
+
+    def _choose_size(self, size: int) -> None:
+        """Ask for a file of this size in bytes, as the box rounds it up."""
+        _, _, unit, *_ = TARGETS["bytes"]
+        tenths = 10 ** self.target_value.decimals()
+        self.show_target(Target(kind="bytes", value=unit * math.ceil(size / unit * tenths) / tenths))
         self.changed.emit()
 
     def _target_edited(self) -> None:
@@ -183,6 +195,12 @@ class SettingsSection(Section):
         self.show_exact_prediction(exact)
         self.banner.show_words(caution)
 
+    def show_sizes(self, points: list[tuple[int, float]], planned: tuple[int, float] | None) -> None:
+        """Show sizes to choose from, each with its PSNR, and what the target comes to; nothing if none."""
+        if points:
+            self.sizes.show_points(points, planned)
+        self.sizes.setVisible(bool(points))
+
     def show_exact_prediction(self, words: str) -> None:
         """Say what to expect of the exact layer."""
         self.exact_prediction.setText(words)
@@ -194,7 +212,7 @@ class SettingsSection(Section):
 
     def lock(self, locked: bool) -> None:
         """Lock the settings while they are in use, and say so."""
-        for box in (self.preset, self.target_kind, self.target_value, self.kept):
+        for box in (self.preset, self.target_kind, self.target_value, self.kept, self.sizes):
             box.setEnabled(not locked)
         self.advanced.setEnabled(not locked)
         self.locked.setVisible(locked)

@@ -58,6 +58,7 @@ class SettingsController(QObject):
         self.plan: Plan | None = None  # for the target that is shown
         self.probing, self.looking, self.coding = LatestJob(self), LatestJob(self), LatestJob(self)
         self._speeds: dict[Speed, float] = {}  # steps a second
+        self._curve: tuple[object, list[tuple[int, float]]] | None = None  # what it is of, and the last one
         self._exact: dict[float, ExactPrediction] = {}  # of the volume, by the largest error
         self._failed: set[object] = set()  # what could not be found out since the last edit
         self._edits = QSignalDebouncer(parent=self)
@@ -120,8 +121,13 @@ class SettingsController(QObject):
                 self.section.show_settings(own)
 
     def predict(self) -> None:
-        """Say what to expect of the settings, as far as it is known."""
+        """Say what to expect of the settings, as far as it is known, and show sizes to choose from."""
         self.plan = None
+        self._predict()
+        planned = None if self.plan is None else (self.plan.file_bytes, self.plan.hr_psnr)
+        self.section.show_sizes(self._sizes(), planned)
+
+    def _predict(self) -> None:
         volume, settings, quality, missed = self.state.volume, self.section.settings, "", ""
         if volume is None:
             self.section.show_prediction(NO_VOLUME)
@@ -158,6 +164,22 @@ class SettingsController(QObject):
         else:
             self._predict_exact(volume, f"Expected of the preview: {words}", size)
 
+    def _sizes(self) -> list[tuple[int, float]]:
+        """Return the sizes that there are for a target, each in bytes and with its PSNR; none if unknown."""
+        volume, settings = self.state.volume, self.section.settings
+        try:
+            models = self._models() if self.has_target and volume is not None else None
+        except InrError:  # this kind of field cannot be planned for, as the prediction says
+            return []
+        if volume is None or models is None:
+            return []
+        if self._curve is None or self._curve[0] != (models, settings):  # it takes longer than an edit may
+            from ...planning import curve
+
+            plans = curve(volume, list(models), settings)
+            self._curve = (models, settings), [(each.file_bytes, each.hr_psnr) for each in plans]
+        return self._curve[1]
+
     def _predict_exact(self, volume: Volume, words: str, size: int) -> None:
         """Say what to expect of the preview, in words and bytes, and of the exact layer beside it."""
         assert self.section.max_error is not None
@@ -189,7 +211,7 @@ class SettingsController(QObject):
     def _volume_changed(self) -> None:
         self.looking.forget()
         self.coding.forget()
-        self._exact = {}
+        self._curve, self._exact = None, {}
         if self.state.volume is not None:
             self.section.kept.show_units(self.state.volume.units)
         self.show_edit()
