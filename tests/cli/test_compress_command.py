@@ -126,7 +126,9 @@ def test_without_a_plan_the_file_to_write_must_be_said(run: Any, source: Path) -
 
 
 @pytest.mark.parametrize(
-    "options", [["--ratio", 20], ["--hidden", 16], ["--lossless"], ["--resume"]], ids=lambda one: one[0]
+    "options",
+    [["--ratio", 20], ["--hidden", 16], ["--boxes", 2], ["--lossless"], ["--resume"]],
+    ids=lambda one: one[0],
 )
 def test_a_plan_takes_nothing_that_it_chooses(
     run: Any, source: Path, tmp_path: Path, options: list[Any]

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 def check_plannable(fit: FitOptions, target: TargetOptions, exact: ExactOptions, resume: bool) -> None:
     """Raise FitError if something is asked for that does not go with a choice of sizes."""
-    chosen = (fit.factor, fit.hidden, fit.bits) != (None, None, None)
+    chosen = (fit.factor, fit.hidden, fit.boxes, fit.bits) != (None,) * 4
     if chosen or resume or (target, exact) != (TargetOptions(), ExactOptions()):
         raise FitError(
-            "--plan shows the sizes there are to choose from, so it takes no target, no --factor, --hidden or"
-            " --bits, no exact layer and no --resume; leave those out"
+            "--plan shows the sizes there are to choose from, so it takes no target, no --factor, --hidden,"
+            " --boxes or --bits, no exact layer and no --resume; leave those out"
         )
 
 
