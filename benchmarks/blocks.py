@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/blocks.py SOURCE... [--size 1x110 2x78] [--steps 15000] [--factor 2]
 
-Sizes are boxes x hidden features, of five layers. Beside bytes, PSNR and seconds it says how large the error
+`phantom` stands for the sample. Sizes are boxes x hidden features, of five layers. Beside bytes, PSNR and seconds it says how large the error
 is near the faces between boxes: the root of the mean squared error of the LR within two voxels of a face,
 over that of the voxels three to six from it. Points are kept in `benchmarks/blocks.json`; a rerun does what
 is missing.
@@ -32,11 +32,10 @@ from napari_inr_volume.fields.siren.config import SirenConfig
 from napari_inr_volume.fields.siren.widths import with_width
 from napari_inr_volume.inr_volume import InrVolume
 from napari_inr_volume.io.inr_file import to_bytes
-from napari_inr_volume.io.sources import read_source
 from napari_inr_volume.reader import Reader
 from napari_inr_volume.superres.upscale import find_upscaler
 
-from report import machine, table, write_json, write_section
+from report import machine, table, volume_of, write_json, write_section
 
 KEPT = Path(__file__).with_suffix(".json")
 
@@ -51,7 +50,7 @@ def main() -> None:
     arguments = parser.parse_args()
     kept: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.is_file() else {}
     for source in arguments.source:
-        volume, name = read_source(source), source.name.split(".")[0]
+        volume, name = volume_of(source), source.name.split(".")[0]
         for size in arguments.size:
             key = f"{name}, x{arguments.factor:g}, {size}, {arguments.steps:,} steps"
             if key not in kept:

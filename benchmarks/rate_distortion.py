@@ -36,10 +36,9 @@ from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.widths import with_width
 from napari_inr_volume.inr_volume import InrVolume, UpscalerRef
 from napari_inr_volume.io.inr_file import read_inr, to_bytes, write_inr
-from napari_inr_volume.io.sources import read_source
 from napari_inr_volume.superres.upscale import LanczosUpscaler, find_upscaler
 
-from report import DOCUMENT, machine, table, write_json, write_section
+from report import DOCUMENT, machine, table, volume_of, write_json, write_section
 
 README = Path(__file__).parents[1] / "README.md"
 KEPT = Path(__file__).with_suffix(".json")
@@ -86,7 +85,7 @@ def main() -> None:
     kept: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.is_file() else {}
     for source in arguments.source:
         name = source.name.split(".")[0]
-        volume = read_source(source)
+        volume = volume_of(source)
         low, high = volume.intensity_range
         found = kept.setdefault(name, {"points": {}})
         found |= {"shape": volume.shape, "source_bytes": volume.source_bytes, "peak": high - low}
@@ -319,8 +318,8 @@ def as_text(kept: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             "PSNR (range), padding excluded, of whole volumes, at ratios between the points by straight lines"
-            " in the logarithm of the bytes. Seconds are those of a machine busy with other work: several"
-            f" times what it takes alone. {'; '.join(sorted(machines))}.",
+            " in the logarithm of the bytes. Seconds are those of the processor, on all cores together; ours were"
+            f" measured by the clock, on one core beside other work. {'; '.join(sorted(machines))}.",
             summary(kept),
             *(of_volume(name, found) for name, found in kept.items()),
         ]

@@ -17,6 +17,9 @@ from typing import Any, Literal
 import torch
 
 from napari_inr_volume.core.atomic import atomic_write
+from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.io.sources import read_source
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
@@ -28,6 +31,11 @@ def machine() -> str:
     if cpuinfo.is_file():
         name = re.search(r"model name\s*: (.*)", cpuinfo.read_text()).group(1)
     return f"{name}, {os.cpu_count()} cores, {platform.system()}, torch {torch.__version__}"
+
+
+def volume_of(source: Path) -> Volume:
+    """Return the volume of a source; `phantom` stands for the sample of the plugin."""
+    return head_phantom() if source == Path("phantom") else read_source(source)
 
 
 def peak_memory(of: Literal["self", "children"] = "self") -> float:
