@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/blocks.py SOURCE... [--size 1x110 2x78] [--steps 15000] [--factor 2]
 
-`phantom` stands for the sample. Sizes are boxes x hidden features, of five layers. Beside bytes, PSNR and seconds it says how large the error
-is near the faces between boxes: the root of the mean squared error of the LR within two voxels of a face,
-over that of the voxels three to six from it. Points are kept in `benchmarks/blocks.json`; a rerun does what
-is missing.
+`phantom` stands for the sample. Sizes are boxes x hidden features, of five layers. Beside bytes, PSNR and
+seconds it says how large the error is near the faces between boxes: the root of the mean squared error of the
+LR within two voxels of a face, over that of the voxels three to six from it. Points are kept in
+`benchmarks/blocks.json`; a rerun does what is missing.
 """
 
 from __future__ import annotations
@@ -81,13 +81,16 @@ def measure(volume: Volume, settings: Settings) -> dict[str, Any]:
     fitted = cpu_seconds()
     restore = find_upscaler("auto", settings.factor[1:], device="cpu")
     inr = encode(volume, settings, result, restore)
+    coded = cpu_seconds()
     voxels = decompress(inr, upscaler=restore, device="cpu").voxels
+    decoded = cpu_seconds()
     return {
         "bytes": len(to_bytes(inr)),
         "ratio": volume.source_bytes / len(to_bytes(inr)),
         "lr_psnr": result.psnr,
         "hr_psnr": whole_psnr(volume, voxels),
         "fit_cpu_seconds": fitted - started,
+        "decode_cpu_seconds": decoded - coded,
         "at_faces": at_faces(volume, inr),
     }
 

@@ -43,6 +43,7 @@ from report import DOCUMENT, machine, table, volume_of, write_json, write_sectio
 README = Path(__file__).parents[1] / "README.md"
 KEPT = Path(__file__).with_suffix(".json")
 OURS = "ours"
+BLOCKS = Path(__file__).with_name("blocks.json")
 FOUR, TWO, ALL_FOUR = (1.0, 4.0, 4.0), (1.0, 2.0, 2.0), (4.0, 4.0, 4.0)
 # Factor, hidden features, steps. Bits and all else are those of the preset.
 SWEEP: tuple[tuple[Triple, int, int], ...] = (
@@ -94,11 +95,32 @@ def main() -> None:
             print(name, key, found["points"][key], flush=True)
             write_json(KEPT, kept)
     for name, found in kept.items():
+        found["points"] |= of_blocks(name)
         plot(name, found)
+    write_json(KEPT, kept)
     text = as_text(kept)
     print(text)
     write_section("rate-distortion", text)
     write_section("rate-distortion", summary(kept), README)
+
+
+def of_blocks(name: str) -> dict[str, Any]:
+    """Return our points of a volume that `blocks.py` has measured, named as those of `work`."""
+    kept: dict[str, Any] = json.loads(BLOCKS.read_text()) if BLOCKS.is_file() else {}
+    found = {}
+    for key, point in kept.items():
+        volume, factor, size, steps = key.split(", ")
+        boxes, width = size.split("x")
+        if volume == name:
+            words = f"{factor} in the plane, {boxes} x (5 x {width}), {steps}"
+            found[f"{OURS}|{words}"] = {
+                "bytes": point["bytes"],
+                "psnr": point["hr_psnr"],
+                "encode_seconds": point["fit_cpu_seconds"],
+                "decode_seconds": point.get("decode_cpu_seconds"),
+                "machine": point["machine"],
+            }
+    return found
 
 
 def work(
@@ -318,8 +340,9 @@ def as_text(kept: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             "PSNR (range), padding excluded, of whole volumes, at ratios between the points by straight lines"
-            " in the logarithm of the bytes. Seconds are those of the processor, on all cores together; ours were"
-            f" measured by the clock, on one core beside other work. {'; '.join(sorted(machines))}.",
+            " in the logarithm of the bytes. Seconds are those of the processor, on all cores together; those"
+            " of ours that name no boxes were measured by the clock, on one core beside other work, and"
+            f" before samples were denser where the LR changes. {'; '.join(sorted(machines))}.",
             summary(kept),
             *(of_volume(name, found) for name, found in kept.items()),
         ]
@@ -374,7 +397,8 @@ def of_volume(name: str, found: dict[str, Any]) -> str:
 
 def in_seconds(point: dict[str, Any]) -> str:
     """Return how long encoding and decoding took."""
-    return f"{point['encode_seconds']:.1f} s / {point['decode_seconds']:.1f} s"
+    decoding = point["decode_seconds"]
+    return f"{point['encode_seconds']:.1f} s / {'' if decoding is None else f'{decoding:.1f} s'}"
 
 
 def compared(found: dict[str, Any]) -> str:
