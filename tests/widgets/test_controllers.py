@@ -182,9 +182,10 @@ def test_a_target_is_planned_from_one_look_and_forgotten_with_the_volume(
 @pytest.fixture
 def waiting(qtbot, state: PanelState, monkeypatch) -> Iterator[SimpleNamespace]:
     """A controller that wants to know of an exact layer, whose trials end when they are let to."""
-    found = SimpleNamespace(go_on=threading.Event(), begun=[], error=None)
+    found = SimpleNamespace(go_on=threading.Event(), begun=[], dropped=None, error=None)
 
     def exact(control: Control, volume: Volume, max_error: float) -> tuple[float, object]:
+        found.dropped = control.drop
         found.begun.append(max_error)
         assert found.go_on.wait(10)
         if found.error is not None:
@@ -233,6 +234,15 @@ def test_a_prediction_of_another_bound_follows_the_one_that_runs(
     waiting.go_on.set()
     qtbot.waitUntil(lambda: "The file: about" in waiting.section.exact)
     assert waiting.begun == [2.0, 5.0]
+
+
+def test_a_prediction_that_nobody_waits_for_is_dropped(
+    qtbot, state: PanelState, waiting: SimpleNamespace
+) -> None:
+    assert not waiting.dropped.is_set()
+    waiting.section.max_error = None
+    waiting.section.changed.emit()
+    qtbot.waitUntil(waiting.dropped.is_set)
 
 
 def test_a_prediction_that_fails_says_so_and_is_tried_again_after_an_edit(

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from itertools import product
+from threading import Event
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ..core.errors import FitError
 from ..core.region import Region
 from .contexts import BORDER, FIRST, LATER, Contexts
 from .kernels import predict_planes, sample, work
@@ -91,12 +93,23 @@ class Trial:
     piece: Levels  # (z, y, x), a part of the volume to code by them
 
 
-def trial(read: ReadLevels, shape: tuple[int, int, int], features: int) -> Trial:
-    """Fit a network for slices after the first to a few crops, in a few steps."""
-    crops = gather(read, shape, TRIED_CROPS)
+def trial(read: ReadLevels, shape: tuple[int, int, int], features: int, drop: Event | None = None) -> Trial:
+    """Fit a network for slices after the first to a few crops, in a few steps.
+
+    Raises FitError between two crops or steps once `drop` is set.
+    """
+
+    def wanted(region: Region) -> Levels:
+        raise_if_dropped(drop)
+        return read(region)
+
+    crops = gather(wanted, shape, TRIED_CROPS)
     fitting = ContextFit(crops, LATER, start(LATER, features))
     started = time.perf_counter()
-    bits = [each for _, each in fitting.run(TRIED_STEPS)]
+    bits = []
+    for _, each in fitting.run(TRIED_STEPS):
+        raise_if_dropped(drop)
+        bits.append(each)
     a_step = (time.perf_counter() - started) / TRIED_STEPS
     inner = crops.values[:, BORDER:-BORDER, BORDER:-BORDER]
     return Trial(
@@ -105,6 +118,12 @@ def trial(read: ReadLevels, shape: tuple[int, int, int], features: int) -> Trial
         networks=(ContextFit(crops, FIRST, start(FIRST, features)).network(), fitting.network()),
         piece=inner[:DEPTH].copy(),
     )
+
+
+def raise_if_dropped(drop: Event | None) -> None:
+    """Raise FitError if a trial is to be dropped."""
+    if drop is not None and drop.is_set():
+        raise FitError("the prediction of the exact layer was cancelled")
 
 
 def _steps(shape: tuple[int, int, int]) -> dict[Contexts, int]:
@@ -218,9 +237,11 @@ class ContextFit:
         weights = 1 / spread**2
         for _ in range(2):
             weighted = seen * weights[:, None]
+            # By einsum, on one thread: those of BLAS wait for one another on a busy machine.
+            products = np.einsum("ki,kj->ij", seen, weighted)
             # Weights that add up to 1 follow the level: what is missing goes to all alike, as in the middle.
-            products = seen.T @ weighted
             ridge = (1e-6 * np.trace(products) / len(offsets) + 1e-9) * np.eye(len(offsets))
-            found = np.linalg.solve(products + ridge, weighted.T @ value)
-            weights = 1 / (spread * (np.abs(value - seen @ found) + 0.3 * spread))
+            found = np.linalg.solve(products + ridge, np.einsum("ki,k->i", weighted, value))
+            missed = np.abs(value - np.einsum("ki,i->k", seen, found))
+            weights = 1 / (spread * (missed + 0.3 * spread))
         return linear_rounded(found + (1 - found.sum()) / len(offsets))

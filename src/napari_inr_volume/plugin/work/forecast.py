@@ -59,7 +59,7 @@ def exact(control: Control, volume: Volume, max_error: float) -> tuple[float, Ex
         make_ready()
         control.check()
         control.report(Compiled())
-    return max_error, predict_exact(volume, max_error)
+    return max_error, predict_exact(volume, max_error, control.drop)
 
 
 def probe(

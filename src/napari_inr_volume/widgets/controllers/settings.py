@@ -265,10 +265,14 @@ class SettingsController(QObject):
         self._code()
 
     def _code(self) -> None:
-        """Try what an exact layer of the volume takes, unless it is known or the computer is busy."""
+        """Try what an exact layer of the volume takes, unless it is known or the computer is busy.
+
+        A trial that nobody waits for any more is dropped.
+        """
         volume, max_error = self.state.volume, self.section.max_error
-        wanted = volume is not None and max_error is not None and max_error not in self._exact
-        if wanted and ("exact", max_error) not in self._failed and not self._busy(self.probing):
+        if volume is None or max_error is None or max_error in self._exact:
+            self.coding.drop()
+        elif ("exact", max_error) not in self._failed and not self._busy(self.probing):
             if not self.coding.running:
                 self.section.show_exact_prediction(TRYING)
             self.coding.ask(max_error, forecast.exact, volume, max_error)
