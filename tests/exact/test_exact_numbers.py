@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from numba import njit
 
 from napari_inr_volume.core.errors import InrFileError
-from napari_inr_volume.exact.contexts import BORDER, FIRST, LAG, LATER, Contexts
-from napari_inr_volume.exact.kernels import TOTAL, _below
+from napari_inr_volume.exact.contexts import BORDER, FIRST, LAG, LATER, LEAD, Contexts
+from napari_inr_volume.exact.counts import TOTAL, below
 from napari_inr_volume.exact.network import LARGEST_SUM, UNITS, Layer, from_bytes, sizes, to_bytes
 from napari_inr_volume.exact.tables import (
     FEATURE,
@@ -41,6 +41,8 @@ def test_contexts_are_coded_in_earlier_waves(contexts: Contexts) -> None:
             assert z in ((0,) if contexts is FIRST else (0, -1, -2))
             if z == 0:
                 assert x + LAG * y < 0
+            elif z == -1:
+                assert x + LAG * y < LEAD
 
 
 @pytest.mark.parametrize("residuals", RESIDUALS)
@@ -75,10 +77,10 @@ def test_scales_reach_as_far_as_any_residuals_do() -> None:
 
 
 @njit
-def _all_below(made: Any, mixture: Any, levels: Any) -> Any:
+def _allbelow(made: Any, mixture: Any, levels: Any) -> Any:
     counts = np.empty(levels + 1, np.int64)
     for level in range(levels + 1):
-        counts[level] = _below(made, mixture, level, levels)
+        counts[level] = below(made, mixture, level, levels)
     return counts
 
 
@@ -94,7 +96,7 @@ def test_counts_of_any_mixture_rise_from_level_to_level(
     made = tables(RESIDUALS[0])
     weights = np.diff([0, *sorted(cuts), 2**WEIGHT_BITS])
     mixture = np.concatenate([centres, made.steepness[scales], weights]).astype(np.int64)
-    counts = _all_below(made, mixture, levels)
+    counts = _allbelow(made, mixture, levels)
     assert counts[0] == 0
     assert counts[-1] == TOTAL == 2**28
     assert (np.diff(counts) >= 1).all()

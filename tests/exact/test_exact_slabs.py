@@ -24,16 +24,22 @@ from llvmlite.binding import get_host_cpu_features
 from napari_inr_volume.core.errors import FitError, InrError, InrFileError
 from napari_inr_volume.core.generators import drain
 from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.exact import slab
 from napari_inr_volume.exact.contexts import FIRST, LATER
 from napari_inr_volume.exact.decode import ExactSlices
 from napari_inr_volume.exact.encode import Coding, encode_exact
 from napari_inr_volume.exact.layer import HEAD, ExactLayer, Slab, Slabs, from_head
 from napari_inr_volume.exact.network import OUTPUTS, Layer, Network, from_bytes, to_bytes
 from napari_inr_volume.exact.plain import encode_plain
-from napari_inr_volume.exact.slab import decode_slab, encode_slab
+from napari_inr_volume.exact.slab import SlabDecoder, encode_slab
 
 PHANTOM = Volume.from_array(head_phantom((5, 14, 15)), padding=PADDING)
 PLAIN = Volume.from_array(np.random.default_rng(2).normal(size=(5, 6, 7)))
+
+
+def _decoded(data: bytes, shape: tuple[int, int, int], networks: Any, levels: int, threads: int = 1) -> Any:
+    """Return all levels of a slab."""
+    return np.stack(SlabDecoder(data, shape, networks, levels).take(shape[0], threads))
 
 
 @settings(max_examples=60)
@@ -51,7 +57,7 @@ def test_any_levels_come_back(
     slab[random.random(shape) < 0.01] = levels - 1
     data = encode_slab(slab, networks, levels)
     assert data == encode_slab(slab, networks, levels)
-    assert (np.stack(list(decode_slab(data, shape, networks, levels))) == slab).all()
+    assert (_decoded(data, shape, networks, levels) == slab).all()
 
 
 def _made_up(seed: int, most: int, linear: int) -> tuple[Network, Network]:
@@ -85,7 +91,7 @@ def test_any_networks_that_a_file_can_hold_code_any_levels(
     slab[:, 3:] = levels - 1
     networks = _made_up(seed, most, linear)
     data = encode_slab(slab, networks, levels)
-    assert (np.stack(list(decode_slab(data, slab.shape, networks, levels))) == slab).all()
+    assert (_decoded(data, slab.shape, networks, levels) == slab).all()
 
 
 def test_the_bytes_of_a_slab_stay_as_they_are() -> None:
@@ -94,22 +100,22 @@ def test_the_bytes_of_a_slab_stay_as_they_are() -> None:
     slab = np.stack([(y * x // 7 + z * (y ^ x)) % 900 for z in range(3)]).astype(np.int32)
     slab[:, 12:, 20:50] = 5
     data = encode_slab(slab, _made_up(1, 40, 300), 900)
-    assert (len(data), zlib.crc32(data)) == (5736, 284084112)
+    assert (len(data), zlib.crc32(data)) == (5760, 1839240834)
 
 
-WIDE = 3, 70, 220  # so that tiles are full
+WIDE = 3, 200, 620  # so that tiles are full
 
 CODES = """
 import base64, sys
 import numpy as np
 from napari_inr_volume.exact.network import from_bytes
-from napari_inr_volume.exact.slab import decode_slab, encode_slab
+from napari_inr_volume.exact.slab import SlabDecoder, encode_slab
 slab, *networks = (base64.b64decode(line) for line in sys.stdin)
 slab = np.frombuffer(slab, np.int32).reshape(*map(int, sys.argv[1:]))
 for each in networks:
     each = from_bytes(each, 16)
     data = encode_slab(slab, each, 4000)
-    assert (np.stack(list(decode_slab(data, slab.shape, each, 4000))) == slab).all()
+    assert (np.stack(SlabDecoder(data, slab.shape, each, 4000).take(len(slab), 2)) == slab).all()
     print(base64.b64encode(data).decode())
 """
 
@@ -153,8 +159,56 @@ def test_the_bytes_and_voxels_do_not_depend_on_the_number_of_threads(monkeypatch
     for threads in (1, 2, 4):
         monkeypatch.setattr(os, "cpu_count", lambda threads=threads: threads)
         layer = drain(encode_exact(volume, 1))
-        found.append((layer.head(), b"".join(layer.data.chunks()), decoded(layer, volume).tobytes()))
+        planes = slices_of(layer, volume).take(range(36))
+        assert (np.stack(planes) == decoded(layer, volume)).all()
+        found.append((layer.head(), b"".join(layer.data.chunks()), np.stack(planes).tobytes()))
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("shape", [(7, 9, 40), (5, 40, 9), (6, 1, 30), (6, 30, 1), (2, 3, 3)])
+@pytest.mark.parametrize("waves", [1, 5])
+def test_threads_that_follow_one_another_closely_find_the_same_levels(
+    monkeypatch: pytest.MonkeyPatch, networks: Any, shape: tuple[int, int, int], waves: int
+) -> None:
+    monkeypatch.setattr(slab, "WAVES_AT_ONCE", waves)
+    levels = np.random.default_rng(8).integers(0, 900, shape, np.int32)
+    levels[:, :, :2] = 5
+    one = encode_slab(levels, networks, 900)
+    for threads in (2, 3, 8):
+        assert encode_slab(levels, networks, 900, threads=threads) == one
+        assert (_decoded(one, shape, networks, 900, threads) == levels).all()
+
+
+def test_slices_are_taken_a_few_at_a_time(networks: Any) -> None:
+    levels = head_phantom((7, 14, 15)).astype(np.int32) + 2000
+    decoder = SlabDecoder(encode_slab(levels, networks, 4000), levels.shape, networks, 4000)
+    assert (np.stack([*decoder.take(2, 2), *decoder.take(1, 2), *decoder.take(4, 3)]) == levels).all()
+
+
+def test_slices_up_to_one_that_is_damaged_can_be_read(networks: Any) -> None:
+    """What comes after a slice is not decoded with it."""
+    layer = layer_of(PHANTOM, 0, networks, depth=5)
+    data = bytearray(b"".join(layer.data.chunks()))
+    data[-1] ^= 1  # of the last slice
+    damaged = Slab(0, len(data), zlib.crc32(data), layer.slabs[0].decoded_crc)
+    slices = slices_of(replace(layer, slabs=(damaged,), data=Slabs(bytes(data), 0, len(data))), PHANTOM)
+    assert (slices.take([3])[0] == PHANTOM.voxels[3]).all()
+    with pytest.raises(InrFileError, match="damaged"):
+        slices.take([4])
+
+
+def test_a_damaged_slice_holds_no_thread_up(networks: Any) -> None:
+    levels = head_phantom((6, 14, 15)).astype(np.int32) + 2000
+    data = bytearray(encode_slab(levels, networks, 4000))
+    data[6 * 4 + 20] ^= 1  # of the first slice's words
+    with pytest.raises(InrFileError, match="damaged"):
+        _decoded(bytes(data), levels.shape, networks, 4000, threads=4)
+
+
+def test_a_slab_that_nobody_wants_any_more_has_no_bytes(networks: Any) -> None:
+    gone = threading.Event()
+    gone.set()
+    assert encode_slab(np.zeros((3, 5, 6), np.int32), networks, 2, gone, threads=2) == b""
 
 
 def test_slices_come_in_any_order_and_read_only(networks: Any) -> None:
@@ -229,7 +283,7 @@ def test_slabs_whose_checksum_was_made_to_match_end_in_an_error_or_in_levels(net
         else:
             data[int(random.integers(len(data)))] ^= int(random.integers(1, 256))
         try:
-            for plane in decode_slab(bytes(data), levels.shape, networks, 4000):
+            for plane in _decoded(bytes(data), levels.shape, networks, 4000):
                 assert 0 <= plane.min() <= plane.max() < 4000
         except InrFileError:
             refused += 1
@@ -273,6 +327,14 @@ def test_a_head_comes_back(networks: Any) -> None:
         assert back.lattice == layer.lattice
         assert back.nbytes == len(back.head()) + back.data.length
         assert (decoded(back, volume) == volume.voxels).all()
+
+
+@pytest.mark.parametrize(("version", "advice"), [(1, "compress the volume again"), (3, "update napari")])
+def test_a_layer_of_another_version_is_refused(networks: Any, version: int, advice: str) -> None:
+    layer = layer_of(PHANTOM, 0, networks)
+    head = bytes([version]) + layer.head()[1:]
+    with pytest.raises(InrFileError, match=f"version {version}, this version reads 2; {advice}"):
+        from_head(head, layer.data, PHANTOM.shape, True)
 
 
 def _changed(head: bytes, random: np.random.Generator) -> bytes:

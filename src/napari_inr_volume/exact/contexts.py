@@ -54,3 +54,6 @@ LATER = Contexts(
         + _around(-2, 1)
     ),
 )
+
+# Waves that the slice before has to be ahead by.
+LEAD = 1 + max(LAG * y + x for z, y, x in LATER.values + LATER.residuals if z == -1)

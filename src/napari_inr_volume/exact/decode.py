@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from threading import Lock
 from typing import Any
 
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from ..core.errors import InrFileError
 from .layer import ExactLayer, checksum
 from .plain import decode_plain
-from .slab import decode_slab, slabs_at_once
+from .slab import SlabDecoder, slabs_at_once
 
 Plane = NDArray[Any]  # a slice (y, x)
 
@@ -29,11 +31,14 @@ class ExactSlices:
         self.layer, self.shape, self.dtype, self.padding = layer, shape, dtype, padding
         self._kept: OrderedDict[int, _Decoding] = OrderedDict()  # the latest at the end
         self._lock = Lock()
+        self._cores = os.cpu_count() or 1
         self.at_once = slabs_at_once(layer.depth, shape)  # slabs that are decoded side by side, and stay
 
     def take(self, numbers: Sequence[int]) -> list[Plane]:
         """Return these slices (y, x), read-only. Raises InrFileError if their slab is damaged."""
-        return [self._slab(z // self.layer.depth).plane(z % self.layer.depth) for z in numbers]
+        # Of a slab the last first: those before it are decoded on the way, on all cores.
+        found = {z: self._slab(z // self.layer.depth).plane(z) for z in sorted(numbers, reverse=True)}
+        return [found[z] for z in numbers]
 
     def all(self) -> Iterator[tuple[int, Plane | InrFileError]]:
         """Yield every slice's number with its voxels, or with what is wrong with its slab; on all cores."""
@@ -53,77 +58,106 @@ class ExactSlices:
 
     def _whole(self, number: int) -> list[Plane] | InrFileError:
         try:
-            return list(self._decode(number))
+            decoding = self._begin(number, max(1, self._cores // self.at_once))
+            return [decoding.plane(z) for z in reversed(decoding.slices)][::-1]
         except InrFileError as error:
             return error
 
     def _each(
         self, number: int, planes: list[Plane] | InrFileError
     ) -> Iterator[tuple[int, Plane | InrFileError]]:
-        for index in range(self._slices(number)):
-            found = planes if isinstance(planes, InrFileError) else planes[index]
-            yield number * self.layer.depth + index, found
+        for index, z in enumerate(self._slices(number)):
+            yield z, planes if isinstance(planes, InrFileError) else planes[index]
 
-    def _slices(self, number: int) -> int:
-        return min(self.layer.depth, self.shape[0] - number * self.layer.depth)
+    def _slices(self, number: int) -> range:
+        first = number * self.layer.depth
+        return range(first, min(first + self.layer.depth, self.shape[0]))
 
     def _slab(self, number: int) -> _Decoding:
         with self._lock:
             if number not in self._kept:
-                self._kept[number] = _Decoding(self._decode(number))
+                self._kept[number] = self._begin(number, self._cores)
             self._kept.move_to_end(number)
             while len(self._kept) > self.at_once:
                 self._kept.popitem(last=False)
             return self._kept[number]
 
-    def _decode(self, number: int) -> Iterator[Plane]:
-        """Yield a slab's slices; what is damaged is found before the first of them, or before the last."""
-        layer, slab = self.layer, self.layer.slabs[number]
-        first = number * layer.depth
-        where = f"slices {first} to {first + self._slices(number) - 1} of the exact layer are damaged"
-        data = layer.data.read(slab.start, slab.length)
-        if zlib.crc32(data) != slab.crc:
-            raise InrFileError(f"{where}; copy or download the file again")
-        shape = self._slices(number), *self.shape[1:]
-        crc = 0
-        try:
-            for index, levels in enumerate(self._levels(data, shape)):
-                crc = checksum(levels, crc)
-                lattice = layer.lattice
-                plane = levels if lattice is None else lattice.to_voxels(levels, self.dtype, self.padding)
-                plane.flags.writeable = False
-                if index < shape[0] - 1:  # the last one waits for the checks
-                    yield plane
-        except InrFileError as error:
-            raise InrFileError(f"{where}: {error}") from error
-        if crc != slab.decoded_crc:
-            raise InrFileError(f"{where}: they decode to other voxels than were coded; please report it")
-        yield plane
-
-    def _levels(self, data: bytes, shape: tuple[int, int, int]) -> Iterator[NDArray[Any]]:
-        if self.layer.lattice is None:
-            yield from decode_plain(data, shape, self.dtype)
-        else:
-            yield from decode_slab(data, shape, self.layer.context_networks, self.layer.lattice.levels)
+    def _begin(self, number: int, threads: int) -> _Decoding:
+        return _Decoding(self.layer, self._slices(number), self.shape[1:], self.dtype, self.padding, threads)
 
 
 class _Decoding:
-    """A slab as far as it was decoded."""
+    """A slab as far as it was decoded, by so many threads."""
 
-    def __init__(self, slices: Iterator[Plane]) -> None:
-        self._slices = slices
+    def __init__(
+        self,
+        layer: ExactLayer,
+        slices: range,
+        shape: tuple[int, int],
+        dtype: np.dtype[Any],
+        padding: float | None,
+        threads: int,
+    ) -> None:
+        self.slices = slices
+        self._layer, self._slab = layer, layer.slabs[slices.start // layer.depth]
+        self._shape, self._dtype, self._padding, self._threads = shape, dtype, padding, threads
+        self._take: Callable[[int], list[NDArray[Any]]] | None = None  # the next levels, or voxels
         self._planes: list[Plane] = []
+        self._crc = 0  # of what was decoded
         self._error: InrFileError | None = None
         self._lock = Lock()
 
-    def plane(self, index: int) -> Plane:
+    @property
+    def _damaged(self) -> str:
+        return f"slices {self.slices[0]} to {self.slices[-1]} of the exact layer are damaged"
+
+    def plane(self, z: int) -> Plane:
+        """Return slice z; those before it are decoded, those after it are not."""
         with self._lock:
             if self._error is not None:
                 raise self._error
-            try:
-                while len(self._planes) <= index:
-                    self._planes.append(next(self._slices))
-            except InrFileError as error:
-                self._error = error
-                raise
-            return self._planes[index]
+            missing = z + 1 - self.slices.start - len(self._planes)
+            if missing > 0:
+                try:
+                    self._planes += self._decoded(missing)
+                except InrFileError as error:
+                    self._error = error
+                    raise
+            return self._planes[z - self.slices.start]
+
+    def _decoded(self, count: int) -> list[Plane]:
+        """Return the next slices. What is damaged is found before the first of them, or before the last."""
+        take = self._take or self._begin()
+        try:
+            found = take(count)
+        except InrFileError as error:
+            raise InrFileError(f"{self._damaged}: {error}") from error
+        for part in found:
+            self._crc = checksum(part, self._crc)
+        done = len(self._planes) + count == len(self.slices)
+        if done and self._crc != self._slab.decoded_crc:
+            raise InrFileError(
+                f"{self._damaged}: they decode to other voxels than were coded; please report it"
+            )
+        self._take = None if done else take  # which holds the memory of the whole slab
+        lattice = self._layer.lattice
+        if lattice is not None:
+            found = [lattice.to_voxels(levels, self._dtype, self._padding) for levels in found]
+        for plane in found:
+            plane.flags.writeable = False
+        return found
+
+    def _begin(self) -> Callable[[int], list[NDArray[Any]]]:
+        """Return what gives the next slices."""
+        data = self._layer.data.read(self._slab.start, self._slab.length)
+        if zlib.crc32(data) != self._slab.crc:
+            raise InrFileError(f"{self._damaged}; copy or download the file again")
+        shape = len(self.slices), *self._shape
+        try:
+            if self._layer.lattice is None:
+                planes = iter(decode_plain(data, shape, self._dtype))
+                return lambda count: list(islice(planes, count))
+            decoder = SlabDecoder(data, shape, self._layer.context_networks, self._layer.lattice.levels)
+            return lambda count: decoder.take(count, self._threads)
+        except InrFileError as error:
+            raise InrFileError(f"{self._damaged}: {error}") from error

@@ -21,7 +21,7 @@ from ..core.errors import InrFileError
 from . import network
 from .lattice import MOST_LEVELS, Lattice
 
-VERSION = 1
+VERSION = 2  # 1, in which a slab was a single stream, was never released
 FILES_STAY = os.name != "nt"  # open ones, whatever takes their place; Windows lets nothing do so
 # Version, features, slices a slab, largest error, base, step, high, levels, padded, bytes of the networks.
 HEAD = struct.Struct("<BBHddddI?I")
@@ -148,7 +148,8 @@ def from_head(head: bytes, data: Slabs, shape: tuple[int, int, int], padded: boo
     version, features, depth, *numbers, levels, with_padding, length = HEAD.unpack_from(head)
     if version != VERSION:
         raise InrFileError(
-            f"the exact layer has version {version}, this version reads {VERSION}; update napari-inr-volume"
+            f"the exact layer has version {version}, this version reads {VERSION}; "
+            + ("compress the volume again" if version < VERSION else "update napari-inr-volume")
         )
     max_error, base, step, high = numbers
     sound = (

@@ -195,7 +195,7 @@ class ContextFit:
         inner = crops.values.shape[1] - 2 * BORDER, crops.values.shape[2] - 2 * BORDER
         for plane in range(len(crops.values)):
             if plane % DEPTH >= (DEPTH - 3 if contexts is LATER else DEPTH - 1):
-                predict_planes(net, self.values, self.residuals, plane * crops.plane, *inner)
+                predict_planes(net, self.values, self.residuals, self.tile, plane * crops.plane, *inner)
 
     def network(self) -> Network:
         """Return the network as it is now, rounded."""

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from .contexts import Contexts
-from .kernels import TOTAL
+from .counts import TOTAL
 from .network import OUTPUTS, UNITS, Layer
 from .tables import FEATURE, MIXED, PARTS
 

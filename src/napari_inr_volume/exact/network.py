@@ -30,8 +30,8 @@ class Net(NamedTuple):
 
     values: Any  # int64 (n), offsets
     residuals: Any  # int64 (r)
-    linear: Any  # int64 (n), 2^-12
-    weights1: Any  # float32 (features, inputs)
+    linear: Any  # float64 (n), whole numbers of 2^-12
+    weights1: Any  # float32 (features, inputs), both filled up to a multiple of four
     bias1: Any  # float32 (features)
     scale1: Any  # float32 (features), powers of two
     weights2: Any
@@ -75,12 +75,11 @@ class Layer:
             raise InrFileError("the exact layer's network is not one of whole numbers; the file is damaged")
 
     def for_kernels(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Return weights, their inputs filled up to a multiple of four, bias, and what sums are scaled by."""
-        inputs = self.weights.shape[1]
-        weights = np.zeros((len(self.weights), (inputs + 3) // 4 * 4), np.float32)
-        weights[:, :inputs] = self.weights
+        """Return weights, bias, and what sums are scaled by, with rows and inputs that come in fours."""
+        rows, inputs = (-length % 4 for length in self.weights.shape)
+        weights = np.pad(self.weights.astype(np.float32), ((0, rows), (0, inputs)))
         scale = (2.0 ** -self.shift.astype(np.float64)).astype(np.float32)
-        return weights, self.bias.astype(np.float32), scale
+        return weights, np.pad(self.bias.astype(np.float32), (0, rows)), np.pad(scale, (0, rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,13 +90,18 @@ class Network:
     linear: NDArray[np.int16]  # (values), 2^-12; they add up to 2^12
     layers: tuple[Layer, Layer, Layer]
 
-    def net(self, plane: int, row: int) -> Net:
-        """Return it for the kernels, in memory with so many numbers a plane and a row."""
+    def net(self, plane: int, row: int, before: int = 2) -> Net:
+        """Return it for the kernels, in memory with so many numbers a plane and a row.
+
+        If fewer slices lie `before` than the contexts reach, the first takes the place of the others.
+        """
         strides = np.array([plane, row, 1], np.int64)
+        values = np.array(self.contexts.values, np.int64)
+        values[:, 0] = np.maximum(values[:, 0], -before)
         return Net(
-            np.array(self.contexts.values, np.int64) @ strides,
+            values @ strides,
             np.array(self.contexts.residuals, np.int64) @ strides,
-            self.linear.astype(np.int64),
+            self.linear.astype(np.float64),
             *(each for layer in self.layers for each in layer.for_kernels()),
         )
 

@@ -33,7 +33,7 @@ class ExactPrediction:
 
 def is_ready() -> bool:
     """Whether what codes is compiled, in this process."""
-    return bool(kernels.code_slice.signatures)
+    return bool(kernels.code_waves.signatures)
 
 
 def make_ready() -> None:
