@@ -115,13 +115,17 @@ class Reader:
         inner = slice(y.start, y.stop), slice(x.start, x.stop)
         at_once = self.at_once
         for start in range(0, len(z), at_once):
-            for index, plane in enumerate(self._slices(level).take(z[start : start + at_once])):
+            for index, plane in enumerate(self.planes(z[start : start + at_once], level)):
                 voxels[start + index] = plane[inner]
         return voxels
 
     def plane(self, z: int, level: Level = "hr") -> Plane:
         """Return slice z (y, x), read-only."""
-        return self._slices(level).take([z])[0]
+        return self.planes([z], level)[0]
+
+    def planes(self, numbers: Sequence[int], level: Level = "hr") -> list[Plane]:
+        """Return slices (y, x) by number, read-only, decoded together."""
+        return self._slices(level).take(numbers)
 
     def slices(self, level: Level = "hr") -> Iterator[tuple[int, Plane]]:
         """Yield every slice's number and voxels (y, x), read-only, in the best order to decode them all."""
@@ -134,7 +138,7 @@ class Reader:
         depth = self.shape(level)[0]
         for start in range(0, depth, self.at_once):
             part = range(start, min(start + self.at_once, depth))
-            yield from zip(part, self._slices(level).take(part), strict=True)
+            yield from zip(part, self.planes(part, level), strict=True)
 
     def lr_plane(self, z: int) -> NDArray[np.float32]:
         """Return the LR (y, x) at slice z of the original, of which that slice's HR is made; read-only."""
@@ -150,6 +154,11 @@ class Reader:
     def slabs_at_once(self) -> int:
         """How many slabs of the exact layer are best decoded side by side; so many of the latest are kept."""
         return self._exact_slices().at_once
+
+    @property
+    def threads(self) -> int:
+        """How many threads follow one another through a slab of the exact layer."""
+        return self._exact_slices().threads
 
     @property
     def decoded(self) -> int:

@@ -90,14 +90,14 @@ def test_the_slab_in_view_comes_first_then_the_one_ahead_then_the_one_behind(
     assert decoded(found) == order
 
 
-def test_several_slabs_are_decoded_side_by_side_that_in_view_among_the_first(
+def test_once_the_slice_in_view_is_there_several_slabs_are_decoded_side_by_side(
     inr: InrVolume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     both, decode = threading.Barrier(2), ExactVoxels.decode
 
-    def together(self: ExactVoxels, z: int) -> bool:
-        if z in (4, 6):
+    def together(self: ExactVoxels, z: int) -> list[int]:
+        if z in (5, 6):
             both.wait(10)  # which one alone would do for ever
         return decode(self, z)
 
@@ -108,6 +108,17 @@ def test_several_slabs_are_decoded_side_by_side_that_in_view_among_the_first(
     found[:]
     assert set(decoded(found)) == {0, 1, 8, 9}
     np.testing.assert_array_equal(found[:], EXACT)
+
+
+def test_the_slice_in_view_is_decoded_by_all_threads_with_those_before_it(
+    inr: InrVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    found = shown(inr)
+    found[5]
+    assert found.next_slices(2) == [5]
+    assert found.decode(5) == [4, 5]
+    assert found.next_slices(2) == [6, 2]
 
 
 def test_a_look_elsewhere_is_heard_between_two_slices(inr: InrVolume) -> None:

@@ -31,7 +31,7 @@ class ExactSlices:
         self.layer, self.shape, self.dtype, self.padding = layer, shape, dtype, padding
         self._kept: OrderedDict[int, _Decoding] = OrderedDict()  # the latest at the end
         self._lock = Lock()
-        self._cores = os.cpu_count() or 1
+        self.threads = os.cpu_count() or 1  # that follow one another through a slab
         self.at_once = slabs_at_once(layer.depth, shape)  # slabs that are decoded side by side, and stay
 
     def take(self, numbers: Sequence[int]) -> list[Plane]:
@@ -58,7 +58,7 @@ class ExactSlices:
 
     def _whole(self, number: int) -> list[Plane] | InrFileError:
         try:
-            decoding = self._begin(number, max(1, self._cores // self.at_once))
+            decoding = self._begin(number, max(1, self.threads // self.at_once))
             return [decoding.plane(z) for z in reversed(decoding.slices)][::-1]
         except InrFileError as error:
             return error
@@ -76,7 +76,7 @@ class ExactSlices:
     def _slab(self, number: int) -> _Decoding:
         with self._lock:
             if number not in self._kept:
-                self._kept[number] = self._begin(number, self._cores)
+                self._kept[number] = self._begin(number, self.threads)
             self._kept.move_to_end(number)
             while len(self._kept) > self.at_once:
                 self._kept.popitem(last=False)

@@ -3,7 +3,7 @@
     napari draws ----> ExactVoxels[...] ----> exact slices that are kept, else the preview's
                              |
                              v  what was looked at
-    Sharpening's Job <--- next_slices()       decodes the slab in view first, those beside it meanwhile
+    Sharpening's Job <--- next_slices()       decodes up to the slice in view first, slabs side by side then
              |
              +--------> decode(z) ----------> kept, those farthest from the view go first
 
@@ -85,7 +85,7 @@ class ExactVoxels:
 
     def _planes(self, numbers: Sequence[int]) -> list[Plane]:
         if self.on_look is None:
-            return [self.reader.plane(z, "exact") for z in numbers]
+            return self.reader.planes(numbers, "exact")
         with self._lock:
             self._look(numbers)
             found = {z: self._kept[z] for z in numbers if z in self._kept}
@@ -109,20 +109,28 @@ class ExactVoxels:
     def next_slices(self, most: int = 1) -> list[int]:
         """Return the slices to decode next, one of each of so many slabs, the most wanted slab's first.
 
+        While the one slice in view is not there, its slab gets all threads, which decode a slice each.
         Empty if all that is wanted is there, or as much as is kept.
         """
         with self._lock:
             slabs = [slab for slab in self._wanted() if not self._is_done(slab)][:most]
-            return [next(z for z in self.slices_of(slab) if z not in self._kept) for slab in slabs]
+            found = [next(z for z in self.slices_of(slab) if z not in self._kept) for slab in slabs]
+            if found and len(self._looked) == 1 and self._looked[0] not in self._kept:
+                in_view = self._looked[0]
+                if in_view in self.slices_of(slabs[0]):
+                    return [min(found[0] + self.reader.threads - 1, in_view)]
+            return found
 
-    def decode(self, z: int) -> bool:
-        """Decode a slice and keep it; returns whether it is new. A slab's slices come in their order.
+    def decode(self, z: int) -> list[int]:
+        """Decode a slab's slices up to one, and keep them; returns those that are new.
 
         Raises InrFileError if the slab is damaged, which is not wanted again then.
         """
         slab = z // self.layer.depth
+        with self._lock:
+            missing = [each for each in self.slices_of(slab) if each <= z and each not in self._kept]
         try:
-            plane = self.reader.plane(z, "exact")
+            planes = self.reader.planes(missing, "exact")
         except InrFileError:
             with self._lock:
                 self._damaged.add(slab)
@@ -130,8 +138,8 @@ class ExactVoxels:
                     self._kept.pop(each, None)
             raise
         with self._lock:
-            new = z not in self._kept
-            self._kept[z] = plane
+            new = [each for each in missing if each not in self._kept]
+            self._kept.update(zip(missing, planes, strict=True))
             while len(self._kept) > self._at_once:
                 del self._kept[max(self._kept, key=lambda kept: abs(kept - self._middle))]
         return new

@@ -26,7 +26,7 @@ def sharpen(control: Control, voxels: ExactVoxels) -> None:
     something else is looked at, or when it is to end.
     """
     most, depth = voxels.reader.slabs_at_once, voxels.layer.depth
-    running: dict[Future[bool], int] = {}
+    running: dict[Future[list[int]], int] = {}
     with ThreadPoolExecutor(most, "sharpen") as pool:
         while True:
             control.check()
@@ -37,12 +37,13 @@ def sharpen(control: Control, voxels: ExactVoxels) -> None:
             if not running:
                 return
             for future in wait(running, SECONDS_PER_CHECK, FIRST_COMPLETED).done:
-                _report(control, future, running.pop(future))
+                del running[future]
+                _report(control, future)
 
 
-def _report(control: Control, future: Future[bool], z: int) -> None:
+def _report(control: Control, future: Future[list[int]]) -> None:
     try:
-        if future.result():
+        for z in future.result():
             control.report(z)
     except InrFileError as error:
         control.report(Damaged(str(error)))
