@@ -65,7 +65,7 @@ def volumes(draw: st.DrawFn) -> tuple[Volume, float]:
     return Volume.from_array(voxels, padding=padding), max_error
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(drawn=volumes())
 def test_any_volume_keeps_the_bound(networks: Any, drawn: tuple[Volume, float]) -> None:
     volume, max_error = drawn
