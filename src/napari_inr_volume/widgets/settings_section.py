@@ -29,7 +29,7 @@ CUSTOM = "custom"  # what a preset becomes once a number of it is changed
 PRESET_WORDS = {
     "fast": "a first look: under a third of the steps of default",
     "default": "x4 in the plane, x2 for a small volume; every slice kept",
-    "quality": "x2 in the plane, four times the steps of default",
+    "quality": "x2 in the plane, twice the steps of default",
     "paper-2": "Sheibanifard and Yu 2023: x4 on every axis, 2 layers",
     "paper-3": "Sheibanifard and Yu 2023: x4 on every axis, 3 layers",
     "paper-4": "Sheibanifard and Yu 2023: x4 on every axis, 4 layers",

@@ -28,12 +28,8 @@ def test_a_small_volume_gets_a_small_network() -> None:
     assert of(PRESETS["default"], (4, 32, 32)).field.in_words == "5 layers of 48"
 
 
-def test_quality_keeps_its_factor_whatever_the_volume() -> None:
-    assert {of(PRESETS["quality"], shape).factor for shape in (CHEST, SMALL)} == {(1.0, 2.0, 2.0)}
-
-
-@pytest.mark.parametrize("preset", ["paper-2", "paper-4"])
-def test_the_paper_s_presets_leave_nothing_to_the_volume(preset: str) -> None:
+@pytest.mark.parametrize("preset", ["quality", "paper-2", "paper-4"])
+def test_quality_and_the_paper_s_presets_leave_nothing_to_the_volume(preset: str) -> None:
     assert of(PRESETS[preset], SMALL) == PRESETS[preset]
 
 

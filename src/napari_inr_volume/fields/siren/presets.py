@@ -26,11 +26,10 @@ def _paper(layers: int) -> Settings:
     )
 
 
-def _ours(preset: str, steps: int, *factors: float) -> Settings:
+def _ours(preset: str, steps: int, factor: float, by_volume: tuple[float, ...] = ()) -> Settings:
     """Our own way: shrunk in the plane only, Muon on a cosine schedule, small batches, mixed precision.
 
-    As many weights as the paper's four layers of 128, in five layers (docs/benchmarks.md, "Optimisers"). The
-    factor in the plane is one of `factors`, the last one for a large volume (`by_volume`).
+    As many weights as the paper's four layers of 128, in five layers (docs/benchmarks.md, "Optimisers").
     """
     fit = FitConfig(
         steps=6_000,
@@ -48,17 +47,17 @@ def _ours(preset: str, steps: int, *factors: float) -> Settings:
     siren = SirenConfig(layers=5, hidden_features=110)
     return Settings(
         preset=preset,
-        factor=(1.0, factors[-1], factors[-1]),
-        by_volume=factors,
+        factor=(1.0, factor, factor),
+        by_volume=by_volume,
         field=siren,
         fit=fit.with_all_steps(steps),
     )
 
 
 PRESETS: dict[str, Settings] = {
-    "fast": _ours("fast", 2_000, 2.0, 4.0),
-    "default": _ours("default", 7_000, 2.0, 4.0),
-    "quality": _ours("quality", 30_000, 2.0),  # docs/benchmarks.md, "Bytes against quality"
+    "fast": _ours("fast", 2_000, 4.0, (2.0, 4.0)),
+    "default": _ours("default", 7_000, 4.0, (2.0, 4.0)),
+    "quality": _ours("quality", 15_000, 2.0),  # docs/benchmarks.md, "One network, or boxes"
     "paper-2": _paper(2),
     "paper-3": _paper(3),
     "paper-4": _paper(4),
