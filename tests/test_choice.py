@@ -15,7 +15,9 @@ from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.fields.registry import find_preset
 from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren import ladder
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
+from napari_inr_volume.fields.siren.widths import with_width
 from napari_inr_volume.inr_volume import InrVolume
 from napari_inr_volume.io.inr_file import to_bytes
 from napari_inr_volume.measuring import SLICES, Choice, choose_upscaler, least, slice_errors, some_slices
@@ -172,8 +174,9 @@ def waves() -> Volume:
 
 
 def settings(factor: float) -> Settings:
-    preset = find_preset("fast")
-    return replace(preset, factor=(1.0, factor, factor), fit=preset.fit.with_all_steps(300))
+    preset = with_width(find_preset("fast"), 48)
+    fit = preset.fit.with_all_steps(200)
+    return replace(preset, factor=(1.0, factor, factor), by_volume=(), fit=fit)
 
 
 def made(volume: Volume, request: Request) -> Compressed:
@@ -216,7 +219,11 @@ def test_auto_names_span_where_it_is_better() -> None:
 
 
 @pytest.mark.slow
-def test_a_plan_is_made_with_the_upscaler_that_is_better_and_the_file_keeps_to_it() -> None:
+def test_a_plan_is_made_with_the_upscaler_that_is_better_and_the_file_keeps_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ladder, "PROBED_WIDTHS", (8, 16))
+    monkeypatch.setattr(ladder, "PROBED_STEPS", 20)
     base = replace(SETTINGS, field=SirenConfig(layers=2), fit=FitConfig(steps=30, batch=256))
     models = {}
     for upscaler in ("auto", "span", "lanczos"):

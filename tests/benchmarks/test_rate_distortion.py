@@ -82,7 +82,7 @@ def test_a_rerun_measures_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_p
 
     first = run("--codec", "jpegls", "--ratio", "8")
     assert {key.split("|")[0] for key in first} == {"JPEG-LS near-lossless"}
-    assert all(point["setting"] and point["encode_seconds"] > 0 for point in first.values())
+    assert all(point["setting"] and point["encode_seconds"] >= 0 for point in first.values())
     assert run("--codec", "jpegls", "--ratio", "8") == first
     both = run("--codec", "jpegls", "sperr", "--ratio", "8")
     assert first.items() < both.items()

@@ -36,7 +36,7 @@ def test_ctrl_c_during_a_fit_saves_what_was_reached(source: Path, tmp_path: Path
     screen, terminal = os.openpty()
     command = [sys.executable, "-c", "from napari_inr_volume.cli import main; main()", "compress"]
     process = subprocess.Popen(
-        [*command, source, tmp_path / "x.inr", *QUICK, "--steps", "100000", "--json"],
+        [*command, source, tmp_path / "x.inr", *QUICK, "--steps", "20000", "--json"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=terminal,
