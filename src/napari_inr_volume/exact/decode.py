@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from ..core.errors import InrFileError
 from .layer import ExactLayer, checksum
 from .plain import decode_plain
-from .slab import SlabDecoder, slabs_at_once
+from .slab import SlabDecoder, slabs_at_once, threads_a_slab
 
 Plane = NDArray[Any]  # a slice (y, x)
 
@@ -31,7 +30,7 @@ class ExactSlices:
         self.layer, self.shape, self.dtype, self.padding = layer, shape, dtype, padding
         self._kept: OrderedDict[int, _Decoding] = OrderedDict()  # the latest at the end
         self._lock = Lock()
-        self.threads = os.cpu_count() or 1  # that follow one another through a slab
+        self.threads = threads_a_slab(1)  # that follow one another through a slab
         self.at_once = slabs_at_once(layer.depth, shape)  # slabs that are decoded side by side, and stay
 
     def take(self, numbers: Sequence[int]) -> list[Plane]:
@@ -58,7 +57,7 @@ class ExactSlices:
 
     def _whole(self, number: int) -> list[Plane] | InrFileError:
         try:
-            decoding = self._begin(number, max(1, self.threads // self.at_once))
+            decoding = self._begin(number, threads_a_slab(self.at_once))
             return [decoding.plane(z) for z in reversed(decoding.slices)][::-1]
         except InrFileError as error:
             return error

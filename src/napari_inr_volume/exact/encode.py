@@ -24,7 +24,7 @@ from .lattice import Lattice, find_lattice
 from .layer import ExactLayer, Slabs, checksum
 from .learn import Learning, learn
 from .plain import encode_plain
-from .slab import Levels, encode_slab, slabs_at_once
+from .slab import Levels, encode_slab, slabs_at_once, threads_a_slab
 
 DEPTH = 16  # slices of a slab
 SECONDS_PER_WAIT = 0.1  # for a slab, before whoever waits is heard
@@ -155,15 +155,16 @@ def _encoded(
         levels = lattice.to_levels(voxels, volume.padding)
         _check(voxels, lattice.to_voxels(levels, volume.dtype, volume.padding), layer.max_error)
         # Networks as the reader has them: its rules are the writer's.
-        return encode_slab(levels, layer.context_networks, lattice.levels, gone), checksum(levels)
+        data = encode_slab(levels, layer.context_networks, lattice.levels, gone, threads_a_slab(at_once))
+        return data, checksum(levels)
 
-    threads = slabs_at_once(DEPTH, volume.shape)
+    at_once = slabs_at_once(DEPTH, volume.shape)
     waiting: deque[Future[tuple[bytes, int]]] = deque()
-    pool = ThreadPoolExecutor(threads, "exact")
+    pool = ThreadPoolExecutor(at_once, "exact")
     try:
         for first in range(DEPTH * len(layer.slabs), volume.shape[0], DEPTH):
             waiting.append(pool.submit(code, first))
-            if len(waiting) > threads:
+            if len(waiting) > at_once:
                 yield from _result(waiting.popleft())
         while waiting:
             yield from _result(waiting.popleft())

@@ -16,7 +16,7 @@ from .layer import ENTRY, HEAD
 from .learn import raise_if_dropped, trial
 from .network import sizes
 from .plain import encode_plain
-from .slab import encode_slab, slabs_at_once
+from .slab import encode_slab, slabs_at_once, threads_a_slab
 
 LEARNT = 0.97  # bits of the whole fit by those of the trial: 0.88 to 1.18 on five CTs at bounds of 0, 2 and 5
 SLICES = 4  # that are coded where there are no networks
@@ -63,7 +63,8 @@ def _learnt(volume: Volume, coder: Coder, drop: Event | None) -> tuple[float, fl
     started = time.perf_counter()
     encode_slab(piece, tried.networks, coder.lattice.levels, drop)
     raise_if_dropped(drop)
-    coding = (time.perf_counter() - started) * voxels / piece.size / slabs_at_once(DEPTH, volume.shape)
+    at_once = slabs_at_once(DEPTH, volume.shape)
+    coding = (time.perf_counter() - started) * voxels / piece.size / (at_once * threads_a_slab(at_once))
     return tried.bits * LEARNT / 8 * voxels + sizes(coder.features) * PACKED, tried.seconds + coding
 
 

@@ -63,12 +63,12 @@ class Memory:
             future.result()
 
     def _code(self, z: int, stream: Stream, encode: bool, gone: Event) -> None:
-        _, rows, columns = self.shape
-        net = self._nets[min(z, 2)]
-        made, tile = tables(len(net.residuals)), work(net)
-        values, residuals = self.values.reshape(-1), self.residuals.reshape(-1)
-        shape = rows, columns, self.levels, (z + 1) * self.values[0].size
         try:
+            _, rows, columns = self.shape
+            net = self._nets[min(z, 2)]
+            made, tile = tables(len(net.residuals)), work(net)
+            values, residuals = self.values.reshape(-1), self.residuals.reshape(-1)
+            shape = rows, columns, self.levels, (z + 1) * self.values[0].size
             for first in range(0, self._waves, WAVES_AT_ONCE):
                 last = min(first + WAVES_AT_ONCE, self._waves)
                 self._follow(z, last)
@@ -99,6 +99,11 @@ def slabs_at_once(depth: int, shape: tuple[int, int, int]) -> int:
     """Return how many slabs of so many slices are worth coding side by side: as cores and memory allow."""
     one = BYTES_A_VOXEL * min(depth, shape[0]) * shape[1] * shape[2]
     return max(min(os.cpu_count() or 1, -(-shape[0] // depth), available() // 4 // one), 1)
+
+
+def threads_a_slab(at_once: int) -> int:
+    """Return how many threads are there for each of so many slabs that are coded side by side."""
+    return max((os.cpu_count() or 1) // at_once, 1)
 
 
 def encode_slab(
