@@ -76,7 +76,8 @@ def wait(qtbot, condition: Callable[[], bool]) -> None:
 
 def open_panel(viewer: Viewer) -> CompressWidget:
     choose(viewer.window.plugins_menu, "INR Volume", "Compress (INR)")
-    (panel,) = (widget for widget in QApplication.allWidgets() if isinstance(widget, CompressWidget))
+    panels = [widget for widget in QApplication.allWidgets() if isinstance(widget, CompressWidget)]
+    (panel,) = (panel for panel in panels if panel.viewer is viewer)  # not those of earlier tests
     return panel
 
 
