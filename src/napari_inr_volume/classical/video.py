@@ -105,7 +105,7 @@ def _vvenc(preset: str, name: str) -> Codec:
         setting=f"libvvenc, preset {preset}, qpa=0, one key frame, {FLAT}",
         scale="qp",
         coarse=63.0,
-        fine=8.0,  # below, VVenC 1.14 may never end
+        fine=8.0,  # below, VVenC was seen never to end
         step=1.0,
     )
 
