@@ -72,6 +72,7 @@ def test_a_rerun_measures_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_p
     source = tmp_path / "phantom.npy"
     np.save(source, head_phantom((9, 48, 48)).voxels)
     monkeypatch.setattr(rate_distortion, "KEPT", tmp_path / "kept.json")
+    monkeypatch.setattr(rate_distortion, "BLOCKS", tmp_path / "none.json")
     monkeypatch.setattr(rate_distortion, "write_section", lambda *_: None)
     monkeypatch.setattr(rate_distortion, "plot", lambda *_: None)
 
