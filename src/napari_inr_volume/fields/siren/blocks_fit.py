@@ -1,6 +1,7 @@
 """Fit a SIREN to each of several boxes of an LR, side by side: one generator, as that of a single fit.
 
-Each box is fitted by itself, so its weights do not depend on how many are fitted at once.
+Each box is fitted by itself, so its weights do not depend on how many are fitted at once. Only where there
+are threads for two or more in each box do they depend on the threads, as those of a single fit.
 """
 
 from __future__ import annotations
