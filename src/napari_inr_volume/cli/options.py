@@ -98,7 +98,7 @@ class FitOptions:
     ] = None
     boxes: Annotated[
         int | None,
-        typer.Option(help="Parts of the volume that get a network each, all of that size."),
+        typer.Option(help="Cut the volume into this many parts, each with a network of its own."),
     ] = None
     omega: Annotated[
         float | None, typer.Option(help="omega_0, the frequency of the network's first layer.")

@@ -54,7 +54,13 @@ def settings_from_dict(values: Mapping[str, Any]) -> Settings:
 
 
 def suited(settings: Settings, shape: tuple[int, int, int], source_bytes: int) -> Settings:
-    """Return settings for a volume of this shape (z, y, x): with what a preset leaves to it."""
+    """Return settings for a volume of this shape (z, y, x): with what a preset leaves to it.
+
+    Settings with another factor or field than their preset's are a person's own, and stay as they are.
+    """
+    preset = PRESETS.get(settings.preset)
+    if preset is None or (settings.factor, settings.field) != (preset.factor, preset.field):
+        return settings
     return find_kind(settings.field.kind).suited(settings, shape, source_bytes)
 
 

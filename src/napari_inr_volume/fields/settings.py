@@ -61,7 +61,7 @@ class Settings:
 
     preset: str = "custom"  # the name under which these settings are known, for the record
     factor: Triple = (1.0, 4.0, 4.0)  # HR voxels per LR voxel along z, y, x
-    by_volume: tuple[float, ...] = ()  # factors in the plane of which the volume decides, and on the size too
+    by_volume: tuple[float, ...] = ()  # factors in the plane that suit some volume; the size follows it too
     field: FieldConfig  # what is fitted; its `kind` names the room of `fields` that does it
     fit: FitConfig  # how
 

@@ -197,3 +197,11 @@ def test_boxes_are_an_option_like_others() -> None:
     assert (settings.field.kind, blocks.field.kind) == ("siren", "blocks")
     assert blocks.field.parameters == 3 * siren.parameters
     assert BLOCKS.with_option(blocks, "boxes", 1).field == siren
+
+
+def test_a_state_whose_cuts_are_not_those_of_the_volume_is_refused() -> None:
+    state = run(samples(), until=5).state
+    assert isinstance(state, BlocksState)
+    thin = replace(state.field, cuts=((0, 1), (0, 2)), margins=(1, 1, 1))  # boxes without a voxel
+    with pytest.raises(FitError, match="of another volume"):
+        run(samples(), resume=replace(state, field=thin))

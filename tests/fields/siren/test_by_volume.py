@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from napari_inr_volume.fields.registry import PRESETS, find_kind, suited
@@ -45,3 +47,10 @@ def test_a_size_that_a_person_chose_is_kept(option: str, value: int) -> None:
 def test_what_suits_a_volume_suits_it_still(shape: tuple[int, int, int]) -> None:
     once = of(PRESETS["default"], shape)
     assert of(once, shape) == once
+
+
+def test_settings_of_a_person_s_own_are_not_changed_though_they_began_as_a_preset() -> None:
+    preset = PRESETS["default"]
+    wide = replace(preset, field=replace(preset.field, hidden_features=200))
+    halved = replace(preset, factor=(1.0, 3.0, 3.0))
+    assert [of(settings, SMALL) for settings in (wide, halved)] == [wide, halved]

@@ -49,12 +49,10 @@ def fit_blocks(
     if the LR is too small for so many boxes.
     """
     with errors_in_words(device, WAY_OUT.format(config.batch)):
+        blocks = with_cuts(siren_config, samples)
         if resume is not None:
-            resume.check(siren_config, config, samples.factor, device.type)
-            siren_config = resume.field
-        else:
-            siren_config = with_cuts(siren_config, samples)
-        return (yield from _BlocksFit(samples, siren_config, config, device, stop, resume).run())
+            resume.check(blocks, config, samples.factor, device.type)
+        return (yield from _BlocksFit(samples, blocks, config, device, stop, resume).run())
 
 
 def with_cuts(siren: SirenConfig, samples: LrSamples) -> SirenConfig:

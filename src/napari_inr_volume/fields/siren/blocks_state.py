@@ -38,10 +38,15 @@ class BlocksState:
         return min(-math.inf if state is None else state.best_psnr for state in self.boxes)
 
     def check(self, siren: SirenConfig, fit: FitConfig, factor: Triple, device: str) -> None:
-        """Raise FitError, naming what differs, if it is not the state of such a fit."""
+        """Raise FitError, naming what differs, if it is not the state of such a fit, with these cuts."""
         before = {**asdict(self.field), **asdict(self.fit), "factor": self.factor, "device": self.device}
         now = {**asdict(siren), **asdict(fit), "factor": factor, "device": device}
         fit_state.check_same(before, now, leaving_out=("cuts", "margins"))
+        if (self.field.cuts, self.field.margins) != (
+            siren.cuts,
+            siren.margins,
+        ):  # which follow from the volume
+            raise FitError(fit_state.OTHER_VOLUME)
 
 
 def to_bytes(state: BlocksState) -> bytes:

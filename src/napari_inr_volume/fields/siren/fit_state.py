@@ -27,6 +27,7 @@ from ..settings import check_factor
 from .config import FitConfig, SirenConfig
 from .optimisers import optimiser_shapes
 
+OTHER_VOLUME = "the fit to resume is of another volume; give the one that it was started with, or start over"
 MAX_HEADER = 2**20  # bytes of names, shapes and all else that is no tensor
 MAX_RANDOM = 10_000  # bytes of a generator's state: 5,056 on a CPU
 GROUPS = ("weights", "best_weights", "optimisers", "rounding")  # of tensors with names
@@ -60,9 +61,7 @@ class FitState:
         now = {**asdict(siren), **asdict(fit), "factor": factor, "device": device}
         check_same(before, now)
         if self.samples != samples:
-            raise FitError(
-                "the fit to resume is of another volume; give the one that it was started with, or start over"
-            )
+            raise FitError(OTHER_VOLUME)
 
 
 def check_same(before: Mapping[str, Any], now: Mapping[str, Any], leaving_out: Sequence[str] = ()) -> None:
