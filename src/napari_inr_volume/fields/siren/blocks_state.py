@@ -42,10 +42,7 @@ class BlocksState:
         before = {**asdict(self.field), **asdict(self.fit), "factor": self.factor, "device": self.device}
         now = {**asdict(siren), **asdict(fit), "factor": factor, "device": device}
         fit_state.check_same(before, now, leaving_out=("cuts", "margins"))
-        if (self.field.cuts, self.field.margins) != (
-            siren.cuts,
-            siren.margins,
-        ):  # which follow from the volume
+        if self.field != siren:  # the cuts, which follow from the volume
             raise FitError(fit_state.OTHER_VOLUME)
 
 
