@@ -41,7 +41,7 @@ KEPT = Path(__file__).with_suffix(".json")
 
 
 def main() -> None:
-    """Fit what is missing, print the table, and put it into docs/benchmarks.md."""
+    """Fit what is missing, print the table, and put it into docs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("source", type=Path, nargs="*")
     parser.add_argument("--size", nargs="+", default=["1x110", "2x78", "2x110", "1x155"])

@@ -37,7 +37,7 @@ MUTATIONS = 1_000
 
 
 def main() -> None:
-    """Fit, print the tables, and put them into docs/benchmarks.md."""
+    """Fit, print the tables, and put them into docs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("source", type=Path, nargs="+")
     parser.add_argument("--preset", default="default")

@@ -39,7 +39,7 @@ LR, RUN = "LR alone", f"in a run of {SLICES_AT_ONCE}"
 
 
 def main() -> None:
-    """Time every way, print the tables, and put them into docs/benchmarks.md."""
+    """Time every way, print the tables, and put them into docs."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

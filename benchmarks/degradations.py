@@ -36,7 +36,7 @@ FACTOR = 4  # in the plane
 
 
 def main() -> None:
-    """Train on every mixture, print the table, and put it into docs/benchmarks.md."""
+    """Train on every mixture, print the table, and put it into docs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path, nargs="+")
     parser.add_argument("--validate", type=Path, nargs="+", required=True)

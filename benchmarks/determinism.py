@@ -45,7 +45,7 @@ WAYS = {
 
 
 def main() -> None:
-    """Fit and decode every way, print the table, and put it into docs/benchmarks.md."""
+    """Fit and decode every way, print the table, and put it into docs."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -56,7 +56,7 @@ READS = 12  # slices that are read cold
 
 
 def main() -> None:
-    """Find the points that are missing, print the tables, and put them into docs/benchmarks.md."""
+    """Find the points that are missing, print the tables, and put them into docs."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -85,6 +85,7 @@ def main() -> None:
     text = as_text(kept)
     print(text)
     write_section("exact", text)
+    write_section("exact-volumes", details(kept))
 
 
 def find_sources(data: Path, names: list[str] | None, train: bool) -> dict[str, Path]:
@@ -147,9 +148,8 @@ def random_reads(path: Path, volume: Volume) -> Iterator[tuple[float, float]]:
 
 
 def as_text(kept: dict[str, Any]) -> str:
-    """Return the tables."""
-    names = [name for name in (*VOLUMES, *sorted(set(kept) - set(VOLUMES))) if name in kept]
-    errors = sorted({int(error) for name in names for error in kept[name]["points"]})
+    """Return the tables of all volumes together."""
+    names, errors = names_of(kept), errors_of(kept)
     machines = {
         point["machine"]
         for name in names
@@ -163,13 +163,28 @@ def as_text(kept: dict[str, Any]) -> str:
         f" {'; '.join(sorted(machines))}.",
         "Bytes of the exact layer against the better of JPEG-LS and JPEG XL, each on slices:",
         table(head, summary(kept, names, errors, USUAL)),
-        "Against the best of all codecs below:",
+        "Against the best of all codecs:",
         table(head, summary(kept, names, errors, tuple(BOUNDED))),
         "A random slice, from a closed file, mean and worst; and one whose slab is decoded:",
         table(head, [[marked(name), *(reads(kept, name, error) for error in errors)] for name in names]),
-        *(of_volume(name, kept[name], errors) for name in names),
     ]
     return "\n\n".join(parts)
+
+
+def details(kept: dict[str, Any]) -> str:
+    """Return every volume's table."""
+    errors = errors_of(kept)
+    return "\n\n".join(of_volume(name, kept[name], errors) for name in names_of(kept))
+
+
+def names_of(kept: dict[str, Any]) -> list[str]:
+    """Return the volumes that have points, in the order of the tables."""
+    return [name for name in (*VOLUMES, *sorted(set(kept) - set(VOLUMES))) if name in kept]
+
+
+def errors_of(kept: dict[str, Any]) -> list[int]:
+    """Return the bounds that were measured."""
+    return sorted({int(error) for name in names_of(kept) for error in kept[name]["points"]})
 
 
 def as_bound(error: int) -> str:
@@ -235,7 +250,7 @@ def of_volume(name: str, found: dict[str, Any], errors: list[int]) -> str:
     lines = "\n".join(f"- {line}" for line in settings)
     return "\n\n".join(
         [
-            f"### {marked(name)}: the exact layer",
+            f"## {marked(name)}",
             f"{found['what']}. Bits a voxel, seconds to encode / decode.",
             table(["codec", *map(as_bound, errors)], rows),
             f"<details><summary>Settings</summary>\n\n{lines}\n\n</details>",

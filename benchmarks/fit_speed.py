@@ -51,7 +51,7 @@ PROBES = (200, 1_200)  # steps of two fits that tell what a step takes, and what
 
 
 def main() -> None:
-    """Make every comparison, print the tables, and put them into docs/benchmarks.md."""
+    """Make every comparison, print the tables, and put them into docs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("source", type=Path, nargs="?")
     parser.add_argument("--seconds", type=float, default=600.0)

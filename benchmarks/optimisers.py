@@ -44,7 +44,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Do the fits that are missing, print the table, and put it into docs/benchmarks.md."""
+    """Do the fits that are missing, print the table, and put it into docs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("source", type=Path, nargs="+")
     parser.add_argument("--steps", type=int, default=2_000)

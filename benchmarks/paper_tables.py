@@ -148,7 +148,7 @@ class Part:
 
 
 def main() -> None:
-    """Fit everything, print the tables, and put them into docs/benchmarks.md."""
+    """Fit everything, print the tables, and put them into docs."""
     device = find_device("auto")
     steps, batch = LENGTH.get(device.type, SHORT_LENGTH)
     parser = argparse.ArgumentParser(

@@ -25,7 +25,7 @@ from report import machine, table, write_json, write_section
 
 
 def main() -> None:
-    """Fit, print the table, and put it into docs/benchmarks.md."""
+    """Fit, print the table, and put it into docs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("source", type=Path, nargs="+")
     parser.add_argument("--ratios", type=float, nargs="+", default=[500.0, 1_500.0])

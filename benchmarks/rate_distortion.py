@@ -101,6 +101,7 @@ def main() -> None:
     text = as_text(kept)
     print(text)
     write_section("rate-distortion", text)
+    write_section("rate-distortion-points", details(kept))
     write_section("rate-distortion", summary(kept), README)
 
 
@@ -366,9 +367,22 @@ def summary(kept: dict[str, Any]) -> str:
 
 
 def of_volume(name: str, found: dict[str, Any]) -> str:
-    """Return the tables of a volume."""
-    source = found["source_bytes"]
+    """Return a volume's plot and table."""
     shape = " x ".join(map(str, found["shape"]))
+    return (
+        f"### {name}\n\n{shape}, {found['source_bytes'] / 1e6:.1f} MB, peak {found['peak']:,.0f}.\n\n"
+        f"![Bytes against PSNR, {name}](images/rd-{name}.png)\n\n{compared(found)}"
+    )
+
+
+def details(kept: dict[str, Any]) -> str:
+    """Return all points of every volume, and the settings of the codecs."""
+    return "\n\n".join(f"## {name}\n\n{all_points(found)}" for name, found in kept.items())
+
+
+def all_points(found: dict[str, Any]) -> str:
+    """Return the settings of the codecs and all points of a volume."""
+    source = found["source_bytes"]
     in_order = sorted(
         found["points"].items(),
         key=lambda item: (curve_of(item[0]) != OURS, curve_of(item[0]), item[1]["bytes"]),
@@ -388,11 +402,7 @@ def of_volume(name: str, found: dict[str, Any]) -> str:
         curve_of(key): point["setting"] for key, point in in_order if point.get("setting") is not None
     }
     lines = "\n".join(f"- {codec}: {setting}." for codec, setting in settings.items())
-    return (
-        f"### {name}\n\n{shape}, {source / 1e6:.1f} MB, peak {found['peak']:,.0f}.\n\n"
-        f"![Bytes against PSNR, {name}](images/rd-{name}.png)\n\n{compared(found)}\n\n"
-        f"<details><summary>Settings, and all points</summary>\n\n{lines}\n\n{points}\n\n</details>"
-    )
+    return f"{lines}\n\n{points}"
 
 
 def in_seconds(point: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What the benchmarks share: how figures are taken, and where they go (docs/benchmarks.md, a JSON file)."""
+"""What the benchmarks share: how figures are taken, and where they go (docs, a JSON file)."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.io.sources import read_source
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+DETAILS = DOCUMENT.with_suffix("")  # the folder with all else
 
 
 def machine() -> str:
@@ -81,9 +82,11 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def write_section(name: str, text: str, path: Path = DOCUMENT) -> None:
-    """Put `text` between the section's two markers in a document, docs/benchmarks.md by default."""
+def write_section(name: str, text: str, path: Path | None = None) -> None:
+    """Put `text` between the section's markers: in `path`, or in the benchmarks' document that has them."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    if path is None:
+        (path,) = (one for one in (DOCUMENT, *DETAILS.glob("*.md")) if begin in one.read_text())
     document = path.read_text()
     before, rest = document.split(begin)
     after = rest.split(end)[1]

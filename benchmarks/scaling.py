@@ -62,7 +62,7 @@ CPU = torch.device("cpu")
 
 
 def main() -> None:
-    """Run every size, print the tables, and put them into docs/benchmarks.md."""
+    """Run every size, print the tables, and put them into docs."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

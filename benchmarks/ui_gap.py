@@ -33,7 +33,7 @@ TICK = 10  # ms
 
 
 def main() -> None:
-    """Measure the idle window, then the fitting one, and put both into docs/benchmarks.md."""
+    """Measure the idle window, then the fitting one, and put both into docs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--json", type=Path)

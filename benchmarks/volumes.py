@@ -21,7 +21,7 @@ COMMAND = [sys.executable, "-c", "from napari_inr_volume.cli import main; main()
 
 
 def main() -> None:
-    """Run every source, print the table, and put it into docs/benchmarks.md."""
+    """Run every source, print the table, and put it into docs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path, nargs="+")
     parser.add_argument("--preset", default="default")

@@ -6,7 +6,7 @@
 - The width is the preset's, or less, so that the weights take at most one LEAST_RATIO-th of the source:
   beyond that other codecs are better, and it is an exact layer that serves. But it is LEAST_WIDTH at least.
 
-docs/benchmarks.md, "What a preset leaves to the volume", has the figures.
+docs/benchmarks/fitting.md, "What a preset leaves to the volume", has the figures.
 """
 
 from __future__ import annotations

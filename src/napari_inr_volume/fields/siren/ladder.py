@@ -46,7 +46,7 @@ class SirenLadder:
     """What `planning` chooses from."""
 
     chosen = ("hidden_features", "boxes", "weight_bits")
-    bits = (4.25, 5.5)  # per weight; fewer bits for more weights came out alike (docs/benchmarks.md)
+    bits = (4.25, 5.5)  # per weight; fewer bits for more weights came out alike (docs/benchmarks/tried.md)
     least_bits = 3.0
     most_bits = 12.0
 

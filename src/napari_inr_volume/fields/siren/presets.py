@@ -29,7 +29,8 @@ def _paper(layers: int) -> Settings:
 def _ours(preset: str, steps: int, factor: float, by_volume: tuple[float, ...] = ()) -> Settings:
     """Our own way: shrunk in the plane only, Muon on a cosine schedule, small batches, mixed precision.
 
-    As many weights as the paper's four layers of 128, in five layers (docs/benchmarks.md, "Optimisers").
+    As many weights as the paper's four layers of 128, in five layers (docs/benchmarks/fitting.md,
+    "Optimisers").
     """
     fit = FitConfig(
         steps=6_000,
@@ -57,7 +58,7 @@ def _ours(preset: str, steps: int, factor: float, by_volume: tuple[float, ...] =
 PRESETS: dict[str, Settings] = {
     "fast": _ours("fast", 2_000, 4.0, (2.0, 4.0)),
     "default": _ours("default", 7_000, 4.0, (2.0, 4.0)),
-    "quality": _ours("quality", 15_000, 2.0),  # docs/benchmarks.md, "One network, or boxes"
+    "quality": _ours("quality", 15_000, 2.0),  # docs/benchmarks/fitting.md, "One network, or boxes"
     "paper-2": _paper(2),
     "paper-3": _paper(3),
     "paper-4": _paper(4),

@@ -1,7 +1,8 @@
 """Which voxels of the LR a step sees: drawn one by one, spread evenly, or where there is most to fit.
 
 An even choice says more of the volume than one with clusters and gaps: at the same steps it fits a little
-better; and a choice that is denser where the LR changes fits better still (docs/benchmarks.md, "Sampling").
+better; and a choice that is denser where the LR changes fits better still (docs/benchmarks/fitting.md,
+"Sampling").
 """
 
 from __future__ import annotations
