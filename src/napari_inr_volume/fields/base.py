@@ -86,7 +86,7 @@ class FitProgress:
     loss: float  # mean squared error of the last step, intensities scaled to [-1, 1]
     psnr: float  # dB (range) of the LR when last followed, on a part of it; 0 before the first
     seconds: float  # of fitting, interruptions left out
-    seconds_left: float  # if all steps are done
+    seconds_left: float | None  # until it has its result, as fast as of late; None before that is known
     field: Field  # as it is now; look at it (a preview) before asking for the next record
     state: Callable[[], FitState]  # what to resume from; ask for it before asking for the next record
 

@@ -105,6 +105,13 @@ class _BoxFit:
         return 0.0 if self.record is None else self.record.psnr
 
     @property
+    def seconds_left(self) -> float | None:
+        """How long it takes by itself; None before that is known."""
+        if self.result is not None:
+            return 0.0
+        return None if self.record is None else self.record.seconds_left
+
+    @property
     def field(self) -> Siren | None:
         """Its network as it is now; None before its first record."""
         latest = self.result or self.record
@@ -143,6 +150,7 @@ class _BlocksFit:
     ) -> None:
         self.started = time.perf_counter() - (0.0 if resume is None else resume.seconds)
         self.samples, self.siren, self.config, self.device = samples, siren_config, config, device
+        self.at_once = 1  # boxes that are fitted side by side
         states = (None,) * siren_config.boxes if resume is None else resume.boxes
         self.boxes = [
             _BoxFit(part, siren_config.of_a_box, fit_of_box(config, box), device, stop, state)
@@ -157,6 +165,7 @@ class _BlocksFit:
     def run(self) -> Generator[FitProgress, None, FitResult]:
         """Fit all boxes, those that are behind first; yields records and returns the result."""
         with _side_by_side(self.device, len(self.boxes)) as (at_once, together):
+            self.at_once = at_once
             while left := [box for box in self.boxes if box.result is None]:
                 left.sort(key=lambda box: box.step)
                 together([box.advance for box in left[:at_once]])
@@ -174,10 +183,16 @@ class _BlocksFit:
             loss=sum(losses) / max(len(losses), 1),
             psnr=self._joint_psnr(),
             seconds=self.seconds,
-            seconds_left=self.seconds / max(done, 1) * (whole - done),
+            seconds_left=self._seconds_left(),
             field=self._field(),
             state=self._state,
         )
+
+    def _seconds_left(self) -> float | None:
+        """Return how long all boxes take, as many at once as there are threads."""
+        left = [box.seconds_left for box in self.boxes]
+        known = [seconds for seconds in left if seconds is not None]
+        return None if len(known) < len(left) else sum(known) / self.at_once
 
     def _joint_psnr(self) -> float:
         """Return the PSNR of all boxes, given that of each; 0 before each has been followed."""

@@ -20,12 +20,13 @@ from ...compute import threads
 from ...compute.device import errors_in_words
 from ...core.errors import FitError
 from ..base import FitProgress, FitResult
+from ..pace import Pace
 from ..psnr import measure_psnr
 from ..samples import LrSamples
 from .config import FitConfig, SirenConfig
 from .engine import Engine
 from .fit_state import FitState
-from .monitoring import MONITOR, follow_every
+from .monitoring import MONITOR, a_look, follow_every
 from .network import Siren
 from .optimisers import load_optimisers, make_optimisers, optimiser_tensors, set_learning_rate
 from .sampling import Sampler
@@ -100,6 +101,9 @@ class _Fit:
         self.monitor = _monitor_index(samples, config.seed, device)
         monitored = len(samples) if self.monitor is None else len(self.monitor)
         self.follow_every = follow_every(monitored, config)
+        self.monitored = monitored
+        self.look: float | None = None  # seconds that looking at the PSNR took
+        self.pace = Pace(self.step)
         self.engine = self._make_engine()
         # A resumed fit may have been about to end.
         self.enough = bool(self.curve) and self.curve[-1][0] == self.step and self._is_enough()
@@ -135,7 +139,9 @@ class _Fit:
                 self._follow()
             if self.seconds - told >= SECONDS_PER_RECORD or self.step == self.end or self.enough:
                 told = self.seconds
+                self.pace.record(self.step)
                 yield self._progress()
+                self.pace.resume()
         return self._result()
 
     def _begin_tuning(self) -> None:
@@ -170,7 +176,9 @@ class _Fit:
 
     def _follow(self) -> None:
         """Look at the PSNR. Raises FitError if the fit has diverged."""
+        began = time.perf_counter()
         self.psnr = measure_psnr(self.network, self.samples, self.monitor)
+        self.look = time.perf_counter() - began
         if not math.isfinite(self.psnr):
             raise FitError(
                 f"the fit diverged at step {self.step:,} with learning rate {self.config.learning_rate:g};"
@@ -195,10 +203,19 @@ class _Fit:
             loss=self.loss.item(),
             psnr=self.psnr,
             seconds=seconds,
-            seconds_left=seconds / self.step * (self.end - self.step),
+            seconds_left=self._seconds_left(),
             field=self.network,
             state=self._state,
         )
+
+    def _seconds_left(self) -> float | None:
+        """Return how long the steps that are left and the look at the whole LR take."""
+        a_step = self.pace.seconds_per_step
+        if a_step is None:
+            return None
+        count = len(self.samples) if self.samples.counted is None else len(self.samples.counted)
+        look = a_step * a_look(self.monitored, self.config) if self.look is None else self.look
+        return a_step * (self.end - self.step) + look * count / self.monitored
 
     def _state(self) -> FitState:
         rounding = self.rounding

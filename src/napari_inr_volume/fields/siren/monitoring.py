@@ -19,5 +19,10 @@ def follow_every(monitored: int, config: FitConfig) -> int:
 def work(config: FitConfig, samples: int) -> float:
     """Return how long a fit to so many samples takes, in steps' time: steps, and looks at its PSNR."""
     monitored = min(MONITOR, samples)
-    a_look = monitored / config.batch / 3  # in steps
-    return config.all_steps + config.all_steps // follow_every(monitored, config) * a_look
+    looks = config.all_steps // follow_every(monitored, config)
+    return config.all_steps + looks * a_look(monitored, config)
+
+
+def a_look(monitored: int, config: FitConfig) -> float:
+    """Return how long a look at so many voxels takes, in steps' time."""
+    return monitored / config.batch / 3

@@ -1,7 +1,8 @@
 """How fast a volume changes along each axis, and the first frequencies that a SIREN is to have along it.
 
-A chest changes slowly from slice to slice and quickly within one; a head in few thick slices does not. A
-first layer with as high frequencies along every axis wastes steps on learning that (docs/benchmarks/tried.md).
+A chest changes slowly from slice to slice and quickly within one; a head in few thick slices does not.
+A first layer with as high frequencies along every axis wastes steps on learning that
+(docs/benchmarks/tried.md).
 """
 
 from __future__ import annotations
