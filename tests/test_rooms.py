@@ -26,6 +26,7 @@ FLOORS = [
     {"codec", "target", "picture"},
     {"planning", "export", "records"},
     {"session", "training"},
+    {"batch", "batch_report"},
     {"", "console"},
     {"cli", "plugin"},
     {"widgets"},

@@ -74,6 +74,32 @@ class Output:
             raise InrError(f"{error}; the result is kept in {place}") from error
 
 
+@dataclass(frozen=True)
+class Kept:
+    """The files beside an .inr that hold how far it has come, for --resume."""
+
+    output: Path
+
+    @property
+    def fit(self) -> Path:
+        """Where the state of the fit is."""
+        return self.output.with_name(f"{self.output.name}.fit")
+
+    @property
+    def exact(self) -> Path:
+        """Where the exact layer is made."""
+        return self.output.with_name(f"{self.output.name}.exact")
+
+    def there(self) -> list[Path]:
+        """Return those that are there."""
+        return [path for path in (self.fit, self.exact) if path.exists()]
+
+    def forget(self) -> None:
+        """Remove both."""
+        self.exact.unlink(missing_ok=True)
+        self.fit.unlink(missing_ok=True)
+
+
 def check_folder(folder: Path, own: Callable[[Path], bool]) -> None:
     """Raise SourceError if a folder to write to holds anything that was not written there before."""
     found = folder.iterdir() if folder.is_dir() else ()

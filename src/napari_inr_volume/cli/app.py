@@ -11,6 +11,7 @@ from .. import __version__
 from ..console import Interrupted, ended_by_signals, say
 from ..core.errors import InrError
 from ..core.memory import OUT_OF_MEMORY
+from .batch import batch
 from .compare import compare
 from .compress import compress
 from .decompress import decompress
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 for name, command in (
     ("compress", compress),
+    ("batch", batch),
     ("decompress", decompress),
     ("info", info),
     ("compare", compare),

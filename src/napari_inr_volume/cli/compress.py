@@ -28,8 +28,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..outputs import Kept
     from ..session import Compressed, Request
-    from .fitting import Kept
 
 
 OutputArgument = Annotated[
@@ -73,10 +73,11 @@ def compress(
     """
     from ..core.atomic import claimed
     from ..fields.state_file import load_state
-    from .fitting import Fitting, Kept
+    from ..outputs import Kept
+    from .fitting import Fitting
 
     started = time.perf_counter()
-    request = _request(fit, target, exact, upscaling, run)
+    request = request_of(fit, target, exact, upscaling, run)
     if plan:
         check_plannable(fit, target, exact, resume)
         request.check()
@@ -102,7 +103,7 @@ def compress(
         raise typer.Exit(128 + fitting.stop.signal)
 
 
-def _request(
+def request_of(
     fit: FitOptions, target: TargetOptions, exact: ExactOptions, upscaling: UpscalerOptions, run: RunOptions
 ) -> Request:
     """Return what these options ask for. Raises FitError where they contradict each other."""

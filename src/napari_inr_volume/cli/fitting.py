@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import typer
@@ -23,35 +22,9 @@ from ..fields.base import FitProgress, FitState
 from ..fields.state_file import save_state
 from ..inr_volume import InrVolume
 from ..io.inr_file import write_inr
-from ..outputs import Output
+from ..outputs import Kept, Output
 from ..session import Compressed, Fitted, Looking, NotKept, Planned, Record, Request, run
 from .files import warn
-
-
-@dataclass(frozen=True)
-class Kept:
-    """The files beside an .inr that hold how far it has come, for --resume."""
-
-    output: Path
-
-    @property
-    def fit(self) -> Path:
-        """Where the state of the fit is."""
-        return self.output.with_name(f"{self.output.name}.fit")
-
-    @property
-    def exact(self) -> Path:
-        """Where the exact layer is made."""
-        return self.output.with_name(f"{self.output.name}.exact")
-
-    def there(self) -> list[Path]:
-        """Return those that are there."""
-        return [path for path in (self.fit, self.exact) if path.exists()]
-
-    def forget(self) -> None:
-        """Remove both."""
-        self.exact.unlink(missing_ok=True)
-        self.fit.unlink(missing_ok=True)
 
 
 class Fitting:

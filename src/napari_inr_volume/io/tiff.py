@@ -79,6 +79,17 @@ def write_tiff(volume: Volume, path: Path) -> None:
     )
 
 
+def is_single_page(path: Path) -> bool:
+    """Return whether a file is a TIFF of one page; False for one that cannot be read."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            return len(file.pages) == 1
+    except Exception:  # which `read_tiff` puts into words
+        return False
+
+
 def read_pages(file: Any, path: Path) -> Voxels:
     """Return the only stack in an open TiffFile: (z, y, x), or (y, x) of a single page.
 

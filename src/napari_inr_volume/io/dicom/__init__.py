@@ -15,7 +15,7 @@ docs/dicom.md has the figures; where both read a series, the tests hold one agai
 
 from __future__ import annotations
 
-from .files import is_dicom_source
+from .files import files_below, is_dicom_source, is_zip
 from .header import looks_like_dicom
 from .series import Broken, BrokenFilesError, Listing, Series, list_series, read_dicom
 
@@ -24,7 +24,9 @@ __all__ = [
     "BrokenFilesError",
     "Listing",
     "Series",
+    "files_below",
     "is_dicom_source",
+    "is_zip",
     "list_series",
     "looks_like_dicom",
     "read_dicom",

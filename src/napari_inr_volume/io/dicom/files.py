@@ -33,7 +33,7 @@ def is_dicom_source(path: Path) -> bool:
     """Return whether a file is DICOM or a zip, or whether any file in or below a folder is DICOM."""
     if path.is_dir():
         return any(looks_like_dicom(file) for file in path.rglob("*"))
-    return looks_like_dicom(path) or _is_zip(path)
+    return looks_like_dicom(path) or is_zip(path)
 
 
 @contextmanager
@@ -49,11 +49,11 @@ def opened(source: Source) -> Iterator[tuple[list[Path], list[Path]]]:
         for item in [source] if isinstance(source, str | Path) else source:
             path = Path(item)
             if path.is_dir():
-                paths += _below(path)
+                paths += files_below(path)
             elif not path.exists():
                 raise SourceError(f"there is no file or folder '{path}'")
-            elif _is_zip(path):
-                paths += _below(temporary.enter_context(_unpacked(path)))
+            elif is_zip(path):
+                paths += files_below(temporary.enter_context(_unpacked(path)))
             elif (named := _named_in_dicomdir(path)) is not None:
                 paths += [file for file in named if file.is_file()]
                 missing += [file for file in named if not file.is_file()]
@@ -80,7 +80,8 @@ def _pattern(path: Path) -> str:
     return pattern
 
 
-def _below(folder: Path) -> list[Path]:
+def files_below(folder: Path) -> list[Path]:
+    """Return every file in or below a folder, sorted. Raises SourceError for a folder that cannot be read."""
     walk = os.walk(folder, onerror=_refuse_folder)  # rglob would pass over a locked folder
     return sorted(Path(where, name) for where, _, names in walk for name in names)
 
@@ -89,7 +90,8 @@ def _refuse_folder(error: OSError) -> NoReturn:
     raise SourceError(f"the folder '{error.filename}' cannot be read: {error.strerror}") from error
 
 
-def _is_zip(path: Path) -> bool:
+def is_zip(path: Path) -> bool:
+    """Return whether a file is a zip; not one of NumPy's."""
     try:
         if not path.is_file():
             return False
