@@ -27,7 +27,7 @@ FLOORS = [
     {"planning", "export", "records"},
     {"session", "training"},
     {"batch", "batch_report"},
-    {"", "console"},
+    {"", "console", "zarr"},
     {"cli", "plugin"},
     {"widgets"},
 ]

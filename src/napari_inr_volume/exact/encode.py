@@ -153,7 +153,7 @@ def _encoded(
             return encode_plain(voxels), checksum(voxels)
         lattice = coder.lattice
         levels = lattice.to_levels(voxels, volume.padding)
-        _check(voxels, lattice.to_voxels(levels, volume.dtype, volume.padding), layer.max_error)
+        check_bound(voxels, lattice.to_voxels(levels, volume.dtype, volume.padding), layer.max_error)
         # Networks as the reader has them: its rules are the writer's.
         data = encode_slab(levels, layer.context_networks, lattice.levels, gone, threads_a_slab(at_once))
         return data, checksum(levels)
@@ -180,7 +180,7 @@ def _result(future: Future[tuple[bytes, int]]) -> Iterator[tuple[bytes, int] | N
     yield future.result()
 
 
-def _check(voxels: NDArray[Any], decoded: NDArray[Any], max_error: float) -> None:
+def check_bound(voxels: NDArray[Any], decoded: NDArray[Any], max_error: float) -> None:
     """Raise FitError if what will be decoded is further off than promised."""
     off = np.abs(voxels.astype(np.float64) - decoded.astype(np.float64)).max()
     if off > max_error:

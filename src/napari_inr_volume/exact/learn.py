@@ -152,6 +152,11 @@ def gather(read: ReadLevels, shape: tuple[int, int, int], most: int, seed: int =
         inner[: DEPTH - len(part)] = part[0]
         for plane in planes:
             border(plane)
+    return crops_of(values)
+
+
+def crops_of(values: NDArray[np.int32]) -> Crops:
+    """Return crops of which these are the levels (crops DEPTH, y, x), borders included."""
     return Crops(values, _places(values))
 
 

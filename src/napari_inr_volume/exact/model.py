@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from .tables import FEATURE, MIXED, PARTS
 LARGEST = FEATURE / PARTS  # of a feature
 SEED = 20230303
 SHARE = 0.5  # of the shipped weights in a start
+RANDOM = Lock()  # of torch's generator, which all threads share
 SHIPPED = Path(__file__).with_name("start.safetensors")  # by scripts/train_start.py, see docs/models.md
 
 
@@ -65,13 +67,21 @@ def start(contexts: Contexts, features: int) -> ContextModel:
     From the shipped weights alone, volumes unlike those come out worse than from nothing. Source: Ash and
     Adams 2020, "On warm-starting neural network training" (shrink and perturb).
     """
-    with torch.random.fork_rng(devices=[]):
+    with RANDOM, torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         model = ContextModel(contexts, features)
     weights = load_file(SHIPPED)
     with torch.no_grad():
         for key, tensor in model.state_dict().items():
             tensor.lerp_(weights[as_key(contexts, features, key)], SHARE)
+    return model
+
+
+def shipped(contexts: Contexts, features: int) -> ContextModel:
+    """Return the model of the shipped weights alone."""
+    model = ContextModel(contexts, features)
+    weights = load_file(SHIPPED)
+    model.load_state_dict({key: weights[as_key(contexts, features, key)] for key in model.state_dict()})
     return model
 
 
