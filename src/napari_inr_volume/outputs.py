@@ -37,7 +37,7 @@ class Output:
             pass
         if not self.path.exists():
             return
-        if not self.path.is_file():
+        if not self.path.is_file() and not self.path.is_dir():
             raise SourceError(f"'{self.path}' is a device or a pipe; give the name of a file")
         own = self.own is not None and self.own(self.path)
         for source in self.sources:

@@ -70,10 +70,12 @@ def decompress(
     original. Its images have UIDs of their own, and say that they are derived and whether anything was lost.
     """
     from ..io.inr_file import read_inr
+    from ..io.volumes import FOLDERS, find_suffix
 
     started = time.perf_counter()
     to = Path(output)
-    is_series = output.endswith(tuple(filter(None, (os.sep, os.altsep)))) or to.is_dir()
+    is_folder = output.endswith(tuple(filter(None, (os.sep, os.altsep)))) or to.is_dir()
+    is_series = is_folder and find_suffix(to) not in FOLDERS
     original = _original(like, source, even, is_series)
     check = _series_check(to, src, original, run) if is_series else _file_check(to, src, run)
     check()

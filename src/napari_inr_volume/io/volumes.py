@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from ..core.atomic import atomic_write
+from ..core.atomic import atomic_folder, atomic_write
 from ..core.errors import SourceError
 from ..core.volume import Volume
 from .foreign import errors_of_ours
@@ -18,6 +18,7 @@ from .metaimage import read_metaimage
 from .nifti import read_nifti, write_nifti
 from .npy import read_npy, read_npz, write_npy
 from .nrrd import read_nrrd, write_nrrd
+from .ome_zarr import is_ours, read_ome_zarr, write_ome_zarr
 from .slices import read_slices
 from .tiff import read_tiff, write_tiff
 
@@ -29,7 +30,7 @@ def read_volume(path: Path, on_progress: Callable[[int, int], None] | None = Non
     SourceError for what is missing, damaged or of another kind, VolumeError for what can be read but
     makes no volume.
     """
-    if path.is_dir():
+    if path.is_dir() and find_suffix(path) not in FOLDERS:
         return read_slices(path, on_progress)
     if find_suffix(path) not in READERS:
         raise SourceError(f"'{path.name}' is not one of the file types read here: {', '.join(READERS)}")
@@ -38,14 +39,15 @@ def read_volume(path: Path, on_progress: Callable[[int, int], None] | None = Non
 
 
 def write_volume(volume: Volume, path: Path) -> None:
-    """Write a volume as NIfTI, NRRD, TIFF or `.npy`, by the suffix; whole, or not at all.
+    """Write a volume as NIfTI, NRRD, TIFF, OME-Zarr or `.npy`, by the suffix; whole, or not at all.
 
-    TIFF keeps everything, and NRRD too, the spacing to 15 digits. NIfTI keeps the geometry in single
-    precision, and of irregular slices only the mean distance, as its description then says. `.npy` keeps
-    nothing but the voxels. Raises SourceError as `check_output` does, InrError if the file cannot be saved.
+    TIFF and OME-Zarr keep everything, and NRRD too, the spacing to 15 digits. NIfTI keeps the geometry in
+    single precision, and of irregular slices only the mean distance, as its description then says. `.npy`
+    keeps nothing but the voxels. Raises SourceError as `check_output` does, InrError if it cannot be saved.
     """
     check_output(path)
-    with errors_of_ours(path, "written"), atomic_write(path) as temporary:
+    save = atomic_folder if find_suffix(path) in FOLDERS else atomic_write
+    with errors_of_ours(path, "written"), save(path) as temporary:
         WRITERS[find_suffix(path)](volume, temporary)
 
 
@@ -55,7 +57,10 @@ def check_output(path: Path, suffixes: Collection[str] | None = None) -> None:
     suffixes = WRITERS if suffixes is None else suffixes
     if find_suffix(path) not in suffixes:
         raise SourceError(f"'{path.name}' must end in {' or '.join(suffixes)}; choose another name")
-    if path.is_dir():
+    if path.is_dir() and find_suffix(path) in FOLDERS:
+        if not is_ours(path):
+            raise SourceError(f"'{path}' was not written by this software; choose another name")
+    elif path.is_dir():
         raise SourceError(f"'{path}' is a folder; give the name of a file in it")
     if not folder.is_dir():
         raise SourceError(f"there is no folder '{folder}' to write '{path.name}' to; create it first")
@@ -84,7 +89,9 @@ READERS: dict[str, Callable[[Path], Volume]] = {
     ".tiff": read_tiff,
     ".npy": read_npy,
     ".npz": read_npz,
+    ".zarr": read_ome_zarr,
 }
+FOLDERS = (".zarr",)  # which look like one file to a person
 EVEN_GRIDS = (".nii", ".nii.gz", ".nrrd")  # whose grids most programs take for even, with right angles
 WRITERS: dict[str, Callable[[Volume, Path], None]] = {
     ".nii": write_nifti,
@@ -93,4 +100,5 @@ WRITERS: dict[str, Callable[[Volume, Path], None]] = {
     ".tif": write_tiff,
     ".tiff": write_tiff,
     ".npy": write_npy,
+    ".zarr": write_ome_zarr,
 }

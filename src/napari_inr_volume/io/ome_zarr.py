@@ -1,0 +1,253 @@
+"""OME-Zarr images (0.4 and 0.5) in and out: a pyramid of arrays, with axes, units and contrast.
+
+What OME-Zarr has no words for, which is where a patient lies and what the values mean, is an attribute of
+ours beside it: `"napari_inr_volume": {"origin_mm": [x, y, z], "direction": [[..], [..], [..]], "units": "HU",
+"padding": -2000, "slice_positions_mm": [..]}`. Every key may be missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import SourceError, VolumeError
+from ..core.extras import extra
+from ..core.resample import downsample, lr_shape
+from ..core.text import printable
+from ..core.units import HU, is_units
+from ..core.volume import AXIAL, Geometry, Triple, Volume, triple
+from .lengths import completed, length
+from .values import guess_meaning
+
+SUFFIX = ".zarr"
+OWN = "napari_inr_volume"  # the attribute
+VERSION = "0.5"
+CHUNK = 32, 256, 256  # voxels along z, y, x
+COARSEST = 256  # voxels along y and x; no level is made of one that has no more
+FLAT = 1.5  # z is halved with y and x unless its voxels are so many times as long
+
+
+def read_ome_zarr(path: Path) -> Volume:
+    """Read the finest level of an image, when its voxels are asked for. See `volumes.read_volume`."""
+    with extra("zarr", f"'{path.name}'", SourceError):
+        import zarr
+    try:
+        group = zarr.open_group(path, mode="r")
+    except (FileNotFoundError, ValueError) as error:
+        raise SourceError(f"'{path.name}' is no OME-Zarr image; give the folder that holds one") from error
+    attributes = dict(group.attrs)
+    image = _image(attributes.get("ome", attributes), path)
+    dataset = image["datasets"][0]
+    array = group.get(str(dataset["path"]))
+    if not isinstance(array, zarr.Array):
+        raise SourceError(f"'{path.name}' has no array '{printable(str(dataset['path']))}'; copy it again")
+    notes = attributes.get(OWN)
+    return _volume(array, image, dataset, notes if isinstance(notes, dict) else {}, path)
+
+
+def write_ome_zarr(volume: Volume, folder: Path) -> None:
+    """Write a volume and coarser levels of it, in the codecs that every reader of Zarr has.
+
+    Each level has half the voxels along y and x, and along z where they are about as long.
+    """
+    with extra("zarr", f"'{folder.name}'", SourceError):
+        import zarr
+    group = zarr.open_group(folder, mode="w", zarr_format=3)
+    datasets = []
+    for number, level in enumerate(_levels(volume)):
+        chunks = tuple(map(min, level.shape, CHUNK))
+        array = group.create_array(
+            str(number), shape=level.shape, chunks=chunks, dtype=level.dtype, dimension_names=("z", "y", "x")
+        )
+        for z in range(0, level.shape[0], chunks[0]):
+            array[z : z + chunks[0]] = level.read((slice(z, z + chunks[0]), slice(None), slice(None)))
+        datasets.append({"path": str(number), "coordinateTransformations": _placed(level.geometry)})
+    group.attrs.update({"ome": _ome(volume, datasets), OWN: _notes(volume)})
+
+
+def is_ours(folder: Path) -> bool:
+    """Return whether a folder is an image that `write_ome_zarr` wrote; raises nothing."""
+    try:
+        return f'"{OWN}"' in (folder / "zarr.json").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+
+
+def _ome(volume: Volume, datasets: list[dict[str, Any]]) -> dict[str, Any]:
+    low, high = volume.intensity_range
+    window = {"min": low, "max": high, "start": low, "end": high}
+    label = "CT" if volume.units == HU else "values"
+    axes = [{"name": name, "type": "space", "unit": "millimeter"} for name in "zyx"]
+    return {
+        "version": VERSION,
+        "multiscales": [{"name": label, "axes": axes, "datasets": datasets, "type": "lanczos"}],
+        "omero": {"channels": [{"label": label, "color": "FFFFFF", "active": True, "window": window}]},
+    }
+
+
+def _notes(volume: Volume) -> dict[str, Any]:
+    geometry = volume.geometry
+    notes: dict[str, Any] = {
+        "origin_mm": geometry.origin,
+        "direction": geometry.direction,
+        "units": volume.units,
+    }
+    if volume.padding is not None:
+        notes["padding"] = volume.padding
+    if geometry.slice_positions is not None:
+        notes["slice_positions_mm"] = geometry.slice_positions
+    return notes
+
+
+def _placed(geometry: Geometry) -> list[dict[str, Any]]:
+    """Return scale and translation (z, y, x) in mm; along the axes of the array, however they are turned."""
+    along = np.linalg.solve(np.array(geometry.direction), np.array(geometry.origin))
+    return [
+        {"type": "scale", "scale": list(geometry.spacing)},
+        {"type": "translation", "translation": along.tolist()},
+    ]
+
+
+def _levels(volume: Volume) -> Iterator[Volume]:
+    """Yield the volume, and each coarser level."""
+    while True:
+        yield volume
+        z_mm, *in_plane = volume.geometry.spacing
+        if max(volume.shape[1:]) <= COARSEST:
+            return
+        factor: Triple = (2.0 if volume.shape[0] > 1 and z_mm < FLAT * min(in_plane) else 1.0, 2.0, 2.0)
+        volume = _coarser(volume, factor)
+
+
+def _coarser(volume: Volume, factor: Triple) -> Volume:
+    """Return a volume whose voxels are so many times as large; padding counts as the lowest value."""
+    low, high = volume.intensity_range
+
+    def plane(z: int) -> NDArray[np.float32]:
+        found = volume.plane(z)
+        found = found if volume.padding is None else np.where(found == volume.padding, low, found)
+        return found.astype(np.float32)
+
+    values = downsample(plane, volume.shape, factor).astype(np.float64).clip(low, high)
+    whole = volume.dtype.kind in "iu"
+    geometry = volume.geometry.coarser(factor, lr_shape(volume.shape, factor))
+    voxels = (np.rint(values) if whole else values).astype(volume.dtype)
+    return Volume(voxels=voxels, geometry=geometry, units=volume.units)
+
+
+def _image(ome: Any, path: Path) -> dict[str, Any]:
+    """Return the only image that the metadata describe. Raises SourceError if there is none."""
+    images = ome.get("multiscales") if isinstance(ome, dict) else None
+    sound = isinstance(images, list) and images and isinstance(images[0], dict)
+    image = images[0] if sound and isinstance(images, list) else {}
+    datasets = image.get("datasets")
+    if not isinstance(datasets, list) or not datasets or "path" not in datasets[0]:
+        raise SourceError(
+            f"'{path.name}' is Zarr without the metadata of an OME-Zarr image (multiscales); give the folder"
+            " of an image, or save the array as .npy"
+        )
+    found: dict[str, Any] = image
+    return found
+
+
+def _volume(
+    array: Any, image: dict[str, Any], dataset: dict[str, Any], notes: Mapping[str, Any], path: Path
+) -> Volume:
+    axes = image.get("axes") or [{"name": name} for name in "tczyx"[-array.ndim :]]
+    axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in axes]
+    names = [str(axis.get("name", "")).lower() for axis in axes]
+    spatial = [names.index(name) for name in "zyx" if name in names]
+    others = [each for each in range(array.ndim) if each not in spatial]
+    if len(names) != array.ndim or len(spatial) != 3 or spatial != sorted(spatial):
+        raise SourceError(
+            f"'{path.name}' has the axes {printable(' '.join(names))}, not z, y, x in this order"
+        )
+    if any(array.shape[each] > 1 for each in others):
+        long = ", ".join(f"{names[each]} {array.shape[each]}" for each in others if array.shape[each] > 1)
+        raise SourceError(
+            f"'{path.name}' holds more than z, y, x: {printable(long)}; extract one channel or time point"
+        )
+    scale = _numbers("scale", (dataset, image), array.ndim, 1.0)
+    sizes = [length(scale[each], axes[each].get("unit", "mm"), exact=True) for each in spatial]
+    spacing, assumed = completed(sizes)
+    voxels = OmeVoxels(array, tuple(spatial))
+    units, padding = str(notes.get("units")), notes.get("padding")
+    if not is_units(notes.get("units")):
+        units, padding = guess_meaning(voxels)
+    known: dict[str, Any] = {}
+    if "origin_mm" in notes:
+        known["origin"] = triple(notes["origin_mm"])
+        known["direction"] = tuple(triple(row) for row in notes["direction"])
+    else:
+        shift = _numbers("translation", (dataset, image), array.ndim, 0.0)
+        at = [shift[each] * (length(1, axes[each].get("unit", "mm"), exact=True) or 0) for each in spatial]
+        known["origin"] = triple(AXIAL @ np.array(at))
+    if "slice_positions_mm" in notes:
+        known["slice_positions"] = tuple(float(value) for value in notes["slice_positions_mm"])
+    return Volume(
+        voxels=voxels,
+        geometry=Geometry(shape=voxels.shape, spacing=spacing, **known),
+        units=units,
+        padding=None if padding is None else float(padding),
+        found=("OME-Zarr",),
+        notes=assumed,
+    )
+
+
+def _numbers(kind: str, places: tuple[dict[str, Any], ...], count: int, start: float) -> list[float]:
+    """Return the scale, or the translation, that the coordinate transformations add up to, an axis each."""
+    total = [start] * count
+    for place in places:
+        for each in place.get("coordinateTransformations") or ():
+            if each.get("type") == kind and len(each.get(kind, ())) == count:
+                numbers = [float(number) for number in each[kind]]
+                join = np.multiply if kind == "scale" else np.add
+                total = join(total, numbers).tolist()
+    return total
+
+
+class OmeVoxels:
+    """The voxels (z, y, x) of an array whose other axes have one each. Thread-safe.
+
+    The latest row of chunks is kept, so that reading slice by slice decodes each chunk once.
+    """
+
+    def __init__(self, array: Any, spatial: tuple[int, ...]) -> None:
+        z, y, x = (array.shape[axis] for axis in spatial)
+        self.shape = z, y, x
+        self.dtype = array.dtype.newbyteorder("=")
+        self._array, self._lead = array, spatial[0]
+        self._index = tuple(slice(None) if axis in spatial else 0 for axis in range(array.ndim))
+        self._depth = int(array.chunks[spatial[0]])
+        self._kept: tuple[int, NDArray[Any]] | None = None
+        self._lock = Lock()
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        z, *rest = key if isinstance(key, tuple) else (key,)
+        if not isinstance(z, slice):
+            z = range(self.shape[0])[z]  # raises IndexError as NumPy does
+            found: NDArray[Any] = self._row(z // self._depth)[(z % self._depth, *rest)]
+            return found
+        numbers = range(self.shape[0])[z]
+        if len(numbers) == 0 or numbers.step != 1:
+            raise VolumeError(f"slices are read without gaps, got {z}")
+        rows = range(numbers[0] // self._depth, numbers[-1] // self._depth + 1)
+        parts = []
+        for row in rows:
+            first = max(numbers[0] - row * self._depth, 0)
+            parts.append(self._row(row)[(slice(first, numbers[-1] + 1 - row * self._depth), *rest)])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _row(self, number: int) -> NDArray[Any]:
+        """Return the slices of a row of chunks."""
+        with self._lock:
+            if self._kept is None or self._kept[0] != number:
+                index = list(self._index)
+                index[self._lead] = slice(number * self._depth, (number + 1) * self._depth)
+                self._kept = number, np.asarray(self._array[tuple(index)]).astype(self.dtype, copy=False)
+            return self._kept[1]
