@@ -119,7 +119,7 @@ def test_slices_are_read_by_rows_of_chunks_each_once() -> None:
 
     data = np.random.default_rng(0).integers(0, 99, (7, 6, 5)).astype(np.int16)
     array = Counting()
-    voxels = OmeVoxels(array, (0, 1, 2))
+    voxels = OmeVoxels(array, (0, 1, 2), Path("a.zarr"))
     for z in range(7):
         assert np.array_equal(voxels[z], data[z])
     assert array.reads == 3
@@ -162,6 +162,26 @@ def test_only_what_this_software_wrote_is_replaced(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == [
         "ours.zarr", "theirs.zarr",
     ]  # fmt: skip
+
+
+def test_damaged_files_in_it_give_one_line(tmp_path: Path) -> None:
+    write_volume(ct(), tmp_path / "a.zarr")
+    for name in ("0/zarr.json", "zarr.json"):
+        for content in (b"", b"{", b'{"zarr_format": 3}', b"\xff\x00"):
+            (tmp_path / "a.zarr" / name).write_bytes(content)
+            with pytest.raises(SourceError, match=r"a\.zarr") as caught:
+                read_source(tmp_path / "a.zarr")
+            assert "\n" not in str(caught.value)
+    (tmp_path / "file.zarr").write_bytes(b"PK")
+    with pytest.raises(SourceError, match="no OME-Zarr image"):
+        read_source(tmp_path / "file.zarr")
+
+
+def test_a_damaged_chunk_is_named(tmp_path: Path) -> None:
+    write_volume(ct(), tmp_path / "a.zarr")
+    (tmp_path / "a.zarr" / "0" / "c" / "0" / "0" / "0").write_bytes(b"noise")
+    with pytest.raises(SourceError, match=r"a\.zarr"):
+        read_source(tmp_path / "a.zarr").read()
 
 
 @pytest.mark.slow

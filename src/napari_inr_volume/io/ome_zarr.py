@@ -21,6 +21,7 @@ from ..core.resample import downsample, lr_shape
 from ..core.text import printable
 from ..core.units import HU, is_units
 from ..core.volume import AXIAL, Geometry, Triple, Volume, triple
+from .foreign import errors_of_ours
 from .lengths import completed, length
 from .values import guess_meaning
 
@@ -38,7 +39,7 @@ def read_ome_zarr(path: Path) -> Volume:
         import zarr
     try:
         group = zarr.open_group(path, mode="r")
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise SourceError(f"'{path.name}' is no OME-Zarr image; give the folder that holds one") from error
     attributes = dict(group.attrs)
     image = _image(attributes.get("ome", attributes), path)
@@ -175,7 +176,7 @@ def _volume(
     scale = _numbers("scale", (dataset, image), array.ndim, 1.0)
     sizes = [length(scale[each], axes[each].get("unit", "mm"), exact=True) for each in spatial]
     spacing, assumed = completed(sizes)
-    voxels = OmeVoxels(array, tuple(spatial))
+    voxels = OmeVoxels(array, tuple(spatial), path)
     units, padding = str(notes.get("units")), notes.get("padding")
     if not is_units(notes.get("units")):
         units, padding = guess_meaning(voxels)
@@ -217,11 +218,11 @@ class OmeVoxels:
     The latest row of chunks is kept, so that reading slice by slice decodes each chunk once.
     """
 
-    def __init__(self, array: Any, spatial: tuple[int, ...]) -> None:
+    def __init__(self, array: Any, spatial: tuple[int, ...], path: Path) -> None:
         z, y, x = (array.shape[axis] for axis in spatial)
         self.shape = z, y, x
         self.dtype = array.dtype.newbyteorder("=")
-        self._array, self._lead = array, spatial[0]
+        self._array, self._lead, self._path = array, spatial[0], path
         self._index = tuple(slice(None) if axis in spatial else 0 for axis in range(array.ndim))
         self._depth = int(array.chunks[spatial[0]])
         self._kept: tuple[int, NDArray[Any]] | None = None
@@ -244,10 +245,12 @@ class OmeVoxels:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _row(self, number: int) -> NDArray[Any]:
-        """Return the slices of a row of chunks."""
+        """Return the slices of a row of chunks. Raises SourceError if one is damaged."""
         with self._lock:
             if self._kept is None or self._kept[0] != number:
                 index = list(self._index)
                 index[self._lead] = slice(number * self._depth, (number + 1) * self._depth)
-                self._kept = number, np.asarray(self._array[tuple(index)]).astype(self.dtype, copy=False)
+                with errors_of_ours(self._path, "read"):
+                    found = np.asarray(self._array[tuple(index)])
+                self._kept = number, found.astype(self.dtype, copy=False)
             return self._kept[1]

@@ -36,7 +36,13 @@ if TYPE_CHECKING:
     from ..io.dicom import Broken, Listing
     from .job import Control, Job
 
-EXPORTS = ("NIfTI (*.nii.gz *.nii)", "NRRD (*.nrrd)", "TIFF (*.tif *.tiff)", "NumPy (*.npy)")
+EXPORTS = (
+    "NIfTI (*.nii.gz *.nii)",
+    "NRRD (*.nrrd)",
+    "TIFF (*.tif *.tiff)",
+    "OME-Zarr (*.zarr)",
+    "NumPy (*.npy)",
+)
 
 running: set[Job] = set()  # in the background; kept alive until they end
 
