@@ -5,7 +5,6 @@ Which upscaler restores it best is measured too, on a few slices.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -44,6 +43,11 @@ class Measured:
         return self.lr.psnr
 
     @property
+    def complete(self) -> bool:
+        """Whether every slice was measured."""
+        return all(one.complete for one in (self.lr, self.reconstruction, self.lanczos))
+
+    @property
     def quality(self) -> Quality:
         """What of it an `.inr` records."""
         return Quality(
@@ -80,17 +84,32 @@ def choose_upscaler(
     best = upscalers[least(errors)]
     if best is usual:
         return Choice(upscaler=usual)
-    title, other = title_of(best.name), title_of(usual.name)
     peak = spread(volume.intensity_range)
-    found, before = (f"{psnr(error, peak):.2f}" for error in (min(errors), errors[0]))
-    how = f"better than {other}, {found} against {before}"
-    if found == before:
-        how = f"as well as {other} does, {found}"
-    return Choice(
-        upscaler=best,
-        words=f"{title} restores this volume {how} dB (range) on {counted(len(slices), 'slice')}, so the file"
-        f" names {title}",
-    )
+    found, before = psnr(min(errors), peak), psnr(errors[0], peak)
+    return Choice(upscaler=best, words=_better(best, found, usual, before, counted(len(slices), "slice")))
+
+
+def confirmed(choice: Choice, measured: Measured, upscalers: Sequence[Upscaler]) -> tuple[Choice, Measured]:
+    """Return the choice as it is once the whole volume was measured, and its figures.
+
+    Some slices may speak for a network and the whole for Lanczos: then it is Lanczos, if there was a choice.
+    """
+    usual, last = choice.upscaler, upscalers[-1]
+    found, before = measured.lanczos.psnr, measured.reconstruction.psnr
+    if len(upscalers) == 1 or last.name != "lanczos" or usual.name == "lanczos" or found < before:
+        return choice, measured
+    words = _better(last, found, usual, before, "all slices")
+    by_lanczos = replace(measured, reconstruction=measured.lanczos, upscaler=last.name)
+    return Choice(upscaler=last, words=words), by_lanczos
+
+
+def _better(best: Upscaler, found: float, usual: Upscaler, before: float, where: str) -> str:
+    """Say why another upscaler than the usual one is taken; PSNRs in dB (range)."""
+    title, other = title_of(best.name), title_of(usual.name)
+    how = f"better than {other}, {found:.2f} against {before:.2f}"
+    if f"{found:.2f}" == f"{before:.2f}":
+        how = f"as well as {other} does, {found:.2f}"
+    return f"{title} restores this volume {how} dB (range) on {where}, so the file names {title}"
 
 
 def slice_errors(
@@ -132,6 +151,55 @@ def some_slices(volume: Volume) -> list[int]:
     return [there[place] for place in np.linspace(0, len(there) - 1, SLICES + 2)[1:-1].astype(int)]
 
 
+class Measuring:
+    """Compares an `.inr` with its original slice by slice, in any order: each slice of both grids once.
+
+    `window` is the one of the 8-bit PSNR, by default the full range; `lr` the original's LR if it is at hand.
+    Raises VolumeError if the volume is not of the original's shape, InrFileError if memory does not suffice.
+    """
+
+    def __init__(
+        self, volume: Volume, reader: Reader, *, window: Window | None = None, lr: LowRes | None = None
+    ) -> None:
+        inr = reader.inr
+        if volume.shape != inr.geometry.shape:
+            raise VolumeError(
+                f"the original has the shape {volume.shape}, the .inr decodes to {inr.geometry.shape};"
+                " give the volume that it was made from"
+            )
+        window = window or find_window("full", volume)
+        lr = low_res(volume, inr.factor) if lr is None else lr
+        self.reader = reader
+        plain = Meter(volume, window)
+        self._meters = [(reader.by(LanczosUpscaler(inr.factor[1:])), plain)]
+        if reader.upscaler.name == LanczosUpscaler.name:
+            self._meters = [(reader, plain)]
+        else:
+            self._meters.append((reader, Meter(volume, window, beside=plain)))
+        # The peak of the LR's PSNR is the original's intensity range, as everywhere.
+        self._lr = Meter(_as_volume(lr, volume, inr), window, peak=spread(volume.intensity_range))
+
+    def add_hr(self, slices: Sequence[int]) -> None:
+        """Decode slices of the original's grid together, and compare them."""
+        for reader, meter in self._meters:
+            for z, decoded in zip(slices, reader.planes(slices), strict=True):
+                meter.add(z, decoded)
+
+    def add_lr(self, slices: Sequence[int]) -> None:
+        """Decode slices of the LR together, and compare them with the Lanczos LR of the original."""
+        for z, decoded in zip(slices, self.reader.planes(slices, "lr"), strict=True):
+            self._lr.add(z, decoded)
+
+    def result(self) -> Measured:
+        """Return the figures of the slices so far."""
+        return Measured(
+            lr=self._lr.result(),
+            reconstruction=self._meters[-1][1].result(),
+            lanczos=self._meters[0][1].result(),
+            upscaler=self.reader.upscaler.name,
+        )
+
+
 def measure(
     volume: Volume,
     reader: Reader,
@@ -140,69 +208,19 @@ def measure(
     lr: LowRes | None = None,
     on_slices: OnSlices | None = None,
 ) -> Measured:
-    """Say how good an `InrVolume` is, by decoding it and comparing with the original, a slice at a time.
+    """Say how good an `InrVolume` is, as `Measuring` does, from the first slice to the last.
 
-    `window` is the one of the 8-bit PSNR, by default the full range; `lr` the original's LR if it is at hand.
     `on_slices` is told of slices decoded and compared, and may raise to end it.
-    Raises VolumeError if the volume is not of the original's shape, InrFileError if memory does not suffice.
     """
-    inr = reader.inr
-    if volume.shape != inr.geometry.shape:
-        raise VolumeError(
-            f"the original has the shape {volume.shape}, the .inr decodes to {inr.geometry.shape};"
-            " give the volume that it was made from"
-        )
-    plain = reader.by(LanczosUpscaler(inr.factor[1:]))
-    readers = [plain] if reader.upscaler.name == plain.upscaler.name else [plain, reader]
-    meters = [Meter(volume, window) for _ in readers]
-    depth, total = volume.shape[0], volume.shape[0] + inr.lr_shape[0]
-    for start in range(0, depth, reader.at_once):
-        part = range(start, min(start + reader.at_once, depth))
-        for one, meter in zip(readers, meters, strict=True):
-            region = slice(part.start, part.stop), slice(None), slice(None)
-            for z, decoded in zip(part, one.read(region), strict=True):
-                meter.add(z, decoded)
-        if on_slices is not None:
-            on_slices(part.stop, total)
-    by_upscaler = [meter.result() for meter in meters]
-    return Measured(
-        lr=measure_lr(volume, reader, window=window, lr=lr, on_slices=on_slices),
-        reconstruction=by_upscaler[-1],
-        lanczos=by_upscaler[0],
-        upscaler=reader.upscaler.name,
-    )
-
-
-def measure_lr(
-    volume: Volume,
-    reader: Reader,
-    *,
-    window: Window | None = None,
-    lr: LowRes | None = None,
-    on_slices: OnSlices | None = None,
-) -> Comparison:
-    """Compare the decoded LR with the Lanczos LR of the original, on the grid of the LR.
-
-    The peak of the PSNR is the original's intensity range, as everywhere. `lr` and the others as `measure`
-    takes them.
-    """
-    inr = reader.inr
-    lr = low_res(volume, inr.factor) if lr is None else lr
-    target = _as_volume(lr, volume, inr)
-    meter = Meter(target, window or find_window("full", volume))
-    depth, total = volume.shape[0], volume.shape[0] + inr.lr_shape[0]
-    for z, decoded in reader.slices("lr"):
-        meter.add(z, decoded)
-        if on_slices is not None:
-            on_slices(depth + z + 1, total)
-    peak, of_lr = (high - low for low, high in (volume.intensity_range, target.intensity_range))
-    found = meter.result()
-    if of_lr == 0:  # such as an LR of one voxel, which has no PSNR of its own
-        by_slice = np.array([psnr(rmse**2, peak) for rmse in found.slices.rmse])
-        return replace(found, psnr=psnr(found.rmse**2, peak), slices=replace(found.slices, psnr=by_slice))
-    shift = 20 * math.log10(peak / of_lr)  # dB
-    slices = replace(found.slices, psnr=found.slices.psnr + shift)
-    return replace(found, psnr=found.psnr + shift, slices=slices)
+    measuring = Measuring(volume, reader, window=window, lr=lr)
+    depth, lr_depth = volume.shape[0], reader.inr.lr_shape[0]
+    for add, length, before in ((measuring.add_hr, depth, 0), (measuring.add_lr, lr_depth, depth)):
+        for start in range(0, length, reader.at_once):
+            part = range(start, min(start + reader.at_once, length))
+            add(part)
+            if on_slices is not None:
+                on_slices(before + part.stop, depth + lr_depth)
+    return measuring.result()
 
 
 def _as_volume(lr: LowRes, volume: Volume, inr: InrVolume) -> Volume:

@@ -79,17 +79,27 @@ class Reader:
         if inr.exact is not None:
             self._exact = ExactSlices(inr.exact, inr.geometry.shape, np.dtype(inr.dtype), inr.padding)
         self._cache_bytes = cache_bytes
+        self._by: dict[int, Reader] = {}  # by the identity of their upscalers, which they keep alive
         self._restore_by(upscaler or LanczosUpscaler(inr.factor[1:]))
 
     def _restore_by(self, upscaler: Upscaler) -> None:
         self.upscaler = upscaler
         self._hr = _Slices(self._restored, self._cache_bytes)
+        self._by[id(upscaler)] = self
 
     def by(self, upscaler: Upscaler) -> Reader:
-        """Return a reader of the same field that restores by another upscaler; both share the LR."""
-        other = copy(self)
-        other._restore_by(upscaler)
-        return other
+        """Return the reader of the same field that restores by this upscaler, each time the same one.
+
+        All of them share the LR.
+        """
+        if id(upscaler) not in self._by:
+            copy(self)._restore_by(upscaler)
+        return self._by[id(upscaler)]
+
+    def keep(self, lr_bytes: int, hr_bytes: int) -> None:
+        """Keep up to so many bytes of decoded slices from now on; of HR for each upscaler asked for later."""
+        self._lr.limit = self._planes.limit = lr_bytes
+        self._cache_bytes = self._hr.limit = hr_bytes
 
     @property
     def best(self) -> Level:
@@ -299,7 +309,7 @@ class _Slices:
     def __init__(self, decode: Callable[[Sequence[int]], NDArray[Any]], limit: int) -> None:
         self.decoded = 0  # how many slices were decoded so far, the same one more than once included
         self._decode = decode
-        self._limit = limit  # bytes
+        self.limit = limit  # bytes
         self._kept: OrderedDict[int, Plane] = OrderedDict()  # the latest at the end
         self._bytes = 0
         self._looking, self._decoding = RLock(), RLock()
@@ -332,7 +342,7 @@ class _Slices:
                 plane.flags.writeable = False
             self._kept[z] = plane
             self._bytes += plane.nbytes
-            while self._bytes > self._limit:
+            while self._bytes > self.limit:
                 self._bytes -= self._kept.popitem(last=False)[1].nbytes
 
 

@@ -8,6 +8,7 @@ from os import PathLike
 
 from .compute.device import find_device
 from .core.choices import Device
+from .core.lowres import LowResOf
 from .core.volume import Volume
 from .core.windows import Window
 from .exact.encode import Coding
@@ -105,6 +106,7 @@ class Fitted:
     upscalers: tuple[Upscaler, ...]  # of which the best is chosen when it is measured; the usual one first
     device: Device  # to decode on
     result: FitResult | None  # None: nothing was fitted, since `resume` was a network already
+    lrs: LowResOf  # the original's LR, to measure against
 
     @property
     def upscaler(self) -> Upscaler:

@@ -35,7 +35,7 @@ from .fields.registry import PRESETS, find_kind, find_preset, ladder_of
 from .fields.settings import Settings
 from .inr_volume import InrVolume, UpscalerRef
 from .io.inr_size import predicted_bytes
-from .measuring import OnSlices, choose_upscaler, measure
+from .measuring import OnSlices, choose_upscaler, confirmed, measure
 from .planning import FactorModel, Plan, next_plan, plan, probe
 from .records import Compressed, Fitted, Looking, NotKept, Planned, Record, Request
 from .target import PRESET, one_target
@@ -105,7 +105,7 @@ def run(
         while True:
             fitted = yield from _fit(volume, request, chosen, stop, drop, resume, keep, lrs)
             yield fitted
-            compressed = _measure(volume, fitted, request, chosen, drop, on_slices, lrs)
+            compressed = _measure(volume, fitted, request, chosen, drop, on_slices)
             yield compressed
             resume = None
             if chosen is None or models is None or fitted.stopped or (stop is not None and stop.is_set()):
@@ -264,7 +264,7 @@ def _fit(
         ref = UpscalerRef(name=upscalers[0].name, sha256=upscalers[0].sha256)
         # Where the voxels lie and what they mean may have been set since.
         inr = replace(resume, geometry=volume.geometry, units=volume.units, upscaler=ref, quality=None)
-        return Fitted(inr=inr, upscalers=upscalers, device=request.device, result=None)
+        return Fitted(inr=inr, upscalers=upscalers, device=request.device, result=None, lrs=lrs)
     upscalers = request.find_upscalers(settings, chosen)
     check_fit_memory(volume, settings)  # before the LR takes any
     lr = lrs.by(settings.factor)
@@ -277,7 +277,7 @@ def _fit(
         if result.state is not None and result.steps > 0:
             yield from keeper.keep(result.state)
     inr = encode(volume, settings, result, upscalers[0])
-    return Fitted(inr=inr, upscalers=upscalers, device=request.device, result=result)
+    return Fitted(inr=inr, upscalers=upscalers, device=request.device, result=result, lrs=lrs)
 
 
 def _with_exact(
@@ -337,7 +337,6 @@ def _measure(
     chosen: Plan | None,
     drop: Event,
     on_slices: OnSlices | None,
-    lrs: LowResOf,
 ) -> Compressed:
     """Choose an upscaler, decode the network by it, and compare what comes out with the volume."""
     rest, compared = volume.shape[0] + fitted.inr.lr_shape[0], 0  # slices to measure, slices to choose by
@@ -360,9 +359,10 @@ def _measure(
         volume,
         fitted.reader.by(choice.upscaler),
         window=request.window,
-        lr=lrs.by(fitted.inr.factor),
+        lr=fitted.lrs.by(fitted.inr.factor),
         on_slices=lambda done, total: on_each(compared + done, compared + total),
     )
+    choice, measured = confirmed(choice, measured, fitted.upscalers)
     fitted = fitted.by(choice.upscaler)
     return Compressed(
         inr=replace(fitted.inr, quality=measured.quality),

@@ -57,17 +57,23 @@ def start_endless(qtbot, panel: CompressWidget) -> None:
 
 def stop(qtbot, panel: CompressWidget) -> None:
     qtbot.mouseClick(panel.fit.fit, LEFT)
-    qtbot.waitUntil(lambda: not panel.state.fitting.running, timeout=LONG)
+    wait_for_all(qtbot, panel)
 
 
 def fit_it(qtbot, panel: CompressWidget) -> None:
     start(qtbot, panel)
-    qtbot.waitUntil(lambda: not panel.state.fitting.running, timeout=LONG)
+    wait_for_all(qtbot, panel)
 
 
 def apply_it(qtbot, panel: CompressWidget) -> None:
     qtbot.mouseClick(panel.reconstruct.apply, LEFT)
-    qtbot.waitUntil(lambda: not panel.state.applying.running, timeout=LONG)
+    wait_for_all(qtbot, panel)
+
+
+def wait_for_all(qtbot, panel: CompressWidget) -> None:
+    """Wait until nothing is fitted, restored or measured any more."""
+    jobs = panel.state.fitting, panel.state.applying, panel.state.measuring
+    qtbot.waitUntil(lambda: not any(job.running for job in jobs), timeout=LONG)
 
 
 def messages() -> list[str]:
@@ -111,14 +117,17 @@ def test_prediction_follows_the_settings_while_they_are_edited(qtbot, panel, hea
 
 def test_window_sets_the_contrast_and_measures_the_fit_anew(qtbot, panel, head) -> None:
     fit_it(qtbot, panel)
-    before = panel.state.fitted.comparisons["lanczos"].psnr_8bit
+    before = panel.state.fitted.comparisons["lanczos"].of_volume()
+    assert before.window is None
     panel.source.windows.setCurrentIndex(panel.source.windows.findData("brain"))
     panel.source.windows.textActivated.emit("brain")
     assert list(head.contrast_limits) == [0, 80]
     assert list(panel.state.fitted.lr.contrast_limits) == [0, 80]
-    qtbot.waitUntil(lambda: "lanczos" in panel.state.fitted.comparisons, timeout=LONG)
-    assert panel.state.fitted.comparisons["lanczos"].psnr_8bit != before
-    assert panel.state.fitted.comparisons["lanczos"].window.name == "brain"
+    wait_for_all(qtbot, panel)
+    after = panel.state.fitted.comparisons["lanczos"]
+    assert after.window.name == "brain"
+    assert after.of_volume().window is not None
+    assert after.of_volume().whole == before.whole
 
 
 def test_folder_of_several_series_asks_which_and_loads_that(qtbot, panel, tmp_path, monkeypatch) -> None:
@@ -346,14 +355,14 @@ def test_cancelled_reconstruction_takes_its_layer_away(qtbot, panel, head) -> No
 
 def test_figures_follow_the_slice_in_view(qtbot, panel, head) -> None:
     fit_it(qtbot, panel)
-    table = panel.compare.table
+    table = panel.compare.figures.table
 
     def psnr_of_slice() -> str:
-        return table.item(1, 1).text()
+        return table.item(1, 1).text().splitlines()[0]
 
     for z in (4, 9):
         panel.viewer.dims.set_current_step(0, z)
-        expected = f"{panel.state.fitted.comparisons['LR fit'].slices.psnr[z]:.1f}"
+        expected = f"{panel.state.fitted.comparisons['LR fit'].slices.psnr[z]:.1f} dB"
         qtbot.waitUntil(lambda z=z: table.item(0, 0).text() == f"Slice {z}")
         assert psnr_of_slice() == expected
 

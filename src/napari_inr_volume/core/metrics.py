@@ -6,6 +6,7 @@ to the original's intensity range, and `psnr_8bit`, on grey levels through a nam
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +17,36 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from .errors import VolumeError
+from .units import HU
 from .volume import Volume
 from .windows import Window, find_window
 
+FULL = "full"  # the window that is the whole intensity range
+BODY_HU = -500.0  # between lung and soft tissue
+THIN = 2  # voxels that are taken off all around, and put back where something is left
+LARGE_PART = 0.1  # of the largest part: arms and legs are, a table is not
+
+_AXES = None, 1, 0  # of a slice (y, x), summed over for sums across z, y and x
+
 SSIM_REACH = 5  # voxels that the Gaussian window of SSIM (sigma 1.5, 11 taps) reaches to each side
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errors:
+    """Of some voxels of a volume; NaN of none."""
+
+    psnr: float  # dB, peak: the original's intensity range, whichever voxels these are
+    rmse: float  # in the volume's units (HU)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What a table says of a slice or of a volume. NaN where nothing was measured."""
+
+    whole: Errors  # all measured voxels
+    body: Errors | None  # those of the patient, lungs included; None unless the values are HU
+    window: Errors | None  # those that the original shows neither black nor white; None: the window is full
+    ssim: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,9 +61,23 @@ class SliceErrors:
     max_error: NDArray[np.float64]
 
 
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """Sums over each slice across one axis; of `Figures`' regions whole, body and window in this order."""
+
+    voxels: NDArray[np.float64]  # (length, 3)
+    squares: NDArray[np.float64]  # (length, 3), of the error, in the volume's units squared
+    similar: NDArray[np.float64]  # (length, 2): voxels that SSIM counts, and the sum of it there
+
+    @classmethod
+    def empty(cls, length: int) -> Tally:
+        """Return sums of nothing."""
+        return cls(np.zeros((length, 3)), np.zeros((length, 3)), np.zeros((length, 2)))
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Comparison:
-    """How far a decoded volume is from the original, over all measured voxels.
+    """How far a decoded volume is from the original, over all measured voxels of the slices compared.
 
     PSNRs in dB, infinite for identical voxels; errors in the volume's units (HU).
     """
@@ -47,8 +88,49 @@ class Comparison:
     rmse: float
     p99: float  # 99th percentile of the absolute error
     max_error: float
-    window: Window  # of psnr_8bit
+    window: Window  # of psnr_8bit, and of the voxels within the window
     slices: SliceErrors
+    compared: NDArray[np.bool_]  # (z,), which slices were
+    tallies: tuple[Tally, Tally, Tally]  # across z, y, x
+    peak: float
+    has_body: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether all slices were compared."""
+        return bool(self.compared.all())
+
+    def of_volume(self) -> Figures:
+        """Return the figures of all slices that were compared."""
+        return self._figures(self.tallies[0], slice(None))
+
+    def of_slice(self, index: int, axis: int = 0) -> Figures | None:
+        """Return those of one slice across an axis, of the nearest if there is none of this number.
+
+        None if it was not compared yet. SSIM is that of axial slices, whichever way they are cut.
+        """
+        index = min(max(index, 0), len(self.tallies[axis].voxels) - 1)
+        there = self.compared[index] if axis == 0 else self.complete
+        return self._figures(self.tallies[axis], slice(index, index + 1)) if there else None
+
+    def _figures(self, tally: Tally, part: slice) -> Figures:
+        voxels, squares = tally.voxels[part].sum(axis=0), tally.squares[part].sum(axis=0)
+        counted, similar = tally.similar[part].sum(axis=0)
+        whole, body, window = (
+            _errors(float(square), float(count), self.peak)
+            for square, count in zip(squares, voxels, strict=True)
+        )
+        return Figures(
+            whole=whole,
+            body=body if self.has_body else None,
+            window=None if self.window.name == FULL else window,
+            ssim=float(similar / counted) if counted else math.nan,
+        )
+
+
+def _errors(squares: float, voxels: float, peak: float) -> Errors:
+    mse = squares / voxels if voxels else math.nan
+    return Errors(psnr=psnr(mse, peak), rmse=math.sqrt(mse))
 
 
 def psnr(mean_squared_error: float, peak: float) -> float:
@@ -94,73 +176,142 @@ def compare_volumes(
 
 
 class Meter:
-    """Compares a decoded volume with its original a slice at a time, so that neither need be in memory."""
+    """Compares a decoded volume with its original a slice at a time, so that neither need be in memory.
 
-    def __init__(self, original: Volume, window: Window | None = None) -> None:
+    `peak` is that of the PSNR, by default the spread of the original's intensity range. Meters of one
+    original can share where its body is: give one to the next as `beside`.
+    """
+
+    def __init__(
+        self,
+        original: Volume,
+        window: Window | None = None,
+        *,
+        peak: float | None = None,
+        beside: Meter | None = None,
+    ) -> None:
         self.original = original
-        self.window = find_window("full", original) if window is None else window
-        self._rows = np.zeros((original.shape[0], 7))
+        self.window = find_window(FULL, original) if window is None else window
+        low, high = original.intensity_range
+        self.peak = float(high) - float(low) if peak is None else peak
+        z, y, x = original.shape
+        self._tallies = Tally.empty(z), Tally.empty(y), Tally.empty(x)
+        self._rows = np.zeros((z, 3))  # squares of 8 bit, 99th percentile, largest error
+        self._compared = np.zeros(z, dtype=np.bool_)
         self._largest = _Largest(math.prod(original.shape))
+        self._bodies: dict[int, NDArray[np.bool_]] = {} if beside is None else beside._bodies  # the latest
 
     def add(self, z: int, decoded: NDArray[Any]) -> None:
         """Take slice z (y, x) as it decodes; each slice once, in any order. Raises VolumeError on NaN."""
-        measured, true = self.original.measured(z), self.original.plane(z)
+        measured, plane = self.original.measured(z), self.original.plane(z)
         kept = np.ones(decoded.shape, dtype=np.bool_) if measured is None else measured
         if not kept.any():
-            self._rows[z] = 0, 0, 0, 0, 0, math.nan, math.nan
+            self._rows[z], self._compared[z] = (0, math.nan, math.nan), True
             return
-        true, found = true[kept].astype(np.float64), decoded[kept].astype(np.float64)
+        true, found = plane[kept].astype(np.float64), decoded[kept].astype(np.float64)
         error = np.abs(found - true)
         if not np.isfinite(error).all():
             raise VolumeError(f"slice {z} of the decoded volume holds NaN or infinity; it cannot be compared")
         self._largest.add(error.astype(np.float32))
         grey_error = self.window.to_8bit(found).astype(np.float64) - self.window.to_8bit(true)
-        similarity = self._similarity(true, found, kept)
-        self._rows[z] = (
-            error.size,
-            float(np.sum(error**2)),
-            float(np.sum(grey_error**2)),
-            similarity.size,
-            float(np.sum(similarity, dtype=np.float64)),
-            float(np.percentile(error, 99)),
-            float(error.max()),
-        )
+        self._rows[z] = float(np.sum(grey_error**2)), float(np.percentile(error, 99)), float(error.max())
+        squares = np.zeros(kept.shape)
+        squares[kept] = error**2
+        for region, mask in enumerate(self._regions(z, plane, kept)):
+            if mask is not None:
+                self._sum(z, region, mask, squares)
+        similarity, counted = self._similarity(true, found, kept)
+        for tally, across in zip(self._tallies, _AXES, strict=True):
+            row = z if across is None else slice(None)
+            tally.similar[row, 0] += np.sum(counted, axis=across)
+            tally.similar[row, 1] += np.sum(similarity, axis=across, dtype=np.float64)
+        self._compared[z] = True
+
+    def _regions(
+        self, z: int, plane: NDArray[Any], kept: NDArray[np.bool_]
+    ) -> list[NDArray[np.bool_] | None]:
+        """Return which voxels of a slice are measured, of the body and within the window; None: not asked."""
+        black, white = self.window.limits
+        body = None
+        if self.original.units == HU:
+            if z not in self._bodies:
+                self._bodies.clear()
+                self._bodies[z] = body_of(plane)
+            body = self._bodies[z] & kept
+        shown = None if self.window.name == FULL else (plane >= black) & (plane <= white) & kept
+        return [kept, body, shown]
+
+    def _sum(self, z: int, region: int, mask: NDArray[np.bool_], squares: NDArray[np.float64]) -> None:
+        """Add the voxels of a region to the sums across all three axes."""
+        inside = np.where(mask, squares, 0)
+        for tally, across in zip(self._tallies, _AXES, strict=True):
+            row = z if across is None else slice(None)
+            tally.voxels[row, region] += np.sum(mask, axis=across)
+            tally.squares[row, region] += np.sum(inside, axis=across)
 
     def _similarity(
         self, true: NDArray[np.float64], found: NDArray[np.float64], kept: NDArray[np.bool_]
-    ) -> NDArray[np.float32]:
-        """Return the SSIM at the voxels of a slice for which it counts; the lowest intensity is padding's."""
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return SSIM (y, x), 0 where it does not count, and where it does; padding is the lowest value."""
         low, high = self.original.intensity_range
         planes = np.zeros((2, *kept.shape), dtype=np.float32)
         peak = (high - low) or 1.0
         planes[:, kept] = (true - low) / peak, (found - low) / peak
-        return _ssim_map(planes[0], planes[1])[_within_ssim_reach(kept)]
+        counted = _within_ssim_reach(kept)
+        return np.where(counted, _ssim_map(planes[0], planes[1]), np.float32(0)), counted
 
     def result(self) -> Comparison:
-        """Return the figures of all slices that were added."""
-        low, high = self.original.intensity_range
-        voxels, squares, squares_8bit, ssim_voxels, ssim_sum, p99, max_error = self._rows.T
+        """Return the figures of all slices that were added so far; it stays as it is when more are."""
+        tallies = copy.deepcopy(self._tallies)
+        of_z = tallies[0]
+        voxels, squares = of_z.voxels[:, 0], of_z.squares[:, 0]
+        squares_8bit, p99, max_error = self._rows.T.copy()
+        counted, similar = of_z.similar.T
         with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN of a slice that is all padding
-            mse, mse_8bit, ssim = squares / voxels, squares_8bit / voxels, ssim_sum / ssim_voxels
+            mse, mse_8bit, ssim = squares / voxels, squares_8bit / voxels, similar / counted
         measured = max(voxels.sum(), 1.0)  # where nothing was, nothing is wrong
         whole_mse = squares.sum() / measured
         return Comparison(
-            psnr=psnr(whole_mse, high - low),
+            psnr=psnr(whole_mse, self.peak),
             psnr_8bit=psnr(squares_8bit.sum() / measured, 255),
-            ssim=float(ssim_sum.sum() / ssim_voxels.sum()) if ssim_voxels.any() else math.nan,
+            ssim=float(similar.sum() / counted.sum()) if counted.any() else math.nan,
             rmse=math.sqrt(whole_mse),
             p99=self._largest.percentile_99(),
             max_error=float(np.nan_to_num(max_error).max()),
             window=self.window,
             slices=SliceErrors(
-                psnr=np.array([psnr(value, high - low) for value in mse]),
+                psnr=np.array([psnr(value, self.peak) for value in mse]),
                 psnr_8bit=np.array([psnr(value, 255) for value in mse_8bit]),
                 ssim=ssim,
                 rmse=np.sqrt(mse),
                 p99=p99,
                 max_error=max_error,
             ),
+            compared=self._compared.copy(),
+            tallies=tallies,
+            peak=self.peak,
+            has_body=self.original.units == HU,
         )
+
+
+def body_of(plane: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return where the patient is in an axial slice (y, x) in HU, lungs and other air inside included.
+
+    That is what is denser than air, without what is thin, such as the table and clothes, and without small
+    parts; what these surround belongs to them.
+    """
+    dense = ndimage.binary_opening(plane > BODY_HU, iterations=THIN)
+    parts, _ = ndimage.label(dense)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0  # the air around
+    large = sizes >= max(1, sizes.max() * LARGE_PART)
+    outside, _ = ndimage.label(~large[parts])
+    edges = np.concatenate([outside[0], outside[-1], outside[:, 0], outside[:, -1]])
+    around = np.zeros(outside.max() + 1, dtype=np.bool_)
+    around[edges] = True
+    around[0] = False  # the parts themselves
+    body: NDArray[np.bool_] = ~around[outside]
+    return body
 
 
 class _Largest:

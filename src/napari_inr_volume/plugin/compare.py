@@ -1,20 +1,14 @@
-"""Original, LR fit and reconstruction against each other: in the viewer, and in figures.
-
-The figures of single slices and of the whole volume come from one `Comparison`, so that they agree, and
-scrolling costs a look-up.
-"""
+"""Original, LR fit and reconstruction against each other in the viewer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import ReferenceType, ref
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.metrics import Comparison
 from .layers import kwargs_over
 
 if TYPE_CHECKING:
@@ -25,35 +19,6 @@ Mode = Literal["off", "side by side", "overlay", "difference"]
 LINKED = ("contrast_limits", "colormap", "gamma")
 NAME_SIZES = 6, 10  # points, smallest and largest
 DIVERGING = "PiYG"  # negative and positive errors apart, none of them in the grey of the images
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figures:
-    """One line of the read-out. NaN where there is nothing to measure, as in a slice that is all padding."""
-
-    psnr: float  # dB, peak: the original's intensity range
-    psnr_8bit: float  # dB, peak 255, through the chosen window
-    ssim: float
-    rmse: float  # in the volume's units
-
-
-def of_volume(comparison: Comparison) -> Figures:
-    """Return the figures of the whole volume."""
-    return Figures(
-        psnr=comparison.psnr, psnr_8bit=comparison.psnr_8bit, ssim=comparison.ssim, rmse=comparison.rmse
-    )
-
-
-def of_slice(comparison: Comparison, z: int) -> Figures:
-    """Return the figures of one slice."""
-    slices = comparison.slices
-    z = min(max(z, 0), len(slices.psnr) - 1)
-    return Figures(
-        psnr=float(slices.psnr[z]),
-        psnr_8bit=float(slices.psnr_8bit[z]),
-        ssim=float(slices.ssim[z]),
-        rmse=float(slices.rmse[z]),
-    )
 
 
 def difference_layer(error: NDArray[Any], name: str, over: Layer) -> tuple[NDArray[Any], dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from ..core.units import RAW
 from ..core.volume import Volume
 from ..inr_volume import InrVolume
 from ..superres.catalogue import title_of
-from .compare import Figures, difference_layer, link, of_slice, of_volume
+from .compare import difference_layer, link
+from .figures import LR, ORIGINAL, Line
 from .layers import (
     METADATA,
     Carried,
@@ -24,15 +26,18 @@ from .layers import (
     new_voxels,
     preview_layer,
 )
+from .work.measure import named
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
     from ..fields.base import FitState
+    from ..measuring import Measured
     from ..planning import Plan
     from ..session import Request
-    from .work.fit import DecodedLr, FitOutcome, Fitted
+    from .work.fit import Fitted
+    from .work.measure import Decoding, FitMeasured
     from .work.previews import Preview
     from .work.reconstruct import Reconstruction
 
@@ -62,14 +67,16 @@ class FitLayers:
         self.name = source.name
         self.inr: InrVolume | None = None  # once it is fitted
         self.state: FitState | None = None  # what to resume from, if the fit was stopped
+        self.decoding: Decoding | None = None  # how it is decoded, once it is fitted
+        self.wanted: str | None = str(request.upscaler)  # what its upscalers were asked for as
         self.file_bytes = 0  # of `inr`, once it is saved
         self.lr: Image | None = None
         self.hr: Image | None = None
         self.error: Image | None = None  # the difference
         self.upscaler: str | None = None  # that made `hr`, or the bound of exact voxels in words
         self.exact = False  # whether `hr` shows those
-        self.model_bytes = 0  # of the weights of the upscaler that `inr` names
         self.comparisons: dict[str, Comparison] = {}  # by FIT or the upscaler's name; absent: not measured
+        self.lr_filled = False  # whether all of the LR layer is what the file decodes to
 
     @property
     def lacks_exact(self) -> bool:
@@ -91,19 +98,66 @@ class FitLayers:
         z = round(float(self.source.world_to_data(point)[0]))
         return min(max(z, 0), self.volume.shape[0] - 1)
 
-    def lines(self) -> list[tuple[str, Figures | None, Figures | None]]:
-        """Return name, figures of the slice in view and of the volume, for each line of the read-out."""
+    @property
+    def model_bytes(self) -> int:
+        """Bytes of the weights of the upscaler that `inr` names."""
+        if self.inr is None or self.decoding is None:
+            return 0
+        sha256 = self.inr.upscaler.sha256
+        return next((len(one.weights) for one in self.decoding.upscalers if one.sha256 == sha256), 0)
+
+    @property
+    def cut(self) -> tuple[int, int] | None:
+        """Axis of the original that the slice in view lies across, and its number; None in 3D."""
+        dims = self.viewer.dims
+        if dims.ndisplay != 2 or dims.ndim < 3:  # its layers are gone
+            return None
+        axis = dims.not_displayed[-1] - (dims.ndim - 3)
+        at = round(float(self.source.world_to_data(dims.point[-3:])[axis]))
+        return axis, min(max(at, 0), self.volume.shape[axis] - 1)
+
+    @property
+    def slice_words(self) -> str | None:
+        """The slice in view, such as `Slice 49` and `Slice y = 120`; None in 3D."""
+        if self.cut is None:
+            return None
+        axis, index = self.cut
+        return f"Slice {index}" if axis == 0 else f"Slice {'zyx'[axis]} = {index}"
+
+    @property
+    def volume_words(self) -> str:
+        """How much of the volume was measured."""
+        found = self.comparisons.get("lanczos")
+        depth = self.volume.shape[0]
+        if found is None or found.complete:
+            return "Volume"
+        return f"Volume, {np.count_nonzero(found.compared)} of {depth} slices so far"
+
+    @property
+    def measured(self) -> bool:
+        """Whether all figures of `inr` are there."""
+        names = (FIT, "lanczos") if self.inr is None else (FIT, "lanczos", self.inr.upscaler.name)
+        return all(name in self.comparisons and self.comparisons[name].complete for name in names)
+
+    def lines(self) -> list[Line]:
+        """Return the figures of the slice in view and of the volume, for each line of the read-out."""
         names = [FIT, "lanczos"]
         names += [name for name in self.comparisons if name not in names]
         if self.upscaler is not None and self.upscaler not in names:
             names.append(self.upscaler)
-        lines: list[tuple[str, Figures | None, Figures | None]] = []
-        for name in names:
-            found = self.comparisons.get(name)
-            z = self.z if name != FIT else int(self.z / self.settings.factor[0])
-            in_slice, whole = (None, None) if found is None else (of_slice(found, z), of_volume(found))
-            lines.append((title_of(name), in_slice, whole))
-        return lines
+        return [self._line(name) for name in names]
+
+    def _line(self, name: str) -> Line:
+        found, in_slice, whole, cut = self.comparisons.get(name), None, None, self.cut
+        if found is not None and found.compared.any():
+            whole = found.of_volume()
+            if cut is not None:
+                axis, index = cut
+                in_slice = found.of_slice(
+                    int(index / self.settings.factor[axis]) if name == FIT else index, axis
+                )
+        against = LR if name == FIT else ORIGINAL
+        return Line(name=title_of(name), against=against, in_slice=in_slice, whole=whole)
 
     def forget_removed(self) -> None:
         """Let go of layers that are no longer in the viewer."""
@@ -127,26 +181,45 @@ class FitLayers:
             self.lr.refresh(extent=False)
 
     def show_fitted(self, fitted: Fitted) -> None:
-        """Let the layers carry the network: from now on it can be saved."""
-        self.state, self.model_bytes = fitted.state, fitted.model_bytes
+        """Let the layers carry the network: from now on it can be decoded and saved.
+
+        Raises InrError if memory does not suffice for a layer of the LR.
+        """
+        self.state, self.decoding = fitted.state, fitted.decoding
         self.set_inr(fitted.inr, fitted.file_bytes)
+        if not self._present(self.lr):
+            voxels = new_voxels(self._lr_shape(), np.float32)
+            voxels[:] = np.nan
+            self.lr = self._add(lr_layer(voxels, layer_name(self.name, FIT), fitted.inr, self.source))
 
-    def show_lr(self, decoded: DecodedLr) -> None:
-        """Show the LR as it decodes from the coded weights."""
-        assert self.inr is not None
-        if self._present(self.lr):
-            assert self.lr is not None
-            self.lr.data = decoded.voxels
-        else:
-            name = layer_name(self.name, FIT)
-            self.lr = self._add(lr_layer(decoded.voxels, name, self.inr, self.source))
-
-    def show_outcome(self, outcome: FitOutcome) -> None:
-        """Keep the figures of the fit, and let the layers carry them."""
-        measured, self.model_bytes = outcome.measured, outcome.model_bytes
-        self.comparisons = {FIT: measured.lr, "lanczos": measured.lanczos}
+    def show_figures(self, measured: Measured) -> None:
+        """Take the figures of the slices that were measured so far."""
+        self.comparisons[FIT] = measured.lr
+        self.comparisons["lanczos"] = measured.lanczos
         self.comparisons[measured.upscaler] = measured.reconstruction
-        self.set_inr(outcome.inr, outcome.file_bytes)
+
+    def show_measured(self, found: FitMeasured) -> None:
+        """Take the figures of all slices, and let the layers carry them."""
+        assert self.decoding is not None
+        self.show_figures(found.measured)
+        self.decoding = self.decoding.by((found.upscaler,))
+        self._set_network(found.inr)
+
+    def set_exact(self, inr: InrVolume) -> None:
+        """Take the exact layer that was added to the network; that may have been measured meanwhile."""
+        from ..io.inr_file import packed_size
+
+        assert self.inr is not None
+        inr = replace(self.inr, exact=inr.exact)
+        self.set_inr(inr, packed_size(inr))
+
+    def _set_network(self, inr: InrVolume) -> None:
+        """Take another upscaler or quality; an exact layer may have been added meanwhile."""
+        from ..io.inr_file import packed_size
+
+        assert self.inr is not None
+        inr = replace(inr, exact=self.inr.exact)
+        self.set_inr(inr, packed_size(inr))
 
     def set_inr(self, inr: InrVolume, file_bytes: int) -> None:
         """Let the layers carry this network, all the same one, and say how good they are in their names."""
@@ -158,7 +231,8 @@ class FitLayers:
         if self.hr is not None and self.upscaler is not None:
             self.hr.metadata[METADATA] = Carried(kind="exact" if self.exact else "hr", inr=inr)
             found = self.comparisons.get(self.upscaler)
-            psnr = None if found is None or self.exact else found.psnr  # the bound says more
+            known = found is not None and found.complete and not self.exact  # whose bound says more
+            psnr = found.psnr if found is not None and known else None
             self.hr.name = layer_name(self.name, title_of(self.upscaler), psnr)
 
     def drop_preview(self) -> None:
@@ -191,12 +265,19 @@ class FitLayers:
         self.exact = False
 
     def set_reconstruction(self, made: Reconstruction) -> None:
-        """Name the reconstruction, and keep its figures."""
+        """Name the reconstruction; the network is restored by what made it from now on."""
+        assert self.decoding is not None
+        assert self.inr is not None
         self.upscaler, self.exact = made.name, made.exact
-        if made.model_bytes is not None:
-            self.model_bytes = made.model_bytes
-        self.comparisons[self.upscaler] = made.comparison
-        self.set_inr(made.inr, made.file_bytes)
+        if made.comparison is not None:
+            self.comparisons[made.name] = made.comparison
+        another = made.upscaler is not None and made.wanted != self.wanted
+        if made.upscaler is not None and (another or not self.measured):
+            if another:
+                self.wanted, self.decoding = made.wanted, self.decoding.by((made.upscaler,))
+            self._set_network(named(self.inr, made.upscaler))
+        else:  # what measured best may be another by now
+            self.set_inr(self.inr, self.file_bytes)
         if self.hr is not None:
             self.hr.refresh()
 

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QButtonGroup,
     QGridLayout,
     QHBoxLayout,
-    QHeaderView,
     QLabel,
     QPushButton,
     QRadioButton,
-    QSizePolicy,
-    QTableWidget,
-    QTableWidgetItem,
     QWidget,
 )
 from superqt import QLabeledSlider
 
-from ..core.words import DASH, in_decibels, in_error, in_ssim
-from ..plugin.compare import Figures, Mode
+from ..plugin.compare import Mode
+from .figure_table import FiguresView
 from .section import Section, TextLine
 
 MODES: tuple[tuple[Mode, str, str], ...] = (
@@ -33,12 +28,7 @@ MODES: tuple[tuple[Mode, str, str], ...] = (
     ("overlay", "Overlay", "The reconstruction over the original, as opaque as the slider says."),
     ("difference", "Difference", "Reconstruction minus original, on a colour scale symmetric about 0."),
 )
-COLUMNS = (
-    ("PSNR", "PSNR in dB; peak: the intensity range of the original."),
-    ("8 bit", "PSNR in dB; peak 255, on grey levels through the window chosen under Source."),
-    ("SSIM", "Structural similarity, from 0 to 1."),
-    ("RMSE", "Root mean square error in the units of the volume, HU for CT."),
-)
+NO_FIT = "Fit a volume to see the figures."
 
 
 class CompareSection(Section):
@@ -76,9 +66,9 @@ class CompareSection(Section):
         self.opacity_row.hide()
         self.body.addWidget(self.opacity_row)
 
-        self.table = FigureTable()
-        self.body.addWidget(self.table)
-        self.sizes = TextLine("Fit a volume to see the figures.")
+        self.figures = FiguresView()
+        self.body.addWidget(self.figures)
+        self.sizes = TextLine(NO_FIT)
         self.sizes.setToolTip(
             "Size of the .inr; ratio of the source's stored pixels to it; and that ratio with the bytes of"
             " the super-resolution model counted too, where one is used."
@@ -118,66 +108,10 @@ class CompareSection(Section):
 
     def show_nothing(self) -> None:
         """Show that there is no fit."""
-        self.table.show_figures("Slice", [("LR fit", None, None), ("Lanczos", None, None)])
-        self.sizes.setText("Fit a volume to see the figures.")
+        self.figures.show_nothing()
+        self.sizes.setText(NO_FIT)
 
     def _toggled(self, _: QRadioButton, checked: bool) -> None:
         if checked:
             self.opacity_row.setVisible(self.mode == "overlay")
             self.mode_chosen.emit()
-
-
-class FigureTable(QTableWidget):
-    """Figures of the slice in view and of the volume, a line for each of LR fit, Lanczos and network."""
-
-    def __init__(self) -> None:
-        super().__init__(0, len(COLUMNS) + 1)
-        self.setHorizontalHeaderLabels(["", *(name for name, _ in COLUMNS)])
-        for column, (_, tooltip) in enumerate(COLUMNS, start=1):
-            self.horizontalHeaderItem(column).setToolTip(tooltip)
-        self.verticalHeader().hide()
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.setShowGrid(False)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        header = self.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
-        header.setMinimumSectionSize(30)
-
-    def show_figures(self, slice_words: str, lines: list[tuple[str, Figures | None, Figures | None]]) -> None:
-        """Show (name, figures of the slice, of the volume); None is being computed, or not there."""
-        rows: list[tuple[str, Figures | None] | str] = [slice_words]
-        rows += [(name, in_slice) for name, in_slice, _ in lines]
-        rows += ["Volume", *((name, whole) for name, _, whole in lines)]
-        self.setRowCount(len(rows))
-        for row, content in enumerate(rows):
-            heading = isinstance(content, str)
-            cells = [content, *[""] * len(COLUMNS)] if isinstance(content, str) else _cells(*content)
-            for column, words in enumerate(cells):
-                item = QTableWidgetItem(words)
-                if heading:
-                    font = item.font()
-                    font.setBold(True)
-                    item.setFont(font)
-                side = Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag.AlignLeft
-                item.setTextAlignment(side | Qt.AlignmentFlag.AlignVCenter)
-                self.setItem(row, column, item)
-            self.setRowHeight(row, self.fontMetrics().height() + 4)
-        header = self.horizontalHeader().sizeHint().height()
-        self.setFixedHeight(header + sum(self.rowHeight(row) for row in range(len(rows))) + 4)
-
-
-def _cells(name: str, figures: Figures | None) -> list[str]:
-    if figures is None:
-        return [f"  {name}", *[DASH] * len(COLUMNS)]
-    return [
-        f"  {name}",
-        in_decibels(figures.psnr),
-        in_decibels(figures.psnr_8bit),
-        in_ssim(figures.ssim),
-        in_error(figures.rmse),
-    ]

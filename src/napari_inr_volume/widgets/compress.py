@@ -23,6 +23,7 @@ from ..plugin.predict import predicted_memory
 from ..plugin.settings import OWN_WEIGHTS, load_last_used, own_weights, preferences, remember
 from .compare_section import CompareSection
 from .controllers.compare import CompareController
+from .controllers.figures import FiguresController
 from .controllers.fit import FitController
 from .controllers.reconstruct import ReconstructController
 from .controllers.settings import SettingsController
@@ -64,6 +65,7 @@ class CompressWidget(Panel):
         )
         self.fit_controller = FitController(state, self.fit, self.settings_controller, self)
         self.reconstruct_controller = ReconstructController(state, self.reconstruct, self)
+        self.figures_controller = FiguresController(state, self.compare.figures, self)
         self.compare_controller = CompareController(state, self.compare, self)
         self._connect()
         own = own_weights()
@@ -75,11 +77,16 @@ class CompressWidget(Panel):
 
     def _connect(self) -> None:
         self.source_controller.window_chosen.connect(self._remember)
-        self.source_controller.window_chosen.connect(self.compare_controller.measure)
+        self.source_controller.window_chosen.connect(self.figures_controller.measure_anew)
         self.settings_controller.edited.connect(self._remember)
         self.fit_controller.started.connect(self._fit_started)
         self.fit_controller.progressed.connect(lambda percent: self._show_title(f" {percent} %"))
         self.fit_controller.ended.connect(self._fit_ended)
+        self.fit_controller.usable.connect(self.figures_controller.measure)
+        self.figures_controller.measured.connect(self.fit_controller.show_measured)
+        self.figures_controller.restored_otherwise.connect(self.reconstruct_controller.apply)
+        self.reconstruct_controller.ended.connect(self.figures_controller.check_restored)
+        self.reconstruct_controller.ended.connect(self.figures_controller.measure)
         self.reconstruct_controller.upscaler_changed.connect(self.settings_controller.show_edit)
         self.reconstruct_controller.own_taken.connect(self._remember)
         self.reconstruct_controller.started.connect(self.compare_controller.make_way)
@@ -103,6 +110,7 @@ class CompressWidget(Panel):
     def _fit_started(self) -> None:
         self.settings_controller.make_way()
         self.state.applying.drop()
+        self.figures_controller.make_way()
         self.compare_controller.make_way()
         self.settings.lock(True)
 
@@ -114,9 +122,9 @@ class CompressWidget(Panel):
     def _scrolled(self, _: object = None) -> None:
         fitted = self.state.fitted
         if fitted is not None:
-            for job in (self.state.fitting, self.state.applying):
+            for job in (self.state.fitting, self.state.applying, self.state.measuring):
                 job.control.z = fitted.z
-            self.compare_controller.scrolled()
+            self.figures_controller.scrolled()
 
     def _layer_removed(self, _: object = None) -> None:
         self.state.forget_removed()

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
+from ..core.units import Units, suffix
 from ..core.windows import Window
-from ..plugin.compare import of_slice, of_volume
+from ..plugin.figures import LR, ORIGINAL, Line
 from ..plugin.work.inr import Errors
 from ..superres.catalogue import title_of
-from .compare_section import FigureTable
+from .figure_table import FigureTable
 from .layer_box import LayerBox
 from .plot import COLOURS, still_plot
 from .section import Section, TextLine, labelled
@@ -67,20 +68,18 @@ class ErrorSection(Section):
         self.plot.hide()
         self.table.hide()
 
-    def show_errors(self, errors: Errors, window: Window, unit: str) -> None:
-        """Show what was measured; the 8-bit PSNR was through `window`."""
+    def show_errors(self, errors: Errors, window: Window, units: Units) -> None:
+        """Show what was measured; `window` is how the original was shown."""
         found = self._found = errors.measured
-        black, white = window.limits
-        words = f"8 bit: grey levels from {black:.0f} to {white:.0f}{unit}, as the original was shown."
+        (black, white), unit = window.limits, suffix(units)
+        words = f"Window: from {black:.0f} to {white:.0f}{unit}, as the original was shown."
         self.words.setText(" ".join([*errors.notes, words]))
         self.words.show()
         curves = [(title_of(found.upscaler), found.reconstruction.slices.psnr)]
         if found.upscaler != "lanczos":
             curves.append((title_of("lanczos"), found.lanczos.slices.psnr))
         self.plot.show_curves(curves)
-        header = self.table.horizontalHeaderItem(2)
-        assert header is not None
-        header.setToolTip(f"PSNR in dB; peak 255, on grey levels from {black:.0f} to {white:.0f}{unit}.")
+        self.table.show_regions(units, window)
         self.plot.show()
         self.table.show()
 
@@ -89,14 +88,14 @@ class ErrorSection(Section):
         found = self._found
         if found is None:
             return
-        lines = [
-            ("LR fit", of_slice(found.lr, lr_z), of_volume(found.lr)),
-            ("Lanczos", of_slice(found.lanczos, z), of_volume(found.lanczos)),
-        ]
+        parts = [("LR fit", LR, found.lr, lr_z), ("Lanczos", ORIGINAL, found.lanczos, z)]
         if found.upscaler != "lanczos":
-            restored = found.reconstruction
-            lines.append((title_of(found.upscaler), of_slice(restored, z), of_volume(restored)))
-        self.table.show_figures(f"Slice {z}", [*lines])
+            parts.append((title_of(found.upscaler), ORIGINAL, found.reconstruction, z))
+        lines = [
+            Line(name=name, against=against, in_slice=one.of_slice(at), whole=one.of_volume())
+            for name, against, one, at in parts
+        ]
+        self.table.show_figures(f"Slice {z}", "Volume", lines)
         self.plot.show_slice(z)
 
 

@@ -102,9 +102,10 @@ class FitSection(Section):
         self.pause.setEnabled(False)
 
     def show_measuring(self, done: int, total: int) -> None:
-        """Show how far the measuring after a fit has come."""
-        self.fit.setText("Measuring...")
-        self.fit.setEnabled(False)
+        """Show how far the measuring of a fit for a target PSNR has come, and offer to stop at that."""
+        self.fit.setText("&Stop and keep")
+        self.fit.setToolTip("Keep this fit as it is: no larger one follows if it misses the PSNR.")
+        self.fit.setEnabled(True)
         self.pause.setEnabled(False)
         self.bar.setValue(BAR * done // max(total, 1))
         self.words.setText(f"Decoding and measuring: {100 * done // max(total, 1)} %")

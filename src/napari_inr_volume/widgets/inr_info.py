@@ -9,7 +9,6 @@ from napari.layers import Image
 from superqt.utils import QSignalThrottler
 
 from ..core.errors import InrError
-from ..core.units import suffix
 from ..core.windows import Window
 from ..plugin import dialogs
 from ..plugin.job import Done, Job, LatestJob
@@ -236,7 +235,7 @@ class InrFileWidget(Panel):
 
     def _show_errors(self, found: Errors) -> None:
         assert self.inr is not None
-        self.errors.show_errors(found, self._window, suffix(self.inr.units))
+        self.errors.show_errors(found, self._window, self.inr.units)
         self._show_slice()
 
     def _measuring_ended(self) -> None:

@@ -67,7 +67,10 @@ class ReconstructSection(Section):
         self.exact = QPushButton("E&xact")
         self.exact.setToolTip("Add the voxels of the exact layer as a layer: what the file gives back.")
         self.body.addLayout(labelled("Ups&caler", self.upscalers, self.apply, self.exact))
-        self.progress = CancelBar("Slices decoded, then measured.", "Stop; the layer is removed.")
+        self.progress = CancelBar(
+            "Slices restored, from the one in view outwards; their figures follow under Compare.",
+            "Stop; the layer is removed.",
+        )
         self.body.addWidget(self.progress)
         self.words = TextLine()
         self.body.addWidget(self.words)

@@ -16,9 +16,9 @@ import pytest
 import torch
 from small_fits import ENDLESS, SMALL
 
-from napari_inr_volume import codec, compress, session
+from napari_inr_volume import codec, compress
 from napari_inr_volume.core.errors import FitError, InrError
-from napari_inr_volume.core.lowres import low_res
+from napari_inr_volume.core.lowres import LowResOf, low_res
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.core.windows import find_window
 from napari_inr_volume.fields.settings import Settings
@@ -26,8 +26,16 @@ from napari_inr_volume.fields.siren import fit as fit_module
 from napari_inr_volume.fields.siren.network import Siren
 from napari_inr_volume.plugin import kept_fits, unsaved
 from napari_inr_volume.plugin.job import Cancelled, Control, Done, Job
-from napari_inr_volume.plugin.work.fit import DecodedLr, FitOutcome, FitReport, Fitted, fit
+from napari_inr_volume.plugin.work import measure as measure_module
+from napari_inr_volume.plugin.work.fit import FitReport, Fitted, fit
 from napari_inr_volume.plugin.work.forecast import probe
+from napari_inr_volume.plugin.work.measure import (
+    Decoding,
+    FiguresSoFar,
+    FitMeasured,
+    LrSlice,
+    measure_fit,
+)
 from napari_inr_volume.plugin.work.reconstruct import reconstruct
 from napari_inr_volume.reader import Reader
 from napari_inr_volume.session import Request
@@ -43,8 +51,28 @@ def request(volume: Volume, settings: Settings) -> Request:
     return Request(settings=settings, **options(volume))
 
 
-def run_fit(volume: Volume, settings: Settings, control: Control, **more: object) -> FitOutcome:
-    return fit(control, volume, request(volume, settings), **more)
+def run_fit(volume: Volume, settings: Settings, control: Control | None = None, **more: object) -> Fitted:
+    """Fit, and return the network that was reported."""
+    control, found = control or Control(), []
+    hear = control.report
+
+    def report(record: object) -> None:
+        if isinstance(record, Fitted):
+            found.append(record)
+        hear(record)
+
+    control.report = report
+    fit(control, volume, request(volume, settings), **more)
+    (fitted,) = found
+    return fitted
+
+
+def measured(volume: Volume, decoding: Decoding, control: Control | None = None) -> FitMeasured | None:
+    """Measure a fit, with an LR to be filled."""
+    lr = np.full(decoding.reader.inr.lr_shape, np.nan, np.float32)
+    found = measure_fit(control or Control(), volume, decoding, lr, window=find_window("full", volume))
+    np.testing.assert_array_equal(lr, decoding.reader.read(level="lr"))
+    return found
 
 
 def test_memory_running_out_in_a_fit_says_to_choose_a_smaller_batch(
@@ -59,31 +87,88 @@ def test_memory_running_out_in_a_fit_says_to_choose_a_smaller_batch(
     assert failed.args == ["cpu ran out of memory at batch 256; choose a smaller batch or the CPU"]
 
 
-def test_stopped_fit_is_kept_and_measured(qtbot, job: Job, volume: Volume) -> None:
+def test_stopped_fit_can_be_measured(qtbot, job: Job, volume: Volume) -> None:
+    found: list[Fitted] = []
+
     def stop_soon(record: object) -> None:
         if isinstance(record, FitReport):
             job.control.shown.set()
             job.stop()
+        elif isinstance(record, Fitted):
+            found.append(record)
 
     job.reported.connect(stop_soon)
-    with qtbot.waitSignal(job.finished) as finished:
+    with qtbot.waitSignal(job.finished):
         job.start(fit, volume, request(volume, ENDLESS))
-    outcome = finished.args[0]
-    assert 0 < outcome.inr.fit.steps < ENDLESS.fit.steps
-    assert codec.decompress(outcome.inr, device="cpu").shape == volume.shape
+    (fitted,) = found
+    assert 0 < fitted.inr.fit.steps < ENDLESS.fit.steps
+    assert codec.decompress(fitted.inr, device="cpu").shape == volume.shape
+    outcome = measured(volume, fitted.decoding)
     assert outcome.measured.lr.psnr == pytest.approx(outcome.inr.quality.lr_psnr, abs=1e-3)
 
 
-def test_fit_reports_progress_then_the_network_then_the_measuring(volume: Volume) -> None:
+def test_fit_reports_progress_and_then_a_network_that_is_not_measured_yet(volume: Volume) -> None:
     control, records = Control(), []
     control.report = records.append
-    outcome = run_fit(volume, SMALL, control)
-    kinds = [type(record) for record in records]
-    assert [kind for kind, _ in groupby(kinds)] == [FitReport, Fitted, Done, DecodedLr, Done, FitOutcome]
-    (fitted,) = (record for record in records if isinstance(record, Fitted))
-    assert fitted.inr == replace(outcome.inr, quality=None)
-    (decoded,) = (record for record in records if isinstance(record, DecodedLr))
-    assert decoded.voxels.shape == outcome.inr.lr_shape
+    fitted = run_fit(volume, SMALL, control)
+    assert [kind for kind, _ in groupby(map(type, records))] == [FitReport, Fitted]
+    assert fitted.inr.quality is None
+    assert fitted.decoding.reader.decoded == 0
+
+
+# Measuring
+
+
+def test_measuring_begins_at_the_slice_in_view_and_its_figures_come_in_by_slice(
+    volume: Volume, monkeypatch
+) -> None:
+    monkeypatch.setattr(measure_module, "SECONDS_PER_FIGURES", 0.0)
+    control, records = Control(), []
+    control.z, control.report = 11, records.append
+    fitted = run_fit(volume, SMALL)
+    outcome = measured(volume, fitted.decoding, control)
+    filled = [record.z for record in records if isinstance(record, LrSlice)]
+    assert (filled[0], sorted(filled)) == (11, list(range(16)))
+    assert [abs(z - 11) for z in filled] == sorted(abs(z - 11) for z in filled)
+    first = next(record.measured for record in records if isinstance(record, FiguresSoFar))
+    assert list(np.flatnonzero(first.lanczos.compared)) == [11]
+    assert first.lanczos.of_slice(11) == outcome.measured.lanczos.of_slice(11)
+    assert first.lanczos.of_slice(10) is None
+    assert outcome.measured.complete
+    assert outcome.inr == compress(volume, SMALL, device="cpu", upscaler="lanczos")
+    done = [record for record in records if isinstance(record, Done)]
+    assert done[-1].done == done[-1].total == 2 * 16
+
+
+def test_measuring_that_is_stopped_still_fills_the_lr(volume: Volume, monkeypatch) -> None:
+    monkeypatch.setattr(measure_module, "SECONDS_PER_FIGURES", 0.0)
+    control, records = Control(), []
+
+    def hear(record: object) -> None:
+        records.append(record)
+        if isinstance(record, FiguresSoFar):
+            control.stop.set()
+
+    control.report = hear
+    fitted = run_fit(volume, SMALL)
+    assert measured(volume, fitted.decoding, control) is None
+    last = [record for record in records if isinstance(record, FiguresSoFar)][-1].measured
+    assert 0 < np.count_nonzero(last.lr.compared) < 16
+    assert {record.z for record in records if isinstance(record, LrSlice)} == set(range(16))
+
+
+def test_what_measuring_decoded_is_not_decoded_again_to_be_shown(volume: Volume) -> None:
+    decoding = run_fit(volume, SMALL).decoding
+    measured(volume, decoding)
+    reader = decoding.reader.by(decoding.upscalers[0])
+    before = reader.decoded
+    assert before == 16
+    voxels = np.zeros(volume.shape, dtype=decoding.reader.inr.dtype)
+    reconstruct(
+        Control(), volume, decoding, voxels, device="cpu", upscaler="lanczos", upscalers=decoding.upscalers
+    )
+    assert reader.decoded == before
+    np.testing.assert_array_equal(voxels, codec.decompress(decoding.reader.inr, device="cpu").voxels)
 
 
 @pytest.mark.parametrize(
@@ -91,20 +176,17 @@ def test_fit_reports_progress_then_the_network_then_the_measuring(volume: Volume
     [MemoryError(), InrError("no"), RuntimeError("bug"), Cancelled()],
     ids=lambda error: type(error).__name__,
 )
-@pytest.mark.parametrize("where", ["decoding", "measuring"])
-def test_fit_that_has_ended_is_reported_and_kept_before_anything_can_go_wrong(
-    volume: Volume, monkeypatch, tmp_path: Path, where: str, error: Exception
+def test_fit_that_has_ended_is_kept_before_anything_can_go_wrong(
+    volume: Volume, monkeypatch, tmp_path: Path, error: Exception
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(kept_fits, "FOLDER", tmp_path)
-    monkeypatch.setattr(*((Reader, "slices") if where == "decoding" else (session, "measure")), fail)
-    control, records = Control(), []
-    control.report = records.append
-    with pytest.raises((type(error), FitError)):  # while measuring, it is in words
-        run_fit(volume, SMALL, control, keep=True)
-    (fitted,) = (record for record in records if isinstance(record, Fitted))
+    monkeypatch.setattr(Reader, "planes", fail)
+    fitted = run_fit(volume, SMALL, keep=True)
+    with pytest.raises(type(error)):
+        measured(volume, fitted.decoding)
     assert unsaved.find(kept_fits.identity(volume)) == fitted.inr
 
 
@@ -112,9 +194,10 @@ def test_kept_network_is_measured_as_if_it_had_just_been_fitted(
     volume: Volume, monkeypatch, tmp_path
 ) -> None:
     monkeypatch.setattr(kept_fits, "FOLDER", tmp_path)
-    outcome = run_fit(volume, SMALL, Control(), keep=True)
-    again = run_fit(volume, SMALL, Control(), resume=unsaved.find(kept_fits.identity(volume)))
+    outcome = run_fit(volume, SMALL, keep=True)
+    again = run_fit(volume, SMALL, resume=unsaved.find(kept_fits.identity(volume)))
     assert again.inr == outcome.inr
+    assert measured(volume, again.decoding).inr == measured(volume, outcome.decoding).inr
 
 
 def test_kept_network_lies_where_its_volume_lies_by_now(volume: Volume, monkeypatch, tmp_path: Path) -> None:
@@ -132,7 +215,7 @@ def test_kept_network_lies_where_its_volume_lies_by_now(volume: Volume, monkeypa
 def test_folder_that_cannot_be_written_to_ends_no_fit(volume: Volume, monkeypatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setattr(kept_fits, "FOLDER", tmp_path / "file" / "fits")
-    assert run_fit(volume, SMALL, Control(), keep=True).inr.quality is not None
+    assert run_fit(volume, SMALL, Control(), keep=True).inr.fit.steps > 0
 
 
 def test_stopped_fit_is_continued_to_the_network_of_one_in_one_go(volume: Volume, monkeypatch) -> None:
@@ -222,12 +305,13 @@ def test_reconstruction_goes_outwards_from_the_slice_in_view_and_equals_the_code
     control.z = 5
     control.report = lambda record: order.append(record) if isinstance(record, int) else None
     voxels = np.zeros(volume.shape, dtype=inr.dtype)
-    result = reconstruct(control, volume, inr, voxels, **options(volume))
+    decoding = Decoding(reader=Reader(inr, device="cpu"), upscalers=(), lrs=LowResOf(volume))
+    result = reconstruct(control, volume, decoding, voxels, device="cpu", upscaler="lanczos")
     distances = [abs(z - 5) for z in order]
     assert sorted(order) == list(range(16))
     assert distances == sorted(distances)
     np.testing.assert_array_equal(voxels, codec.decompress(inr, device="cpu").voxels)
-    assert result.inr.quality.hr_psnr == pytest.approx(inr.quality.hr_psnr)
+    assert result.name == "lanczos"
 
 
 def test_probe_tells_a_speed_and_can_be_dropped(volume: Volume) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import math
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...core.errors import FitError, InrError
-from ...core.generators import drain
+from ...core.memory import available
 from ...inr_volume import InrVolume
 from ..job import Control
 from .exact import one_at_a_time, with_exact
+from .measure import Decoding, FitMeasured
 from .previews import Preview, Previews
 from .threads import leave_a_core
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from ...core.volume import Volume
     from ...fields.base import FitProgress, FitState
     from ...fields.settings import Settings
-    from ...measuring import Measured
     from ...planning import Plan
     from ...session import Request
     from ..kept_fits import Kept
@@ -60,31 +60,21 @@ class NotKept:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Fitted:
-    """A fit that has ended, not decoded or measured yet: whatever comes of that, it can be saved."""
+    """A fit that has ended, not decoded or measured yet: whatever comes of that, it can be used and saved."""
 
     inr: InrVolume
     file_bytes: int  # once it is saved
     model_bytes: int  # of the upscaler's weights
     state: FitState | None  # what to resume from, if it was stopped
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class DecodedLr:
-    """The LR of a fit that has ended, as it decodes from the coded weights."""
-
-    voxels: NDArray[np.float32]  # (z, y, x)
+    decoding: Decoding
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FitOutcome:
-    """A fit with its figures."""
+    """A fit for a target PSNR with its figures."""
 
-    inr: InrVolume  # with its quality
-    file_bytes: int  # once it is saved
-    model_bytes: int  # of the weights of the upscaler that it names
-    measured: Measured
+    found: FitMeasured
     missed: str | None  # why the target was missed, in a sentence
-    choice: str | None  # why it does not name the usual upscaler, in a sentence
 
 
 def fit(
@@ -95,14 +85,14 @@ def fit(
     seconds_per_preview: float = SECONDS_PER_PREVIEW,
     resume: FitState | Kept | InrVolume | None = None,
     keep: bool = False,
-) -> FitOutcome:
-    """Fit a network and measure it, and where a target PSNR was missed a larger one; returns the last.
+) -> None:
+    """Fit a network to a volume; for a target PSNR measure it, and where that was missed fit a larger one.
 
-    Reports FitReport and at most one NotKept, then Fitted, Done while it decodes, DecodedLr, Done and
-    FitOutcome; before each larger network NextTry. If an exact layer is asked for, ExactReport and
+    Reports FitReport and at most one NotKept, then Fitted; for a target PSNR also Done while it is measured
+    and FitOutcome, and before each larger network NextTry. If an exact layer is asked for, ExactReport and
     ExactAdded follow, of a fit that was stopped too; stopped then, it ends without that layer.
-    `resume` is where a stopped fit of the same volume and settings stood; or a network, which is decoded and
-    measured. With `keep` the state is kept once a minute and when the fit is stopped, for when napari runs
+    `resume` is where a stopped fit of the same volume and settings stood; or a network, which is only
+    reported. With `keep` the state is kept once a minute and when the fit is stopped, for when napari runs
     again; of a fit that ends by itself the network is kept until it is saved.
     Raises FitError, as `session.run` does, and while another panel's fit is running.
     """
@@ -120,12 +110,18 @@ def fit(
             drop=control.drop,
             resume=_where_it_stood(resume),
             keep=fitting.keep if keep else None,
-            on_slices=control.on_progress,
+            on_slices=fitting.on_slices,
         )
-        drain(running, fitting.show)
-        return fitting.with_exact(request.max_error)
+        with suppress(_Enough), closing(running):
+            for record in running:
+                fitting.show(record)
+        fitting.add_exact(request.max_error)
     finally:
         one_at_a_time.release()
+
+
+class _Enough(Exception):  # noqa: N818, it is no error
+    """What is left need not be done before the fit is used; never leaves this module."""
 
 
 def _where_it_stood(resume: FitState | Kept | InrVolume | None) -> FitState | InrVolume | None:
@@ -146,7 +142,8 @@ class _Fitting:
         self.volume = volume
         self.interval = interval  # seconds between previews
         self.name = kept_fits.identity(volume) if keep else None
-        self.outcome: FitOutcome | None = None
+        self.measuring = request.target.kind == "psnr"  # which says whether a larger network is needed
+        self.inr: InrVolume | None = None  # once it is fitted
         self._begin(request.settings)
 
     def _begin(self, settings: Settings) -> None:
@@ -183,11 +180,16 @@ class _Fitting:
         assert self.name is not None
         kept_fits.keep(self.name, self.settings, replace(state, seconds=state.seconds - self.idle))
 
+    def on_slices(self, done: int, total: int) -> None:
+        """Report how far the measuring for a target PSNR is; stopped, it ends the search for that."""
+        self.control.on_progress(done, total)
+        if self.control.stop.is_set():
+            raise _Enough
+
     def _show_fitted(self, fitted: session.Fitted) -> None:
-        """Report the network, keep it if nothing is left to fit, and decode its LR."""
+        """Report the network, and keep it if nothing is left to fit."""
         from ...io.inr_file import packed_size
         from .. import kept_fits, unsaved
-        from ..layers import new_voxels
 
         inr, state = fitted.inr, None if fitted.result is None else fitted.result.state
         if self.name is not None and state is None:
@@ -196,38 +198,53 @@ class _Fitting:
                 kept_fits.forget(self.name)
         if state is not None:
             state = replace(state, seconds=state.seconds - self.idle)
-            self.control.stop.clear()  # from now on it ends the exact layer
-        size = packed_size(inr)
-        self.control.report(Fitted(inr=inr, file_bytes=size, model_bytes=fitted.model_bytes, state=state))
-        lr = new_voxels(inr.lr_shape, np.float32)
-        for z, plane in fitted.reader.slices("lr"):
-            self.control.on_progress(z, len(lr))
-            lr[z] = plane
-        self.control.report(DecodedLr(voxels=lr))
+        stopped = self.control.stop.is_set()
+        self.control.stop.clear()  # from now on it ends the measuring, and the exact layer
+        fitted.reader.keep(*room_for(inr))
+        self.inr = inr
+        self.control.report(
+            Fitted(
+                inr=inr,
+                file_bytes=packed_size(inr),
+                model_bytes=fitted.model_bytes,
+                state=state,
+                decoding=Decoding(reader=fitted.reader, upscalers=fitted.upscalers, lrs=fitted.lrs),
+            )
+        )
+        if stopped or not self.measuring:
+            raise _Enough
 
     def _show_compressed(self, made: session.Compressed) -> None:
         from ...io.inr_file import packed_size
 
-        self.outcome = FitOutcome(
+        self.inr = made.inr
+        found = FitMeasured(
             inr=made.inr,
             file_bytes=packed_size(made.inr),
-            model_bytes=made.fitted.model_bytes,
+            upscaler=made.choice.upscaler,
             measured=made.measured,
-            missed=made.missed,
             choice=made.choice.words,
         )
-        self.control.report(self.outcome)
+        self.control.report(FitOutcome(found=found, missed=made.missed))
 
-    def with_exact(self, max_error: float | None) -> FitOutcome:
-        """Return what was fitted, with the exact layer that is asked for, unless that was stopped."""
-        assert self.outcome is not None
-        inr = self.outcome.inr
-        if max_error is None or (inr.exact is not None and inr.exact.max_error == max_error):
-            return self.outcome
-        added = with_exact(self.control, self.volume, inr, max_error, keep=self.name is not None)
-        if added is None:
-            return self.outcome
-        return replace(self.outcome, inr=added.inr, file_bytes=added.file_bytes)
+    def add_exact(self, max_error: float | None) -> None:
+        """Add the exact layer that is asked for to what was fitted, unless that is stopped."""
+        assert self.inr is not None
+        if max_error is not None and (self.inr.exact is None or self.inr.exact.max_error != max_error):
+            with_exact(self.control, self.volume, self.inr, max_error, keep=self.name is not None)
+
+
+def room_for(inr: InrVolume) -> tuple[int, int]:
+    """Return how many bytes of decoded LR and HR slices to keep: all, if that leaves most of the memory."""
+    from ...reader import CACHE_BYTES
+
+    depth, (lr_depth, *lr_plane) = inr.geometry.shape[0], inr.lr_shape
+    lr_bytes = max(depth, lr_depth) * math.prod(lr_plane) * np.dtype(np.float32).itemsize
+    hr_bytes = math.prod(inr.geometry.shape) * np.dtype(inr.dtype).itemsize
+    left = available() // 2
+    if lr_bytes + 2 * hr_bytes <= left:  # by a network, and by Lanczos beside it
+        return lr_bytes, hr_bytes
+    return (lr_bytes if lr_bytes <= left else CACHE_BYTES), CACHE_BYTES
 
 
 def _report(progress: FitProgress, idle: float, preview: Preview | None) -> FitReport:

@@ -19,51 +19,51 @@ if TYPE_CHECKING:
     from ...core.metrics import Comparison
     from ...core.volume import Volume
     from ...superres.model_file import ModelInfo
+    from ...superres.upscale import Upscaler
+    from .measure import Decoding
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reconstruction:
-    """An HR volume with its figures."""
+    """An HR volume that was decoded."""
 
     name: str  # of the upscaler that made it, or the bound of the exact layer in words
     exact: bool  # whether it is of the exact layer
-    inr: InrVolume  # naming the upscaler that made it, with its quality
-    file_bytes: int  # once it is saved
-    comparison: Comparison
-    model_bytes: int | None  # of the upscaler's weights; None: none was used
+    wanted: str | None = None  # the name or weights file that was asked for
+    upscaler: Upscaler | None = None  # that was chosen of those that it stands for
     choice: str | None = None  # why it is not the usual upscaler, in a sentence
+    comparison: Comparison | None = None  # of exact voxels with the original
 
 
 def reconstruct(
     control: Control,
     volume: Volume,
-    inr: InrVolume,
+    fit: Decoding,
     voxels: NDArray[Any],
     *,
     device: Device,
     upscaler: str,
-    window: Window,
+    upscalers: tuple[Upscaler, ...] = (),
     or_lanczos: bool = False,
 ) -> Reconstruction:
-    """Fill `voxels` with the HR, from the slice in view outwards, then measure it; reports slices, then Done.
+    """Fill `voxels` with the HR, from the slice in view outwards; reports slices and Done.
 
-    Of several upscalers that the name stands for, the one that restores some slices best is taken. The array
-    is the one that a layer shows: a report of slice numbers means that they can be drawn.
+    `upscalers` are those that the name stands for, if they were found before. Of several the one that
+    restores some slices best is taken. The array is the one that a layer shows: a report of slice numbers
+    means that they can be drawn.
     """
-    from ...core.metrics import compare_volumes
-    from ...io.inr_file import packed_size
     from ...measuring import choose_upscaler
-    from ...reader import Reader
     from ...superres.upscale import find_upscalers
-    from .measure import with_upscaler
 
     leave_a_core()
-    upscalers = find_upscalers(upscaler, inr.factor[1:], device=device, or_lanczos=or_lanczos)
-    reader = Reader(inr, device=device)
+    if not upscalers:
+        upscalers = tuple(
+            find_upscalers(upscaler, fit.reader.inr.factor[1:], device=device, or_lanczos=or_lanczos)
+        )
     choice = choose_upscaler(
-        volume, reader, upscalers, lambda done, total: control.on_progress(done, total + 2 * len(voxels))
+        volume, fit.reader, upscalers, lambda done, total: control.on_progress(0, len(voxels))
     )
-    restore, reader = choice.upscaler, reader.by(choice.upscaler)
+    reader = fit.reader.by(choice.upscaler)
     left = set(range(len(voxels)))
     while left:
         control.check()
@@ -71,21 +71,12 @@ def reconstruct(
         voxels[z] = reader.plane(z)
         left.remove(z)
         control.report(z)
-        control.on_progress(len(voxels) - len(left), 2 * len(voxels))
-    comparison = compare_volumes(
-        volume,
-        voxels,
-        window,
-        lambda done, total: control.on_progress(total + done, 2 * total),
-    )
-    inr = with_upscaler(inr, restore, comparison)
+        control.on_progress(len(voxels) - len(left), len(voxels))
     return Reconstruction(
-        name=restore.name,
+        name=choice.upscaler.name,
         exact=False,
-        inr=inr,
-        file_bytes=packed_size(inr),
-        comparison=comparison,
-        model_bytes=len(restore.weights),
+        wanted=upscaler,
+        upscaler=choice.upscaler,
         choice=choice.words,
     )
 
@@ -93,26 +84,18 @@ def reconstruct(
 def decode_exact(
     control: Control, volume: Volume, inr: InrVolume, voxels: NDArray[Any], *, window: Window
 ) -> Reconstruction:
-    """Fill `voxels` with those of the exact layer, then measure them; reports as `reconstruct` does."""
-    from ...core.metrics import compare_volumes
-    from ...io.inr_file import packed_size
+    """Fill `voxels` with those of the exact layer, and measure them; reports as `reconstruct` does."""
+    from ...core.metrics import Meter
     from ...reader import Reader
 
     assert inr.exact is not None
+    meter = Meter(volume, window)
     for z, plane in Reader(inr, device="cpu").slices("exact"):
         voxels[z] = plane
+        meter.add(z, plane)
         control.report(z)
-        control.on_progress(z + 1, 2 * len(voxels))
-    return Reconstruction(
-        name=within(inr.exact.max_error, inr.units),
-        exact=True,
-        inr=inr,
-        file_bytes=packed_size(inr),
-        comparison=compare_volumes(
-            volume, voxels, window, lambda done, total: control.on_progress(total + done, 2 * total)
-        ),
-        model_bytes=None,
-    )
+        control.on_progress(z + 1, len(voxels))
+    return Reconstruction(name=within(inr.exact.max_error, inr.units), exact=True, comparison=meter.result())
 
 
 def missing_weights(control: Control) -> list[str]:

@@ -1,113 +1,58 @@
-"""The last fit against its original: figures of the slice in view, arrangements of the layers, saving."""
+"""The last fit against its original: arrangements of the layers, saving."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject
-from superqt.utils import QSignalThrottler
 
 from ...core.errors import InrError
 from ...core.words import in_bytes, in_ratio
 from ...plugin import dialogs
 from ...plugin.compare import Arrangement
-from ...plugin.fit_layers import FIT, FitLayers
-from ...plugin.job import Job, LatestJob
+from ...plugin.fit_layers import FitLayers
+from ...plugin.job import Job
 from ...plugin.notices import file_name, show_error, show_info
 from ...plugin.work import measure as work
 from ...plugin.writers import save_inr
-from ..compare_section import CompareSection
+from ..compare_section import NO_FIT, CompareSection
 from .state import PanelState
-
-if TYPE_CHECKING:
-    from ...measuring import Measured
-
-SCROLL_DELAY_MS = 80  # while scrolling, the figures follow this often
 
 
 class CompareController(QObject):
-    """Shows how good the fit is."""
+    """Shows the fit beside its original."""
 
     def __init__(self, state: PanelState, section: CompareSection, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.state = state
         self.section = section
         self.arrangement = Arrangement(state.viewer)
-        self.measuring, self.subtracting = LatestJob(self), Job(self)
-        self._scrolls = QSignalThrottler(parent=self)
-        self._scrolls.setTimeout(SCROLL_DELAY_MS)
-        self._scrolls.triggered.connect(self.show_figures)
+        self.subtracting = Job(self)
         section.mode_chosen.connect(self.arrange)
         section.opacity_changed.connect(self._set_opacity)
         section.save_wanted.connect(self.save)
         state.changed.connect(self.show_possible)
-        self.measuring.finished.connect(self._measured)
         self.subtracting.finished.connect(self._subtracted)
-        for job in (self.measuring, self.subtracting):
-            job.failed.connect(show_error)
+        self.subtracting.failed.connect(show_error)
 
     def show_possible(self) -> None:
-        """Offer what can be compared now, and show the figures, if there are any."""
-        fitted, fitting, applying = self.state.fitted, self.state.fitting.running, self.state.applying.running
-        done = fitted is not None and fitted.inr is not None and not fitting
+        """Offer what can be compared now, and show how large the file is, if there is one."""
+        fitted, applying = self.state.fitted, self.state.applying.running
+        done = fitted is not None and fitted.inr is not None
         self.section.show_possible(done, fitted is not None and fitted.hr is not None and not applying)
         lost = fitted is None or fitted.error is None
         if self.section.mode == "difference" and lost and not self.subtracting.running:
             self.section.choose("off")
         if fitted is None:
-            self.measuring.drop()
-        self.show_figures()
+            self.section.sizes.setText(NO_FIT)
+        elif fitted.inr is not None:
+            self.section.sizes.setText(size_words(fitted))
 
     def make_way(self) -> None:
         """Stop comparing: the layers are about to change."""
-        self.measuring.forget()
         self.subtracting.drop()
         self.section.choose("off")
-
-    def scrolled(self) -> None:
-        """Let the figures follow the slice in view."""
-        self._scrolls.throttle()
-
-    def show_figures(self) -> None:
-        """Show the figures of the slice in view: a look-up."""
-        fitted = self.state.fitted
-        if fitted is None:
-            self.section.show_nothing()
-            return
-        self.section.table.show_figures(f"Slice {fitted.z}", fitted.lines())
-        if fitted.inr is not None:
-            self.section.sizes.setText(size_words(fitted))
-
-    def measure(self) -> None:
-        """Measure anew, through another window."""
-        fitted = self.state.fitted
-        if fitted is None or fitted.lr is None or fitted.inr is None:
-            return
-        if self.state.fitting.running or self.state.applying.running:  # they measure at their end
-            return
-        fitted.comparisons = {}
-        self.show_figures()
-        restored = None
-        if fitted.hr is not None and fitted.upscaler not in (None, "lanczos"):
-            restored = fitted.upscaler, fitted.hr.data
-        self.measuring.ask(
-            object(),
-            work.measure,
-            fitted.volume,
-            fitted.inr,
-            None,  # Lanczos
-            restored,
-            device=self.state.device(),
-            window=self.state.find_window(fitted.volume),
-        )
-
-    def _measured(self, found: Measured) -> None:
-        fitted = self.state.fitted
-        if fitted is None:
-            return
-        fitted.comparisons = {FIT: found.lr, "lanczos": found.lanczos, found.upscaler: found.reconstruction}
-        self.show_figures()
 
     def arrange(self) -> None:
         """Show the layers as the chosen mode says; a difference that is not there yet is computed first."""

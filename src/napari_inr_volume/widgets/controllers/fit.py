@@ -9,6 +9,7 @@ from napari.utils import progress
 from qtpy.QtCore import QObject, Signal
 
 from ...core.choices import Device
+from ...core.errors import InrError
 from ...core.units import within
 from ...core.words import in_bytes, with_decibels
 from ...plugin import unsaved
@@ -27,6 +28,7 @@ from .state import PanelState
 if TYPE_CHECKING:
     from ...fields.base import FitState
     from ...inr_volume import InrVolume
+    from ...plugin.work.measure import FitMeasured
 
 BUSY = "A fit is running. Stop it, or wait until it has ended."
 NO_VOLUME = "Choose a volume first: a 3D image layer, or a CT folder."
@@ -38,6 +40,7 @@ class FitController(QObject):
 
     started = Signal()
     progressed = Signal(int)  # percent of the steps
+    usable = Signal()  # there is a network, to be measured, restored and saved
     ended = Signal()
 
     def __init__(
@@ -160,6 +163,7 @@ class FitController(QObject):
         if isinstance(record, work.FitReport):
             self._show_report(fitted, record)
         elif isinstance(record, work.NextTry):
+            self.started.emit()  # what is done with the smaller one ends
             larger = FitLayers(fitted.viewer, fitted.source, fitted.volume, fitted.request, record.plan)
             self._show_begun(larger, continued=False)
             self.section.show_words(
@@ -172,21 +176,21 @@ class FitController(QObject):
                 f" {record.reason}."
             )
         elif isinstance(record, work.Fitted):
-            fitted.show_fitted(record)
-            self.section.show_measuring(0, 1)
-            self.state.changed.emit()
-        elif isinstance(record, work.DecodedLr):
-            fitted.show_lr(record)
+            self._show_fitted(fitted, record)
         elif isinstance(record, work.FitOutcome):
-            self._show_outcome(fitted, record)
+            self._missed = None if record.missed is None else sentence(record.missed)
+            fitted.show_measured(record.found)
+            self.show_measured(record.found)
         elif isinstance(record, exact.ExactReport):
             if not self.state.fitting.control.stop.is_set():  # or it was on its way
                 self.section.show_exact(record)
         elif isinstance(record, exact.ExactAdded):
-            fitted.set_inr(record.inr, record.file_bytes)
+            fitted.set_exact(record.inr)
             self._show_end(fitted)
             self.state.changed.emit()
-        elif isinstance(record, Done):
+        elif (
+            isinstance(record, Done) and not self.state.fitting.control.stop.is_set()
+        ):  # or it was on its way
             self.section.show_measuring(record.done, record.total)
 
     def _show_report(self, fitted: FitLayers, report: work.FitReport) -> None:
@@ -201,12 +205,24 @@ class FitController(QObject):
             self._bar.update(report.step - self._bar.n)
         self.progressed.emit(100 * report.step // report.steps)
 
-    def _show_outcome(self, fitted: FitLayers, outcome: work.FitOutcome) -> None:
-        fitted.show_outcome(outcome)
-        missed = outcome.missed if fitted.state is None else None
-        self._missed = None if missed is None else sentence(missed)
-        self._choice = None if outcome.choice is None else sentence(outcome.choice)
-        self._show_end(fitted)
+    def _show_fitted(self, fitted: FitLayers, record: work.Fitted) -> None:
+        """Let the fit be used; unless its PSNR is the target, it is measured meanwhile."""
+        self._missed = self._choice = None
+        try:
+            fitted.show_fitted(record)
+        except InrError as error:  # no memory for a layer of the LR
+            show_error(str(error))
+        if fitted.request.target.kind != "psnr":
+            self._show_end(fitted)
+            self.usable.emit()
+        self.state.changed.emit()
+
+    def show_measured(self, found: FitMeasured) -> None:
+        """Say what the figures of the last fit are, unless a fit is running."""
+        self._choice = None if found.choice is None else sentence(found.choice)
+        fitted = self.state.fitted
+        if fitted is not None and (not self.state.fitting.running or fitted.request.target.kind == "psnr"):
+            self._show_end(fitted)
         self.state.changed.emit()
 
     def _show_end(self, fitted: FitLayers) -> None:
@@ -237,6 +253,7 @@ class FitController(QObject):
             self.state.fitted = None
         self.state.forget_removed()
         self.ended.emit()
+        self.usable.emit()
 
     def _close_bar(self) -> None:
         if self._bar is not None:

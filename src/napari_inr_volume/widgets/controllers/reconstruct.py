@@ -20,7 +20,9 @@ from ..reconstruct_section import ReconstructSection
 from .state import PanelState
 
 if TYPE_CHECKING:
+    from ...inr_volume import InrVolume
     from ...plugin.fit_layers import FitLayers
+    from ...plugin.work.measure import Decoding
     from ...superres.model_file import ModelInfo
 
 REFRESH_DELAY_MS = 250  # while a reconstruction fills, its layer is drawn this often
@@ -40,6 +42,7 @@ class ReconstructController(QObject):
         self.section = section
         self.checking, self.counting = LatestJob(self), Job(self)
         self._checked = Path()  # the weights file that is being checked
+        self._fit: FitLayers | None = None  # that is being reconstructed
         self._chosen = False  # whether it is the choice, once it is sound
         self._refreshes = QSignalThrottler(parent=self)
         self._refreshes.setTimeout(REFRESH_DELAY_MS)
@@ -63,7 +66,7 @@ class ReconstructController(QObject):
         """Offer to apply, if there is a fit."""
         if not self.state.applying.running:
             fitted = self.state.fitted
-            done = fitted is not None and fitted.inr is not None and not self.state.fitting.running
+            done = fitted is not None and fitted.inr is not None
             exact = fitted is not None and fitted.inr is not None and fitted.inr.exact is not None
             self.section.show_idle(done, exact)
 
@@ -106,22 +109,37 @@ class ReconstructController(QObject):
 
     def apply(self) -> None:
         """Make the reconstruction, in a layer that fills from the slice in view outwards."""
+        fitted, wanted = self.state.fitted, self.section.upscaler
+        if fitted is None or fitted.decoding is None:
+            return
+        known = fitted.wanted == wanted
+        if not known and self._possible():
+            self.state.measuring.forget()  # by the earlier upscaler
         self._start(
-            lambda fitted: partial(
+            partial(
                 work.reconstruct,
                 device=self.state.device(),
-                upscaler=self.section.upscaler,
+                upscaler=wanted,
+                upscalers=fitted.decoding.upscalers if known else (),
                 or_lanczos=fitted.request.planned,  # the target chose the factor
-            )
+            ),
+            fitted.decoding,
         )
 
     def decode_exact(self) -> None:
         """Show the voxels of the exact layer in place of the reconstruction."""
-        self._start(lambda fitted: work.decode_exact)
-
-    def _start(self, find_work: Callable[[FitLayers], Callable[..., object]]) -> None:
         fitted = self.state.fitted
-        if fitted is None or fitted.inr is None or self.state.applying.running or self.state.fitting.running:
+        if fitted is not None and fitted.inr is not None and fitted.inr.exact is not None:
+            window = self.state.find_window(fitted.volume)
+            self._start(partial(work.decode_exact, window=window), fitted.inr)
+
+    def _possible(self) -> bool:
+        fitted = self.state.fitted
+        return fitted is not None and fitted.inr is not None and not self.state.applying.running
+
+    def _start(self, do: Callable[..., object], decodes: Decoding | InrVolume) -> None:
+        fitted = self.state.fitted
+        if fitted is None or not self._possible():
             return
         self.started.emit()
         try:
@@ -129,15 +147,16 @@ class ReconstructController(QObject):
         except InrError as error:
             show_error(str(error))
             self.state.changed.emit()
+            self.ended.emit()
             return
-        window = self.state.find_window(fitted.volume)
-        self.state.applying.start(find_work(fitted), fitted.volume, fitted.inr, voxels, window=window)
+        self._fit = fitted
+        self.state.applying.start(do, fitted.volume, decodes, voxels)
         self.state.applying.control.z = fitted.z
-        self.section.show_progress(0, 2 * len(voxels))
+        self.section.show_progress(0, len(voxels))
         self.state.changed.emit()
 
     def _reported(self, record: Done | int) -> None:
-        fitted = self.state.fitted
+        fitted = self._fit
         if isinstance(record, Done):
             self.section.show_progress(record.done, record.total)
         elif fitted is not None and record == fitted.z:
@@ -146,16 +165,16 @@ class ReconstructController(QObject):
             self._refreshes.throttle()
 
     def _refresh(self) -> None:
-        if self.state.fitted is not None and self.state.fitted.hr is not None:
-            self.state.fitted.hr.refresh(thumbnail=False, extent=False)
+        if self._fit is not None and self._fit.hr is not None:
+            self._fit.hr.refresh(thumbnail=False, extent=False)
 
     def _finished(self, result: work.Reconstruction) -> None:
-        if self.state.fitted is not None:
-            self.state.fitted.set_reconstruction(result)
+        if self._fit is not None and self._fit is self.state.fitted:
+            self._fit.set_reconstruction(result)
         self.section.show_words("" if result.choice is None else sentence(result.choice))
 
     def _ended(self) -> None:
-        fitted = self.state.fitted
+        fitted, self._fit = self._fit, None
         if fitted is not None and fitted.upscaler is None:  # it failed, or was cancelled
             fitted.drop_reconstruction()
         self.state.changed.emit()

@@ -77,7 +77,12 @@ class SettingsController(QObject):
         self.coding.failed.connect(self._exact_failed)
         self.probing.ended.connect(self._code)  # one after the other: both take times
         self.coding.ended.connect(self._probe)
-        for job in (self.looking, state.fitting, state.applying):  # they held the trials up, or ended them
+        for job in (
+            self.looking,
+            state.fitting,
+            state.applying,
+            state.measuring,
+        ):  # they held the trials up, or ended them
             job.ended.connect(self._edits.throttle)
 
     @property
@@ -279,7 +284,7 @@ class SettingsController(QObject):
 
     def _busy(self, trial: LatestJob) -> bool:
         """Whether another trial or the work itself has the processor."""
-        jobs = self.looking, self.state.fitting, self.state.applying, trial
+        jobs = self.looking, self.state.fitting, self.state.applying, self.state.measuring, trial
         return any(job.running for job in jobs)
 
     def _keep_exact(self, found: tuple[float, ExactPrediction]) -> None:

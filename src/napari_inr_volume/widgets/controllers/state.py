@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, Signal
 from ...core.choices import Device
 from ...core.volume import Volume
 from ...plugin.fit_layers import FitLayers
-from ...plugin.job import Job
+from ...plugin.job import Job, LatestJob
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -40,6 +40,7 @@ class PanelState(QObject):
         self.volume: Volume | None = None  # of it, once it is known and can be compressed
         self.fitted: FitLayers | None = None  # the last fit, from its start
         self.fitting, self.applying = Job(self), Job(self)  # what the others wait for
+        self.measuring = LatestJob(self)  # goes on while the fit is used
 
     def set_source(self, layer: Image | None, volume: Volume | None) -> None:
         """Choose a layer; its volume may be told later."""
@@ -63,4 +64,5 @@ class PanelState(QObject):
                 self.applying.drop()
             if not fitted.shown:
                 self.fitted = None
+                self.measuring.forget()
         self.changed.emit()
