@@ -237,19 +237,26 @@ class FieldGrid:
             axis_coordinates(length, scale, count)
             for length, scale, count in zip(hr_shape, factor, self.shape, strict=True)
         )
-        self._z, self._y, self._x = z, y.to(field.device), x.to(field.device)
+        self._axes = z, y, x
         self._original_z = axis_coordinates(hr_shape[0], 1.0, hr_shape[0])
 
     def fitted(self, z: Sequence[int]) -> NDArray[np.float32]:
         """Return these slices (n, y, x) of the grid that the field is fitted to."""
-        return self._evaluate(self._z[list(z)])
+        _, y, x = self._axes
+        return self._evaluate(self._axes[0][list(z)], y, x)
 
     def at_slices(self, z: Sequence[int]) -> NDArray[np.float32]:
         """Return the LR (n, y, x) at these slices of the original."""
-        return self._evaluate(self._original_z[list(z)])
+        _, y, x = self._axes
+        return self._evaluate(self._original_z[list(z)], y, x)
 
-    def _evaluate(self, z: torch.Tensor) -> NDArray[np.float32]:
-        shape = len(z), *self.shape[1:]
+    def across(self, axis: int, index: int) -> NDArray[np.float32]:
+        """Return one slice (2D) of the grid that the field is fitted to, across any axis."""
+        z, y, x = (one[index : index + 1] if number == axis else one for number, one in enumerate(self._axes))
+        return self._evaluate(z, y, x).squeeze(axis)
+
+    def _evaluate(self, z: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> NDArray[np.float32]:
+        shape = len(z), len(y), len(x)
         check_memory(
             GRID_BYTES_A_VOXEL * math.prod(shape),
             f"decoding {' x '.join(map(str, shape))} voxels of the network's grid",
@@ -257,7 +264,7 @@ class FieldGrid:
             InrFileError,
         )
         with _errors_in_words(self.field.device):
-            scaled = self.field.on_grid(z.to(self.field.device), self._y, self._x)
+            scaled = self.field.on_grid(*(axis.to(self.field.device) for axis in (z, y, x)))
             return to_intensity(scaled, self.intensity_range)
 
 

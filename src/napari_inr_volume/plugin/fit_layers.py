@@ -15,6 +15,7 @@ from ..inr_volume import InrVolume
 from ..superres.catalogue import title_of
 from .compare import difference_layer, link
 from .figures import LR, ORIGINAL, Line
+from .job import Cut
 from .layers import (
     METADATA,
     Carried,
@@ -76,6 +77,7 @@ class FitLayers:
         self.upscaler: str | None = None  # that made `hr`, or the bound of exact voxels in words
         self.exact = False  # whether `hr` shows those
         self.comparisons: dict[str, Comparison] = {}  # by FIT or the upscaler's name; absent: not measured
+        self.choice: str | None = None  # why its file does not name the usual upscaler, in a sentence
         self.lr_filled = False  # whether all of the LR layer is what the file decodes to
 
     @property
@@ -107,7 +109,7 @@ class FitLayers:
         return next((len(one.weights) for one in self.decoding.upscalers if one.sha256 == sha256), 0)
 
     @property
-    def cut(self) -> tuple[int, int] | None:
+    def cut(self) -> Cut | None:
         """Axis of the original that the slice in view lies across, and its number; None in 3D."""
         dims = self.viewer.dims
         if dims.ndisplay != 2 or dims.ndim < 3:  # its layers are gone
@@ -168,16 +170,14 @@ class FitLayers:
     # What a fit does
 
     def show_preview(self, preview: Preview) -> None:
-        """Draw some slices of the LR; the layer appears with the first."""
+        """Draw some slices of the LR; the layer appears with the first. What is not there is transparent."""
         if self.lr is None:
-            low, _ = self.volume.intensity_range
-            shape = self._lr_shape()
+            voxels = np.full(self._lr_shape(), np.nan, dtype=np.float32)
+            preview.draw(voxels)
             name = layer_name(self.name, FIT)
-            voxels = np.full(shape, low, dtype=np.float32)
-            voxels[list(preview.slices)] = preview.voxels
             self.lr = self._add(preview_layer(voxels, name, self.source, self.settings.factor))
         elif self._present(self.lr):
-            self.lr.data[list(preview.slices)] = preview.voxels
+            preview.draw(self.lr.data)
             self.lr.refresh(extent=False)
 
     def show_fitted(self, fitted: Fitted) -> None:
@@ -203,6 +203,7 @@ class FitLayers:
         assert self.decoding is not None
         self.show_figures(found.measured)
         self.decoding = self.decoding.by((found.upscaler,))
+        self.choice = found.choice or self.choice
         self._set_network(found.inr)
 
     def set_exact(self, inr: InrVolume) -> None:
@@ -275,6 +276,7 @@ class FitLayers:
         if made.upscaler is not None and (another or not self.measured):
             if another:
                 self.wanted, self.decoding = made.wanted, self.decoding.by((made.upscaler,))
+            self.choice = made.choice
             self._set_network(named(self.inr, made.upscaler))
         else:  # what measured best may be another by now
             self.set_inr(self.inr, self.file_bytes)

@@ -29,6 +29,9 @@ from .notices import OUT_OF_MEMORY
 SECONDS_PER_REPORT = 0.1  # of loading, decoding and measuring
 
 
+Cut = tuple[int, int]  # axis that a slice lies across, and its number
+
+
 @dataclass(frozen=True)
 class Done:
     """How far countable work has come."""
@@ -50,6 +53,7 @@ class Control:
         self.paused = Event()
         self.shown = Event()  # the last preview is in the viewer; no other is made before
         self.z = 0  # slice of the original that is in view
+        self.cut: Cut | None = None  # what of the original is in view, in whichever direction
         self.renew()
 
     def renew(self) -> None:

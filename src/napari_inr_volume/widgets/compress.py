@@ -91,7 +91,12 @@ class CompressWidget(Panel):
         self.reconstruct_controller.own_taken.connect(self._remember)
         self.reconstruct_controller.started.connect(self.compare_controller.make_way)
         self.viewer.events.theme.connect(self._follow_theme)
-        self.viewer.dims.events.point.connect(self._scrolled)
+        for event in (
+            self.viewer.dims.events.point,
+            self.viewer.dims.events.order,
+            self.viewer.dims.events.ndisplay,
+        ):
+            event.connect(self._scrolled)
         layers = self.viewer.layers.events
         for event in (layers.inserted, layers.removed, layers.renamed):
             event.connect(self.reset_choices)
@@ -123,7 +128,7 @@ class CompressWidget(Panel):
         fitted = self.state.fitted
         if fitted is not None:
             for job in (self.state.fitting, self.state.applying, self.state.measuring):
-                job.control.z = fitted.z
+                job.control.z, job.control.cut = fitted.z, fitted.cut
             self.figures_controller.scrolled()
 
     def _layer_removed(self, _: object = None) -> None:

@@ -170,7 +170,7 @@ class _Fitting:
         elif isinstance(record, session.Compressed):
             self._show_compressed(record)
         elif isinstance(record, FitProgress):
-            self.control.report(_report(record, self.idle, self.previews.next(record.field)))
+            self.control.report(_report(record, self.idle, self.previews.next(record.field, record.loss)))
             self.idle += self.control.wait_while_paused()
 
     def keep(self, state: FitState) -> None:

@@ -19,7 +19,7 @@ REFRESH_DELAY_MS = 250  # while the LR fills, its layer is drawn this often
 class FiguresController(QObject):
     """Decodes the LR into its layer, measures, and shows the figures of the slice in view."""
 
-    measured = Signal(object)  # a FitMeasured: all figures of the fit are there
+    measured = Signal()  # all figures of the fit are there
     restored_otherwise = Signal()  # the reconstruction that is shown is not what measured best
 
     def __init__(self, state: PanelState, view: FiguresView, parent: QObject | None = None) -> None:
@@ -137,7 +137,7 @@ class FiguresController(QObject):
         if found is None:
             return
         fitted.show_measured(found)
-        self.measured.emit(found)
+        self.measured.emit()
         self.check_restored()
 
     def check_restored(self) -> None:

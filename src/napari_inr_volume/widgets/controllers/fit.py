@@ -28,7 +28,6 @@ from .state import PanelState
 if TYPE_CHECKING:
     from ...fields.base import FitState
     from ...inr_volume import InrVolume
-    from ...plugin.work.measure import FitMeasured
 
 BUSY = "A fit is running. Stop it, or wait until it has ended."
 NO_VOLUME = "Choose a volume first: a 3D image layer, or a CT folder."
@@ -57,7 +56,6 @@ class FitController(QObject):
         self.recalling = LatestJob(self)  # a fit of the volume that was stopped before, or not saved
         self._kept: Kept | InrVolume | None = None  # what it found
         self._missed: str | None = None  # of the last fit: why it missed its target
-        self._choice: str | None = None  # and why its file does not name the usual upscaler
         self._bar: progress | None = None  # in the activity dock
         section.fit_wanted.connect(self.start)
         section.continue_wanted.connect(self.resume)
@@ -147,7 +145,8 @@ class FitController(QObject):
         self._close_bar()
         steps = fitted.settings.fit.all_steps
         self._bar = progress(total=steps, desc=plain(f"Fitting {fitted.name}"))
-        self.state.fitting.control.z = fitted.z
+        control = self.state.fitting.control
+        control.z, control.cut = fitted.z, fitted.cut
         self.section.show_running(continued)
         self.state.set_fitted(fitted)
 
@@ -180,7 +179,7 @@ class FitController(QObject):
         elif isinstance(record, work.FitOutcome):
             self._missed = None if record.missed is None else sentence(record.missed)
             fitted.show_measured(record.found)
-            self.show_measured(record.found)
+            self.show_measured()
         elif isinstance(record, exact.ExactReport):
             if not self.state.fitting.control.stop.is_set():  # or it was on its way
                 self.section.show_exact(record)
@@ -207,7 +206,7 @@ class FitController(QObject):
 
     def _show_fitted(self, fitted: FitLayers, record: work.Fitted) -> None:
         """Let the fit be used; unless its PSNR is the target, it is measured meanwhile."""
-        self._missed = self._choice = None
+        self._missed = None
         try:
             fitted.show_fitted(record)
         except InrError as error:  # no memory for a layer of the LR
@@ -217,9 +216,8 @@ class FitController(QObject):
             self.usable.emit()
         self.state.changed.emit()
 
-    def show_measured(self, found: FitMeasured) -> None:
+    def show_measured(self) -> None:
         """Say what the figures of the last fit are, unless a fit is running."""
-        self._choice = None if found.choice is None else sentence(found.choice)
         fitted = self.state.fitted
         if fitted is not None and (not self.state.fitting.running or fitted.request.target.kind == "psnr"):
             self._show_end(fitted)
@@ -231,8 +229,8 @@ class FitController(QObject):
         assert inr is not None
         psnr = "" if inr.quality is None else f", LR PSNR {with_decibels(inr.quality.lr_psnr, 1)}"
         lines = [self._missed or f"Done: {inr.fit.steps:,} steps kept{psnr}"]
-        if self._choice is not None:
-            lines.append(self._choice)
+        if fitted.choice is not None:
+            lines.append(sentence(fitted.choice))
         if inr.exact is not None:
             bound = within(inr.exact.max_error, inr.units)
             lines.append(f"Exact layer: {in_bytes(inr.exact.nbytes)}, {bound}")

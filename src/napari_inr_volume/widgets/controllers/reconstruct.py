@@ -169,9 +169,11 @@ class ReconstructController(QObject):
             self._fit.hr.refresh(thumbnail=False, extent=False)
 
     def _finished(self, result: work.Reconstruction) -> None:
-        if self._fit is not None and self._fit is self.state.fitted:
-            self._fit.set_reconstruction(result)
-        self.section.show_words("" if result.choice is None else sentence(result.choice))
+        fitted = self._fit
+        if fitted is None or fitted is not self.state.fitted:
+            return
+        fitted.set_reconstruction(result)
+        self.section.show_words("" if fitted.choice is None or result.exact else sentence(fitted.choice))
 
     def _ended(self) -> None:
         fitted, self._fit = self._fit, None
