@@ -91,7 +91,7 @@ def costs_of(panel: CompressWidget) -> dict[str, float]:
         "writing the file": milliseconds(lambda: to_bytes(fitted.inr)),
         "size in a tick of the wheel": milliseconds(lambda: size_words(fitted)),
         "size in an edit": milliseconds(lambda: predicted_bytes(fitted.volume, settings, "auto")),
-        "whole tick of the wheel": milliseconds(panel.compare_controller.show_figures),
+        "whole tick of the wheel": milliseconds(panel.figures_controller.show_figures),
         "whole edit": milliseconds(panel.settings_controller.predict),
     }
 

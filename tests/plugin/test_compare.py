@@ -9,14 +9,13 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_inr_volume import codec, compress
+from napari_inr_volume import compress
 from napari_inr_volume.core.metrics import compare_volumes
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
-from napari_inr_volume.core.windows import find_window
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
-from napari_inr_volume.inr_volume import InrVolume
+from napari_inr_volume.inr_volume import InrVolume, UpscalerRef
 from napari_inr_volume.plugin import compare
 from napari_inr_volume.plugin.job import Control
 from napari_inr_volume.plugin.work import measure
@@ -43,36 +42,19 @@ def test_figures_of_a_slice_are_those_of_that_slice(volume: Volume) -> None:
     decoded = volume.voxels.copy()
     decoded[5] += 10
     comparison = compare_volumes(volume, decoded)
-    assert compare.of_slice(comparison, 5).rmse == pytest.approx(10.0)
-    assert compare.of_slice(comparison, 4).rmse == 0.0
-    assert compare.of_slice(comparison, 99) == compare.of_slice(comparison, 11)
+    assert comparison.of_slice(5).whole.rmse == pytest.approx(10.0)
+    assert comparison.of_slice(4).whole.rmse == 0.0
+    assert comparison.of_slice(99) == comparison.of_slice(11)
 
 
-def test_measuring_gives_what_was_measured_after_the_fit(volume: Volume, inr: InrVolume) -> None:
-    told: list[object] = []
-    control = Control()
-    control.report = told.append
-    restored = codec.decompress(inr, device="cpu").voxels
-    found = measure.measure(
-        control, volume, inr, None, ("mine", restored), device="cpu", window=find_window("bone", volume)
-    )
-    assert found.lr.psnr == pytest.approx(inr.quality.lr_psnr, abs=1e-3)
-    assert found.lanczos.psnr == pytest.approx(inr.quality.lanczos_psnr)
-    assert found.upscaler == "mine"
-    assert found.reconstruction.rmse == pytest.approx(inr.quality.rmse)
-    assert found.lanczos.window.name == "bone"
-    assert told[-1].done == told[-1].total == 3 * 12
-
-
-def test_another_upscaler_changes_the_name_and_the_quality_in_the_file(
-    volume: Volume, inr: InrVolume
+def test_another_upscaler_changes_the_name_in_the_file_whose_quality_is_then_not_known(
+    inr: InrVolume,
 ) -> None:
-    comparison = compare_volumes(volume, volume.voxels)
-    changed = measure.with_upscaler(inr, LanczosUpscaler((4, 4)), comparison)
-    assert changed.upscaler.name == "lanczos"
-    assert changed.quality.hr_psnr == np.inf
-    assert changed.quality.lr_psnr == inr.quality.lr_psnr
+    other = replace(inr, upscaler=UpscalerRef(name="span", sha256="0" * 64))
+    changed = measure.named(other, LanczosUpscaler((4, 4)))
+    assert (changed.upscaler.name, changed.quality) == ("lanczos", None)
     assert changed.payload == inr.payload
+    assert measure.named(inr, LanczosUpscaler((4, 4))) is inr
 
 
 # The difference
@@ -167,9 +149,3 @@ def test_linked_layers_take_contrast_and_colormap_of_the_original_and_follow_it(
     assert second.contrast_limits == [0.0, 80.0]
     assert second.colormap.name == "inferno"
     assert first.gamma == 0.7
-
-
-def test_quality_that_was_not_measured_stays_so(volume: Volume, inr: InrVolume) -> None:
-    comparison = compare_volumes(volume, volume.voxels)
-    bare = replace(inr, quality=None)
-    assert measure.with_upscaler(bare, LanczosUpscaler((4, 4)), comparison).quality is None

@@ -56,7 +56,7 @@ def start(qtbot, panel: CompressWidget, settings: Settings = SMALL) -> None:
 
 
 def ended(qtbot, panel: CompressWidget) -> None:
-    qtbot.waitUntil(lambda: not panel.state.fitting.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not (panel.state.fitting.running or panel.state.measuring.running), timeout=LONG)
 
 
 def stop_the_layer(qtbot, panel: CompressWidget) -> None:
@@ -248,7 +248,7 @@ def test_exact_voxels_are_shown_and_measured_beside_the_original(
     start(qtbot, panel)
     ended(qtbot, panel)
     qtbot.mouseClick(panel.reconstruct.exact, LEFT)
-    qtbot.waitUntil(lambda: not panel.state.applying.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not (panel.state.applying.running or panel.state.measuring.running), timeout=LONG)
     fitted = panel.state.fitted
     assert "within ±4 HU" in fitted.hr.name
     assert carried(fitted.hr).kind == "exact"
@@ -257,6 +257,6 @@ def test_exact_voxels_are_shown_and_measured_beside_the_original(
     assert fitted.upscaler in [name for name, _, _ in fitted.lines()]
     assert fitted.shown == [fitted.source, fitted.lr, fitted.hr]
     qtbot.mouseClick(panel.reconstruct.apply, LEFT)  # and the preview's reconstruction in its place
-    qtbot.waitUntil(lambda: not panel.state.applying.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not (panel.state.applying.running or panel.state.measuring.running), timeout=LONG)
     assert carried(fitted.hr).kind == "hr"
     assert fitted.inr.exact is not None

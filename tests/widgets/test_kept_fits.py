@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 from napari.components import ViewerModel
+from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 
-from napari_inr_volume import codec, session
+from napari_inr_volume import codec
 from napari_inr_volume.core.errors import FitError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
@@ -50,7 +51,7 @@ def open_panel(qtbot, volume: Volume) -> CompressWidget:
 
 
 def wait_for_the_end(qtbot, panel: CompressWidget) -> None:
-    qtbot.waitUntil(lambda: not panel.state.fitting.running)
+    qtbot.waitUntil(lambda: not (panel.state.fitting.running or panel.state.measuring.running))
 
 
 def stop_midway(qtbot, panel: CompressWidget) -> None:
@@ -141,18 +142,18 @@ def test_a_fit_whose_save_failed_stays_kept(qtbot, settings, volume: Volume, tmp
     assert panel.state.fitted.inr is not None
 
 
-@pytest.mark.parametrize("where", ["decoding", "measuring"])
 def test_a_finished_fit_can_be_saved_whatever_went_wrong_after_it(
-    qtbot, settings, volume: Volume, tmp_path: Path, monkeypatch, where: str
+    qtbot, settings, volume: Volume, tmp_path: Path, monkeypatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise MemoryError
 
     panel = open_panel(qtbot, volume)
     with monkeypatch.context() as patch:
-        patch.setattr(*((Reader, "slices") if where == "decoding" else (session, "measure")), fail)
+        patch.setattr(Reader, "planes", fail)
         finish(qtbot, panel)
-    assert "out of memory" in panel.fit.words.text()
+    assert "ran out of memory" in notification_manager.records[-1].message
+    assert panel.compare.figures.measure.isVisible()
     monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: tmp_path / "head.inr")
     assert panel.compare.save.isEnabled()
     qtbot.mouseClick(panel.compare.save, LEFT)
@@ -163,10 +164,10 @@ def test_closing_napari_while_measuring_keeps_the_fit(qtbot, settings, volume: V
     panel = open_panel(qtbot, volume)
     panel.settings.show_settings(replace(SETTINGS, fit=replace(SETTINGS.fit, steps=30, tuning_steps=0)))
     with monkeypatch.context() as patch:
-        patch.setattr(session, "measure", lambda *_, **__: panel.state.fitting.control.drop.wait())
+        patch.setattr(Reader, "planes", lambda *_, **__: panel.state.measuring.control.drop.wait())
         qtbot.mouseClick(panel.fit.fit, LEFT)
-        qtbot.waitUntil(lambda: panel.state.fitted.inr is not None)
-        panel.state.fitting.drop()
+        qtbot.waitUntil(lambda: panel.state.measuring.running)
+        panel.state.measuring.drop()
         wait_for_the_end(qtbot, panel)
     assert unsaved.find(kept_fits.identity(volume)) is not None
 

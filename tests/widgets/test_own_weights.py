@@ -66,9 +66,9 @@ def settle(qtbot, panel: CompressWidget) -> None:
 def fit_and_apply(qtbot, panel: CompressWidget) -> None:
     panel.settings.show_settings(SMALL)
     qtbot.mouseClick(panel.fit.fit, LEFT)
-    qtbot.waitUntil(lambda: not panel.state.fitting.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not (panel.state.fitting.running or panel.state.measuring.running), timeout=LONG)
     qtbot.mouseClick(panel.reconstruct.apply, LEFT)
-    qtbot.waitUntil(lambda: not panel.state.applying.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not (panel.state.applying.running or panel.state.measuring.running), timeout=LONG)
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_another_upscaler_applied_later_counts_its_own_bytes(
     fit_and_apply(qtbot, panel)
     panel.reconstruct.show_upscaler("lanczos")
     qtbot.mouseClick(panel.reconstruct.apply, LEFT)
-    qtbot.waitUntil(lambda: not panel.state.applying.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not (panel.state.applying.running or panel.state.measuring.running), timeout=LONG)
     assert panel.state.fitted.hr.name.startswith("head [Lanczos")
     assert "with the model" not in panel.compare.sizes.text()
 
@@ -155,7 +155,7 @@ def test_weights_that_went_before_the_fit_end_in_a_word(qtbot, panel, head, path
     path.unlink()
     panel.settings.show_settings(SMALL)
     qtbot.mouseClick(panel.fit.fit, LEFT)
-    qtbot.waitUntil(lambda: not panel.state.fitting.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not (panel.state.fitting.running or panel.state.measuring.running), timeout=LONG)
     assert "cannot read the weights file" in panel.fit.words.text()
     assert panel.state.fitted is None
 

@@ -10,15 +10,18 @@ from napari.layers import Image
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QSlider, QWidget
 
+from napari_inr_volume.core.metrics import Errors, Figures
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.core.windows import WINDOWS
 from napari_inr_volume.fields.registry import PRESETS, find_preset
 from napari_inr_volume.fields.settings import Settings
-from napari_inr_volume.plugin.compare import Figures
+from napari_inr_volume.plugin.figures import Line
 from napari_inr_volume.plugin.kept_fits import settings_from
 from napari_inr_volume.plugin.work.fit import FitReport
 from napari_inr_volume.superres.catalogue import CHOICES
 from napari_inr_volume.widgets.compare_section import CompareSection
+from napari_inr_volume.widgets.figure_table import FigureTable
 from napari_inr_volume.widgets.fit_section import FitSection
 from napari_inr_volume.widgets.reconstruct_section import ReconstructSection
 from napari_inr_volume.widgets.section import Section
@@ -301,26 +304,39 @@ def choose(section: ReconstructSection, text: str) -> None:
     section.upscalers.activated.emit(index)
 
 
-def cells(section: CompareSection) -> list[list[str]]:
-    table = section.table
+def cells(table: FigureTable) -> list[list[str]]:
     return [
-        [table.item(row, column).text().strip() for column in range(table.columnCount())]
+        [table.item(row, column).text() for column in range(table.columnCount())]
         for row in range(table.rowCount())
     ]
 
 
-def test_table_shows_a_dash_until_there_is_a_figure(qtbot) -> None:
-    widget = shown(qtbot, CompareSection)
-    figures = Figures(psnr=40.94, psnr_8bit=33.0, ssim=0.98149, rmse=36.4)
-    widget.table.show_figures("Slice 49", [("LR fit", figures, None), ("Lanczos", None, None)])
-    assert cells(widget) == [
+def test_table_names_what_each_line_is_compared_with_and_shows_a_dash_until_there_is_a_figure(qtbot) -> None:
+    table = shown(qtbot, CompareSection).figures.table
+    figures = Figures(
+        whole=Errors(psnr=40.94, rmse=36.4),
+        body=Errors(psnr=37.1, rmse=57.2),
+        window=Errors(psnr=float("nan"), rmse=float("nan")),
+        ssim=0.98149,
+    )
+    table.show_regions("HU", WINDOWS["lung"])
+    line = Line(name="LR fit", against="LR", in_slice=figures, whole=None)
+    other = Line(name="Lanczos", against="original", in_slice=None, whole=None)
+    table.show_figures("Slice 49", "Volume", [line, other])
+    assert cells(table) == [
         ["Slice 49", "", "", "", ""],
-        ["LR fit", "40.9", "33.0", "0.981", "36"],
-        ["Lanczos", "–", "–", "–", "–"],
+        ["LR fit\nvs LR", "40.9 dB\n36 HU", "37.1 dB\n57 HU", "–", "0.981"],
+        ["Lanczos\nvs original", "–", "–", "–", "–"],
         ["Volume", "", "", "", ""],
-        ["LR fit", "–", "–", "–", "–"],
-        ["Lanczos", "–", "–", "–", "–"],
+        ["LR fit\nvs LR", "–", "–", "–", "–"],
+        ["Lanczos\nvs original", "–", "–", "–", "–"],
     ]
+    assert "cannot be compared with the lines below" in table.item(1, 0).toolTip()
+    assert "from -1350 to 150 HU" in table.horizontalHeaderItem(3).toolTip()
+    assert not table.isColumnHidden(2)
+    table.show_regions("raw", None)
+    assert table.isColumnHidden(2)
+    assert table.isColumnHidden(3)
 
 
 def test_difference_needs_a_reconstruction_and_the_rest_a_fit(qtbot) -> None:

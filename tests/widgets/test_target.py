@@ -90,7 +90,7 @@ def test_a_size_is_looked_for_told_and_kept(qtbot, panel: CompressWidget, head) 
     )
     qtbot.mouseClick(panel.fit.fit, LEFT)
     assert not panel.settings.target_kind.isEnabled()
-    qtbot.waitUntil(lambda: not panel.state.fitting.running, timeout=LONG)
+    qtbot.waitUntil(lambda: not (panel.state.fitting.running or panel.state.measuring.running), timeout=LONG)
     assert panel.state.fitted.inr.field == plan.settings.field
     assert len(to_bytes(panel.state.fitted.inr)) <= 4_000
 
