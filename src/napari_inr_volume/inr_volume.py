@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from .core.errors import InrFileError
+from .core.memory import check_memory
 from .core.resample import lr_shape
 from .core.units import Units
 from .core.version import __version__
@@ -11,6 +14,8 @@ from .core.volume import Geometry, Triple, Volume
 from .exact.layer import ExactLayer
 from .fields.registry import find_kind
 from .fields.settings import FieldConfig, Settings
+
+BYTES_A_VOXEL = 24  # of slices that are restored: float32 of LR, Lanczos and network, float64, the dtype
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,3 +114,14 @@ class InrVolume:
     def lr_geometry(self) -> Geometry:
         """Geometry of the grid the network was fitted to."""
         return self.geometry.coarser(self.factor, self.lr_shape)
+
+
+def check_restoring(inr: InrVolume, slices: int = 1) -> None:
+    """Raise InrFileError if memory does not suffice to restore so many slices at once."""
+    shape = slices, *inr.geometry.shape[1:]
+    check_memory(
+        BYTES_A_VOXEL * math.prod(shape),
+        f"restoring {' x '.join(map(str, shape))} voxels",
+        "ask for fewer slices at once, or use a machine with more memory",
+        InrFileError,
+    )

@@ -33,7 +33,7 @@ from .exact.decode import ExactSlices
 from .fields.base import Field
 from .fields.grid import axis_coordinates, to_intensity
 from .fields.registry import find_kind
-from .inr_volume import InrVolume
+from .inr_volume import InrVolume, check_restoring
 from .superres.upscale import LanczosUpscaler, Upscaler
 
 # The grid of the fit; the reconstruction on the original's grid; the exact layer's voxels on that grid.
@@ -45,7 +45,6 @@ SLICES_AT_ONCE = 8  # slices decoded together: enough work for a GPU, little mem
 VOXELS_AT_ONCE = 2**24  # of them, unless a slice alone has more: 8 slices of 1448 x 1448
 LARGEST_OUTPUT = 1e6  # of a field, in intensity ranges from their middle; a fitted one gives 0.5 at most
 GRID_BYTES_A_VOXEL = 12  # of a grid while it is evaluated: output, intensity and one to spare, in float32
-BYTES_A_VOXEL = 24  # of slices that are restored: float32 of LR, Lanczos and network, float64, the dtype
 
 
 class Reader:
@@ -294,17 +293,6 @@ def restored(lr: NDArray[np.float32], upscaler: Upscaler, inr: InrVolume) -> NDA
         else:
             out[:] = np.clip(scaled, low, high)
     return voxels
-
-
-def check_restoring(inr: InrVolume, slices: int = 1) -> None:
-    """Raise InrFileError if memory does not suffice to restore so many slices at once."""
-    shape = slices, *inr.geometry.shape[1:]
-    check_memory(
-        BYTES_A_VOXEL * math.prod(shape),
-        f"restoring {' x '.join(map(str, shape))} voxels",
-        "ask for fewer slices at once, or use a machine with more memory",
-        InrFileError,
-    )
 
 
 class _Slices:

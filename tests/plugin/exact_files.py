@@ -13,6 +13,8 @@ from napari_inr_volume.core.generators import drain
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.exact import encode
 from napari_inr_volume.inr_volume import InrVolume
+from napari_inr_volume.plugin.shown_voxels import KEPT_BYTES, ShownVoxels, shown_levels
+from napari_inr_volume.reader import Reader
 
 SHAPE = (10, 20, 20)
 DEPTH = 2  # slices of a slab
@@ -37,3 +39,10 @@ def damaged(inr: InrVolume, slab: int) -> InrVolume:
     data[inr.exact.slabs[slab].start] ^= 1
     where: Any = bytes(data)
     return replace(inr, exact=replace(inr.exact, data=replace(inr.exact.data, where=where, start=0)))
+
+
+def exact_voxels(inr: InrVolume, kept_bytes: int = KEPT_BYTES) -> ShownVoxels:
+    """Return its exact voxels, over its reconstruction, over its LR."""
+    reader = Reader(inr, device="cpu")
+    hr = shown_levels(inr, lambda: reader)["hr"]
+    return ShownVoxels(inr, "exact", lambda: reader, hr, kept_bytes=kept_bytes)

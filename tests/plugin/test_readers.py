@@ -8,7 +8,6 @@ import numpy as np
 import pydicom
 import pytest
 from napari.components import ViewerModel
-from napari.settings import get_plugin_settings, get_settings
 from napari.utils.notifications import notification_manager
 
 from napari_inr_volume import codec
@@ -116,16 +115,6 @@ def test_model_embedded_in_the_file_is_used(viewer: ViewerModel, sr_inr_path: Pa
     plain = codec.decompress(inr, upscaler=LanczosUpscaler(inr.factor[1:]), device="cpu")
     assert hr.name == "sr [SRDenseNet 37.9 dB]"
     assert not np.array_equal(np.asarray(hr.data[4]), plain.voxels[4])
-
-
-@pytest.mark.parametrize("asynchronous", [False, True])
-def test_reconstruction_that_makes_scrolling_wait_is_not_decoded_on_the_ui_thread(
-    viewer: ViewerModel, plugin_settings, sr_inr_path: Path, monkeypatch, asynchronous: bool
-) -> None:
-    get_plugin_settings(PLUGIN).fit.device = "cpu"
-    monkeypatch.setattr(get_settings().experimental, "async_", asynchronous)
-    lr, hr = viewer.open(str(sr_inr_path), plugin=PLUGIN)
-    assert (lr.visible, hr.visible) == (True, asynchronous)
 
 
 def test_missing_super_resolution_model_is_told(viewer: ViewerModel, make_inr, tmp_path: Path) -> None:

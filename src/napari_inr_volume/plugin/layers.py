@@ -126,8 +126,7 @@ def volume_of(layer: Layer) -> Volume:
     elif held.volume is not None and layer.data is held.volume.voxels:
         return held.volume
     exact = held.inr if held.kind == "exact" else None
-    # What such a layer shows may be a preview still.
-    voxels = getattr(layer.data, "exact", layer.data) if exact is not None else layer.data
+    voxels = getattr(layer.data, "decoded", layer.data)  # what a layer shows may be a preview still
     if exact is not None:
         return Volume(voxels=voxels, geometry=geometry, units=exact.units, padding=exact.padding)
     units, padding = guess_meaning(voxels)
@@ -212,7 +211,7 @@ def preview_layer(voxels: NDArray[np.float32], name: str, over: Layer, factor: T
 def lr_layer(
     voxels: Any, name: str, inr: InrVolume, over: Layer | None = None, opened: Path | None = None
 ) -> LayerData:
-    """Return the layer of a decoded LR, an array or a dask array; given the original's layer, over it."""
+    """Return the layer of a decoded LR, an array or `ShownVoxels`; given the original's layer, over it."""
     place = layer_kwargs(inr.lr_geometry) if over is None else kwargs_over(over, inr.factor)
     return _image(voxels, name, place, _limits(inr, over), Carried(kind="lr", inr=inr, opened=opened))
 
@@ -220,7 +219,7 @@ def lr_layer(
 def hr_layer(
     voxels: Any, name: str, inr: InrVolume, over: Layer | None = None, opened: Path | None = None
 ) -> LayerData:
-    """Return the layer of a reconstruction, an array or a dask array; given the original's layer, over it."""
+    """Return the layer of a reconstruction, an array or `ShownVoxels`; given the original's, over that."""
     place = layer_kwargs(inr.geometry) if over is None else kwargs_over(over)
     return _image(voxels, name, place, _limits(inr, over), Carried(kind="hr", inr=inr, opened=opened))
 
@@ -228,7 +227,7 @@ def hr_layer(
 def exact_layer(
     voxels: Any, name: str, inr: InrVolume, over: Layer | None = None, opened: Path | None = None
 ) -> LayerData:
-    """Return the layer of exact voxels, an array or `ExactVoxels`; given the original's layer, over it."""
+    """Return the layer of exact voxels, an array or `ShownVoxels`; given the original's layer, over it."""
     place = layer_kwargs(inr.geometry) if over is None else kwargs_over(over)
     return _image(voxels, name, place, _limits(inr, over), Carried(kind="exact", inr=inr, opened=opened))
 

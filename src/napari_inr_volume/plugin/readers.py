@@ -49,54 +49,25 @@ def read_inr_layers(path: Paths) -> list[Any]:
 def open_inr(path: Path, name: str) -> list[LayerData]:
     """Return the layers of an `.inr`, telling the person what is not as the file asks for.
 
-    Raises InrFileError on a file that is not a sound `.inr`.
+    In a window they come at once, and are decoded in the background. Raises InrFileError on a file that is
+    not a sound `.inr`.
     """
-    from napari.settings import get_settings
-
-    from ..io.inr_file import read_inr, read_model
-    from ..reader import Reader, check_restoring
-    from ..superres.upscale import find_restorer
-    from .lazy import CACHE_BYTES, inr_layers, stutters
+    from ..inr_volume import check_restoring
+    from ..io.inr_file import read_inr
+    from .opened import Opened
     from .settings import own_weights, preferences
-    from .sharpening import follow
+    from .sharpening import follow, in_window
 
-    inr, device = read_inr(path), preferences().device
-    check_restoring(inr)  # before napari asks for a slice, whose LR alone may take minutes
-    weights = [read_model(path), own_weights()]
-    upscaler = find_restorer(inr, show_warning, weights=weights, device=device)
-    reader = Reader(inr, upscaler, device=device, cache_bytes=CACHE_BYTES)
-    layers = inr_layers(reader, name, path)
-    if inr.exact is not None:
-        follow(layers[-1][0])
-    elif stutters(reader) and not get_settings().experimental.async_:
-        _hide_until_asynchronous(layers[-1], upscaler.name)
+    opened = Opened(read_inr(path), path, own_weights(), preferences().device)
+    check_restoring(opened.inr)  # before napari asks for a slice, whose LR alone may take minutes
+    if not in_window():
+        opened.reader()
+        for note in opened.notes:
+            show_warning(note)
+    layers = opened.layers(name)
+    for voxels, arguments, _ in layers:
+        follow(voxels, opened, name, arguments["name"])
     return layers
-
-
-def _hide_until_asynchronous(layer_data: LayerData, upscaler: str) -> None:
-    """Hide a layer whose slices take long, and offer to let napari decode them off its UI thread."""
-    import napari
-    from napari.settings import get_settings
-    from napari.utils.notifications import Notification, notification_manager
-
-    from ..superres.catalogue import title_of
-
-    data, arguments, _ = layer_data
-    arguments["visible"] = False
-
-    def show(dialog: object) -> None:
-        get_settings().experimental.async_ = True
-        viewer = napari.current_viewer()
-        for layer in viewer.layers if viewer is not None else ():
-            if layer.data is data:
-                layer.visible = True
-
-    words = (
-        f"{title_of(upscaler)} takes long per slice on the CPU, and napari would freeze meanwhile, so the"
-        " reconstruction is hidden. With Preferences > Experimental > Render Layers Asynchronously, napari"
-        " stays responsive."
-    )
-    notification_manager.dispatch(Notification(words, "info", [("Turn on and show", show)]))
 
 
 def get_dicom_reader(path: Paths) -> Reader | None:

@@ -1,20 +1,26 @@
-"""Sharpens the layer of an exact `.inr` while it is in a viewer: starts the work, draws what comes of it."""
+"""Sharpens a layer of an `.inr` while it is in a viewer: starts the work, draws what comes of it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
-from .exact_voxels import ExactVoxels
 from .job import Job
-from .notices import show_error, show_warning
-from .work.sharpen import Damaged, sharpen
+from .notices import plain, show_error, show_warning
+from .shown_voxels import ShownVoxels, Step
+from .work.sharpen import Damaged, Ready, sharpen
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
+    from napari.utils import progress
+
+    from .opened import Opened
+
+PATIENCE_MS = 300  # what is not sharp by then is said on the canvas
 
 
 class Sharpening(QObject):
@@ -26,14 +32,20 @@ class Sharpening(QObject):
     changed = Signal()  # what is in view, or how exact that is
     _looked = Signal()
 
-    def __init__(self, viewer: ViewerModel, voxels: ExactVoxels) -> None:
+    def __init__(self, viewer: ViewerModel, voxels: ShownVoxels) -> None:
         super().__init__()
         self.job = Job(self)
         self._viewer, self._voxels = ref(viewer), ref(voxels)
         self._layer: ref[Image] | None = None
         self._new = True  # it was in no viewer yet
         self._said = ""  # on the canvas, by us
-        self._working: ExactVoxels | None = None  # or the thread would be the last to let go of us
+        self._ready: Callable[[Image], None] = lambda layer: None  # told when it is known how it is restored
+        self._bar: progress | None = None  # in the activity dock, of a view of all slices
+        self._patience = QTimer(self)
+        self._patience.setSingleShot(True)
+        self._patience.setInterval(PATIENCE_MS)
+        self._patience.timeout.connect(self._say_what_is_missing)
+        self._working: ShownVoxels | None = None  # or the thread would be the last to let go of us
         self._again = False  # something was looked at while work was being dropped
         # Later, since drawing must not wait; and napari may draw in a thread of its own.
         self._looked.connect(self._look, Qt.ConnectionType.QueuedConnection)
@@ -45,6 +57,10 @@ class Sharpening(QObject):
         viewer.layers.events.inserting.connect(self._arm)
         viewer.layers.events.inserted.connect(self._inserted)
         viewer.layers.events.removed.connect(self._removed)
+
+    def tell_ready(self, ready: Callable[[Image], None]) -> None:
+        """Call `ready` once, with the layer, when it is known how it is restored."""
+        self._ready = ready
 
     @property
     def layer(self) -> Image | None:
@@ -92,6 +108,7 @@ class Sharpening(QObject):
 
     def _leave(self) -> None:
         self.job.drop()
+        self._patience.stop()
         self._say_on_canvas("")
         layer, self._layer = self.layer, None
         self._disarm()
@@ -107,42 +124,75 @@ class Sharpening(QObject):
             return
         if self.job.running:
             self._again = self.job.control.drop.is_set()
-        elif voxels.next_slices():
+        elif voxels.next_steps():
             self._working = voxels
             self.job.start(sharpen, voxels)
         self._say()
 
-    def _reported(self, record: int | Damaged) -> None:
+    def _reported(self, record: Ready | Step | Damaged) -> None:
         voxels, layer = self._voxels(), self.layer
         if voxels is None or layer is None:
             return
-        if isinstance(record, Damaged):
+        if isinstance(record, Ready):
+            ready, self._ready = self._ready, lambda layer: None
+            ready(layer)
+        elif isinstance(record, Damaged):
             show_warning(f"{layer.name}: {record.words}. The preview takes their place.")
-        elif voxels.shows(record):
+        elif voxels.changes_view(record):
             layer.refresh(extent=False)
+        self._show_progress(voxels)
         self._say()
 
     def _finished(self, _: object) -> None:
         """Draw a view of all slices once, at the end; look whether something was looked at meanwhile."""
         voxels, layer = self._voxels(), self.layer
         if voxels is not None and layer is not None:
-            if not voxels.next_slices():
+            if not voxels.next_steps():
                 layer.refresh(extent=False)
             self._look()
 
     def _ended(self) -> None:
         if not self.job.running:
             self._working = None
+            self._end_progress()
             if self._again:
                 self._again = False
                 self._look()
 
+    def _show_progress(self, voxels: ShownVoxels) -> None:
+        """Show in the activity dock how many slices of a view of all are there."""
+        from napari.utils import progress
+
+        layer = self.layer
+        if layer is None or not voxels.views_all or voxels.sharp:
+            self._end_progress()
+            return
+        if self._bar is None:
+            self._bar = progress(total=len(voxels), desc=plain(f"Decoding {layer.name}"))
+        self._bar.update(voxels.there - self._bar.n)
+
+    def _end_progress(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
     def _say(self, _: object = None) -> None:
-        """Say on the canvas that what it shows is not exact yet."""
+        """Say on the canvas, unless it takes but a moment, that what it shows is not all there yet."""
         voxels, layer = self._voxels(), self.layer
         if voxels is not None and layer is not None:
-            self._say_on_canvas("" if voxels.sharp or not layer.visible else f"{layer.name}\n{voxels.state}")
+            if voxels.sharp or not layer.visible:
+                self._patience.stop()
+                self._say_on_canvas("")
+            elif self._said:
+                self._say_what_is_missing()
+            elif not self._patience.isActive():
+                self._patience.start()
         self.changed.emit()
+
+    def _say_what_is_missing(self) -> None:
+        voxels, layer = self._voxels(), self.layer
+        if voxels is not None and layer is not None and layer.visible and not voxels.sharp:
+            self._say_on_canvas(f"{layer.name}\n{voxels.state}")
 
     def _say_on_canvas(self, words: str) -> None:
         viewer = self._viewer()
@@ -153,13 +203,35 @@ class Sharpening(QObject):
             overlay.text, overlay.visible, self._said = words, bool(words), words
 
 
-def follow(voxels: ExactVoxels) -> None:
-    """Let voxels sharpen in napari's window, if there is one, as soon as a layer of them is added to it."""
+def in_window() -> bool:
+    """Return whether there is a window of napari's, in which layers can sharpen."""
+    import napari
+
+    return napari.current_viewer() is not None
+
+
+def follow(voxels: ShownVoxels, opened: Opened, name: str, layer_name: str) -> None:
+    """Let voxels sharpen in napari's window, if there is one, as soon as a layer of them is added to it.
+
+    Once it is known how the file is restored, the layer is named after that, unless the person named it.
+    """
     import napari
 
     viewer = napari.current_viewer()
-    if viewer is not None:
-        voxels.sharpening = Sharpening(getattr(viewer, "__wrapped__", viewer), voxels)
+    if viewer is None:
+        return
+    sharpening = Sharpening(getattr(viewer, "__wrapped__", viewer), voxels)
+    voxels.sharpening = sharpening
+    if voxels.level == "lr":
+        return
+
+    def ready(layer: Image) -> None:
+        for note in opened.notes:
+            show_warning(note)
+        if voxels.level == "hr" and layer.name == layer_name:
+            layer.name = opened.hr_name(name)
+
+    sharpening.tell_ready(ready)
 
 
 def sharpening_of(layer: Image | None) -> Sharpening | None:

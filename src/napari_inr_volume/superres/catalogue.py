@@ -9,12 +9,3 @@ CHOICES = ("auto", *TITLES)  # or the path of your own weights file
 def title_of(name: str) -> str:
     """Return an upscaler's name as a person reads it; one that is not in the catalogue keeps its own."""
     return TITLES.get(name, name)
-
-
-def is_slow(name: str, factor: float) -> bool:
-    """Whether a slice takes so long on a CPU that scrolling would wait for it (docs/models.md, "Cost").
-
-    SRDenseNet needs half a second or more, and SPAN some tenths for a factor of 2; for 4 it needs less than
-    one tenth, as Lanczos does.
-    """
-    return name == "srdensenet" or (name == "span" and factor < 4)
