@@ -12,6 +12,7 @@ from npe2 import PluginManager, PluginManifest
 from npe2.manifest.contributions import ContributionPoints
 
 import napari_inr_volume
+from napari_inr_volume.plugin.readers import VOLUMES
 
 PLUGIN = "napari-inr-volume"
 PACKAGE = Path(napari_inr_volume.__file__).parent
@@ -85,10 +86,19 @@ def test_inr_files_are_claimed(plugins: PluginManager, tmp_path: Path, name: str
 def test_folders_and_dicom_files_are_claimed_and_others_are_not(
     plugins: PluginManager, tmp_path: Path
 ) -> None:
-    for path in (tmp_path, *(tmp_path / name for name in ("x.dcm", "x.DICOM", "x.IMA", "x.zip"))):
+    names = ("x.dcm", "x.DICOM", "x.IMA", "x.zip", "IM0001", "00000012", "DICOMDIR")
+    for path in (tmp_path, *(tmp_path / name for name in names)):
         (reader,) = plugins.iter_compatible_readers(str(path))
         assert reader.command == f"{PLUGIN}.get_dicom_reader"
-    assert list(plugins.iter_compatible_readers(str(tmp_path / "x.tif"))) == []
+    for name in ("x.tif", "x.png", "x.npy", "IM.txt"):
+        assert list(plugins.iter_compatible_readers(str(tmp_path / name))) == []
+
+
+@pytest.mark.parametrize("suffix", VOLUMES)
+def test_volumes_in_other_files_are_claimed(plugins: PluginManager, tmp_path: Path, suffix: str) -> None:
+    for name in (f"x{suffix}", f"my.scan{suffix.upper()}"):
+        (reader,) = plugins.iter_compatible_readers(str(tmp_path / name))
+        assert reader.command == f"{PLUGIN}.get_volume_reader"
 
 
 def test_writer_of_several_layers_is_called_with_a_list(plugins: PluginManager) -> None:

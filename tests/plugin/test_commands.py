@@ -85,8 +85,8 @@ def said() -> list[str]:
 def test_ct_folder_is_loaded_in_the_background(viewer, choose, finished, tmp_path, monkeypatch) -> None:
     volume = head_phantom((8, 32, 40))
     write_dicom_series(volume, tmp_path / "head CT")
-    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path / "head CT")
-    choose("Open CT folder...")
+    monkeypatch.setattr(dialogs, "ask_source", lambda *_: tmp_path / "head CT")
+    choose("Open CT...")
     assert len(viewer.layers) == 0  # the menu returned before the folder was read
     finished()
     (layer,) = viewer.layers
@@ -98,7 +98,7 @@ def test_ct_folder_is_loaded_in_the_background(viewer, choose, finished, tmp_pat
 def test_one_of_several_series_is_chosen(viewer, choose, finished, tmp_path, monkeypatch) -> None:
     for slices, name in ((8, "soft"), (9, "bone")):
         write_dicom_series(head_phantom((slices, 32, 40)), tmp_path / "study" / name, description=name)
-    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path / "study")
+    monkeypatch.setattr(dialogs, "ask_source", lambda *_: tmp_path / "study")
     bone = []
 
     def choose_bone(series, *_):
@@ -106,21 +106,21 @@ def test_one_of_several_series_is_chosen(viewer, choose, finished, tmp_path, mon
         return bone[0]
 
     monkeypatch.setattr(dialogs, "ask_series", choose_bone)
-    choose("Open CT folder...")
+    choose("Open CT...")
     finished()
     assert [(layer.name, layer.data.shape[0]) for layer in viewer.layers] == [("study bone", 9)]
 
 
 def test_nothing_happens_when_the_person_cancels(viewer, choose, finished, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: None)
-    choose("Open CT folder...")
+    monkeypatch.setattr(dialogs, "ask_source", lambda *_: None)
+    choose("Open CT...")
     assert not commands.running
     assert (len(viewer.layers), said()) == (0, [])
 
 
 def test_folder_without_ct_is_told_in_words(viewer, choose, finished, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path)
-    choose("Open CT folder...")
+    monkeypatch.setattr(dialogs, "ask_source", lambda *_: tmp_path)
+    choose("Open CT...")
     finished()
     assert len(viewer.layers) == 0
     assert "holds neither DICOM files nor PNG or TIFF slices" in said()[-1]
@@ -128,12 +128,12 @@ def test_folder_without_ct_is_told_in_words(viewer, choose, finished, tmp_path, 
 
 def test_loading_leaves_the_ui_responsive(viewer, choose, finished, tmp_path, monkeypatch) -> None:
     write_dicom_series(head_phantom((64, 32, 40)), tmp_path / "head CT")
-    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path / "head CT")
+    monkeypatch.setattr(dialogs, "ask_source", lambda *_: tmp_path / "head CT")
     ticks: list[float] = []
     timer = QTimer()
     timer.timeout.connect(lambda: ticks.append(time.perf_counter()))
     timer.start(5)
-    choose("Open CT folder...")
+    choose("Open CT...")
     finished()
     timer.stop()
     assert len(viewer.layers) == 1
@@ -342,8 +342,8 @@ def test_viewer_closed_while_loading_leaves_nothing_running(
     viewer, choose, finished, tmp_path, monkeypatch
 ) -> None:
     write_dicom_series(head_phantom((64, 32, 40)), tmp_path / "head CT")
-    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path / "head CT")
-    choose("Open CT folder...")
+    monkeypatch.setattr(dialogs, "ask_source", lambda *_: tmp_path / "head CT")
+    choose("Open CT...")
     viewer.close()
     finished()
     assert not progress._all_instances

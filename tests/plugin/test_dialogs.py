@@ -26,6 +26,7 @@ from napari_inr_volume.plugin.dialogs import (
     ask_file,
     ask_folder,
     ask_series,
+    ask_source,
     ask_to_skip,
     ask_where_to_save,
 )
@@ -224,3 +225,18 @@ def test_even_spacing_is_asked_for(button: str, even: bool | None) -> None:
     answer(clicked(button, shown))
     assert ask_even(["the stack is sheared by 18 degrees"]) is even
     assert shown[0].endswith("The stack is sheared by 18 degrees.")
+
+
+@pytest.mark.parametrize("name", ["head CT", "head.nii.gz", "IM0001"])
+def test_ct_is_a_folder_or_a_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "head CT").mkdir()
+    for file in ("head.nii.gz", "IM0001"):
+        (tmp_path / file).touch()
+
+    def choose(dialog: QDialog) -> None:
+        assert isinstance(dialog, QFileDialog)
+        dialog.findChild(QLineEdit).setText(name)
+        dialog.accept()
+
+    answer(choose)
+    assert ask_source("Open") == tmp_path / name

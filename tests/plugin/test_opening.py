@@ -19,6 +19,7 @@ from qtpy.QtCore import Qt
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.io.dicom_export import write_dicom_series
+from napari_inr_volume.io.volumes import write_volume
 from napari_inr_volume.plugin import commands, dialogs, kept_fits
 from napari_inr_volume.plugin.job import Job
 from napari_inr_volume.plugin.layers import carried
@@ -57,11 +58,11 @@ def open_ct(qtbot, viewer: ViewerModel, panel: CompressWidget, way: str, monkeyp
     notification_manager.records.clear()
 
     def open_it(path: Path) -> list[Image]:
-        monkeypatch.setattr(dialogs, "ask_folder", lambda *_: path)
+        monkeypatch.setattr(dialogs, "ask_source", lambda *_: path)
         if way == "dropped":
             viewer.open(str(path), plugin=PLUGIN)
         elif way == "menu":
-            commands.open_ct_folder(viewer)
+            commands.open_ct(viewer)
             qtbot.waitUntil(lambda: not commands.running)
         else:
             panel.source.load.click()
@@ -204,6 +205,19 @@ def test_single_slice_beside_a_stack_is_no_choice(open_ct, tmp_path: Path, monke
     assert layer.name == "study"
 
 
+@pytest.mark.parametrize("name", ["head.nii.gz", "head.nrrd", "head.tif", "head.npy", "IM0001"])
+@pytest.mark.parametrize("way", ["menu", "panel"], indirect=True)
+def test_a_file_opens_as_a_folder_does(open_ct, tmp_path: Path, name: str) -> None:
+    if name == "IM0001":
+        first, *_ = write_dicom_series(head(), tmp_path / "series")
+        first.rename(tmp_path / name)
+    else:
+        write_volume(head(), tmp_path / name)
+    (layer,) = open_ct(tmp_path / name)
+    assert layer.name == name.split(".")[0]
+    np.testing.assert_array_equal(layer.data, head().voxels[: len(layer.data)])
+
+
 @pytest.mark.parametrize("way", ["menu", "panel"], indirect=True)
 def test_pictures_with_a_stray_dicom_file_are_refused_in_words(open_ct, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
@@ -227,7 +241,7 @@ def test_panel_says_in_its_tooltip_all_that_was_read(
     panel: CompressWidget, phases, qtbot, monkeypatch
 ) -> None:
     answer(monkeypatch, "ask_series", lambda series, *_: series[0])
-    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: phases)
+    monkeypatch.setattr(dialogs, "ask_source", lambda *_: phases)
     panel.source.load.click()
     qtbot.waitUntil(lambda: panel.state.volume is not None)
     assert panel.state.volume.summary in panel.source.info.toolTip()

@@ -18,6 +18,7 @@ from napari_inr_volume.inr_volume import UpscalerRef
 from napari_inr_volume.io.dicom import list_series
 from napari_inr_volume.io.dicom_export import write_dicom_series
 from napari_inr_volume.io.inr_file import read_inr, write_inr
+from napari_inr_volume.io.volumes import write_volume
 from napari_inr_volume.plugin import dialogs
 from napari_inr_volume.plugin.layers import volume_of
 from napari_inr_volume.plugin.readers import (
@@ -25,6 +26,7 @@ from napari_inr_volume.plugin.readers import (
     find_stacks,
     get_dicom_reader,
     get_inr_reader,
+    get_volume_reader,
     read_dicom_layers,
     read_inr_layers,
 )
@@ -279,6 +281,49 @@ def test_folder_without_dicom_is_not_for_us(tmp_path: Path) -> None:
     assert get_dicom_reader(str(tmp_path / "notes.txt")) is None
     assert get_dicom_reader(str(tmp_path / "missing.dcm")) is None
     assert get_dicom_reader([]) is None
+
+
+# Other files
+
+
+@pytest.mark.parametrize("name", ["my head.nii.gz", "head.nii", "head.nrrd"])
+def test_volume_in_a_file_opens_in_hu_and_mm(viewer, volume: Volume, tmp_path: Path, name: str) -> None:
+    write_volume(volume, tmp_path / name)
+    (layer,) = viewer.open(str(tmp_path / name), plugin=PLUGIN)
+    assert layer.name == name.split(".")[0]
+    np.testing.assert_array_equal(volume_of(layer).voxels, volume.voxels)
+    np.testing.assert_allclose(layer.scale, volume.geometry.spacing, rtol=1e-6)
+    assert volume_of(layer).units == "HU"
+
+
+def test_metaimage_opens(viewer: ViewerModel, volume: Volume, tmp_path: Path) -> None:
+    path, (depth, rows, columns) = tmp_path / "head.mha", volume.shape
+    head = (
+        "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
+        f"ElementSpacing = 0.5 0.75 2.5\nDimSize = {columns} {rows} {depth}\n"
+        "ElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+    )
+    path.write_bytes(head.encode() + volume.voxels.astype("<i2").tobytes())
+    (layer,) = viewer.open(str(path), plugin=PLUGIN)
+    np.testing.assert_array_equal(layer.data, volume.voxels)
+    np.testing.assert_allclose(layer.scale, (2.5, 0.75, 0.5))
+
+
+def test_dicom_file_without_a_suffix_opens(viewer: ViewerModel, ct_folder: Path) -> None:
+    file = min(ct_folder.iterdir()).rename(ct_folder / "IM0001")
+    (layer,) = viewer.open(str(file), plugin=PLUGIN)
+    assert layer.data.shape == (1, 32, 40)
+
+
+def test_damaged_nifti_is_refused_in_words(viewer: ViewerModel, tmp_path: Path) -> None:
+    (tmp_path / "x.nii").write_bytes(b"no NIfTI")
+    with pytest.raises(SourceError, match=r"x\.nii"):
+        viewer.open(str(tmp_path / "x.nii"), plugin=PLUGIN)
+
+
+@pytest.mark.parametrize("path", ["x.tif", "x.nii", ["a.nii", "b.nii"]], ids=str)
+def test_other_files_are_not_for_the_reader_of_volumes(path) -> None:
+    assert get_volume_reader(path) is None
 
 
 def test_large_folder_of_others_is_not_searched_to_its_end(ct_folder: Path) -> None:

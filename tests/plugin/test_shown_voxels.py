@@ -67,10 +67,8 @@ def with_preview(found: ShownVoxels) -> ShownVoxels:
 
 def stretched(inr: InrVolume, z: int, dtype: type) -> np.ndarray:
     """Return the LR that covers a slice of the original, each voxel as often as it is large."""
-    _, *lengths = inr.geometry.shape
-    axes = [
-        ((np.arange(length) + 0.5) // factor).astype(int) for length, factor in zip(lengths, inr.factor[1:])
-    ]
+    along = zip(inr.geometry.shape[1:], inr.factor[1:], strict=True)
+    axes = [((np.arange(length) + 0.5) // factor).astype(int) for length, factor in along]
     lr = Reader(inr, device="cpu").plane(int((z + 0.5) // inr.factor[0]), "lr")[np.ix_(*axes)]
     values = np.clip(lr, *inr.intensity_range)
     return np.rint(values).astype(dtype)

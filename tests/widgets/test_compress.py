@@ -134,7 +134,7 @@ def test_folder_of_several_series_asks_which_and_loads_that(qtbot, panel, tmp_pa
     for number, shape in enumerate([(8, 16, 16), (10, 24, 24)]):
         (tmp_path / f"{number}").mkdir()
         write_dicom_series(head_phantom(shape), tmp_path / f"{number}", description=f"series {number}")
-    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path)
+    monkeypatch.setattr(dialogs, "ask_source", lambda *_: tmp_path)
     monkeypatch.setattr(
         dialogs, "ask_series", lambda stacks, *_: max(stacks, key=lambda series: series.slices)
     )
@@ -146,7 +146,7 @@ def test_folder_of_several_series_asks_which_and_loads_that(qtbot, panel, tmp_pa
 
 
 def test_loading_can_be_cancelled_and_a_bad_folder_gets_a_word(qtbot, panel, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path)
+    monkeypatch.setattr(dialogs, "ask_source", lambda *_: tmp_path)
     qtbot.mouseClick(panel.source.load, LEFT)
     assert panel.source.loading.isVisible()
     panel.source.loading.cancel.click()

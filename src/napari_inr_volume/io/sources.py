@@ -31,7 +31,7 @@ def read_source(
     """
     if not path.exists():
         raise SourceError(f"there is no file or folder '{path}'")
-    if _holds_dicom(path):
+    if holds_dicom(path):
         if series is None:
             _check_pictures(path)
         return read_dicom(path, series, on_progress, skip_broken=skip_broken)
@@ -49,7 +49,7 @@ def read_source(
     return read_volume(path, on_progress)
 
 
-def _holds_dicom(path: Path) -> bool:
+def holds_dicom(path: Path) -> bool:
     """Return whether a file is DICOM, which old archives call .img, or a zip, or a folder with any DICOM."""
     if find_suffix(path) in FOLDERS:
         return False

@@ -1,4 +1,4 @@
-"""What the plugin adds to File > IO Utilities: open a CT folder, save as `.inr`, export the reconstruction.
+"""What the plugin adds to File > IO Utilities: open CT, save as `.inr`, export the reconstruction.
 
 What takes long runs in the background, with a bar in napari's activity dock where it can be cancelled.
 """
@@ -23,7 +23,7 @@ from .notices import (
     show_notes,
     show_warning,
 )
-from .readers import Choice, choose
+from .readers import Choice, choose, name_of
 from .writers import SUFFIX, find_network, save_inr
 
 if TYPE_CHECKING:
@@ -62,17 +62,18 @@ def _errors_shown(command: Callable[[napari.viewer.Viewer], None]) -> Callable[[
     return run
 
 
-def open_ct_folder(viewer: napari.viewer.Viewer) -> None:
-    """Ask for a folder and add the CT series in it, or the one chosen among several, as a layer."""
+def open_ct(viewer: napari.viewer.Viewer) -> None:
+    """Ask for a folder or file and add the CT in it, of several series the one chosen, as a layer."""
     from . import dialogs
     from .work import source
 
-    folder = dialogs.ask_folder("Open a CT folder")
-    if folder is None:
+    path = dialogs.ask_source("Open CT: a folder or a file")
+    if path is None:
         return
+    name = name_of(path)
 
     def read(listing: Listing) -> None:
-        choice = choose(listing, folder.name)
+        choice = choose(listing, name)
         if choice is not None:
             start(choice, skip_broken=False)
 
@@ -85,9 +86,9 @@ def open_ct_folder(viewer: napari.viewer.Viewer) -> None:
                 start(choice, skip_broken=True)
 
         work = partial(source.read, skip_broken=skip_broken)
-        _in_background(f"Reading {choice.name}", add, work, folder, choice.key)
+        _in_background(f"Reading {choice.name}", add, work, path, choice.key)
 
-    _in_background(f"Looking through {folder.name}", read, source.find_series, folder)
+    _in_background(f"Looking through {name}", read, source.find_series, path)
 
 
 @_errors_shown

@@ -30,6 +30,27 @@ def ask_folder(title: str, parent: QWidget | None = None) -> Path | None:
     return _answer(dialog)
 
 
+def ask_source(title: str, parent: QWidget | None = None) -> Path | None:
+    """Return the folder or the file of CT that the person chooses, or None."""
+    dialog = _FileOrFolder(parent or QApplication.activeWindow(), title, _last_folder())
+    dialog.setFileMode(QFileDialog.FileMode.Directory)
+    dialog.setOption(QFileDialog.Option.ShowDirsOnly, False)
+    dialog.setOption(QFileDialog.Option.DontUseNativeDialog)  # the desktop's take the one or the other
+    dialog.setLabelText(QFileDialog.DialogLabel.FileName, "Folder or file:")
+    return _answer(dialog)
+
+
+class _FileOrFolder(QFileDialog):
+    """Takes a file where Qt would ask for a folder."""
+
+    def accept(self) -> None:
+        chosen = self.selectedFiles()
+        if chosen and Path(chosen[0]).is_file():
+            self.done(QFileDialog.DialogCode.Accepted)
+        else:
+            super().accept()
+
+
 def ask_file(title: str, filters: Sequence[str], parent: QWidget | None = None) -> Path | None:
     """Return the file that the person chooses to open, or None. `filters` are in Qt's form."""
     dialog = QFileDialog(parent or QApplication.activeWindow(), title, _last_folder())

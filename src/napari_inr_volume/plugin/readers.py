@@ -1,4 +1,4 @@
-"""napari's readers: `.inr` files, and CT in DICOM files and folders.
+"""napari's readers: `.inr` files, CT in DICOM files and folders, and volumes in NIfTI, NRRD and MetaImage.
 
 napari asks `get_..._reader` for every file whose name fits; None means that it is not for us. What goes
 wrong while reading is raised as an InrError, whose sentence napari shows. That is also how an INRIMAGE file,
@@ -29,6 +29,7 @@ Paths = str | list[str]
 Reader = Callable[[Paths], list[Any]]
 
 PROBED = 200  # files of a folder that are looked at before it is taken for one without DICOM
+VOLUMES = (".nii", ".nii.gz", ".img", ".img.gz", ".nrrd", ".nhdr", ".mha", ".mhd")  # as in napari.yaml
 NO_LAYERS = [(None,)]  # napari's word for "done, and there is nothing to show"
 
 
@@ -86,7 +87,7 @@ def read_dicom_layers(path: Paths) -> list[Any]:
     from .layers import original_layer
 
     paths = [Path(each) for each in ([path] if isinstance(path, str) else path)]
-    name = paths[0].name if paths[0].is_dir() else paths[0].stem
+    name = name_of(paths[0])
     with plain_errors(), _bar(f"Reading {name}") as show:
         choice = choose(list_series(paths, show), name)
         volume = None if choice is None else _read(paths, choice, show)
@@ -94,6 +95,33 @@ def read_dicom_layers(path: Paths) -> list[Any]:
         return NO_LAYERS
     show_notes(volume, choice.name)
     return [original_layer(volume, choice.name)]
+
+
+def get_volume_reader(path: Paths) -> Reader | None:
+    """Return the reader of a volume in a file that is not DICOM, or None if it is not for this path."""
+    if isinstance(path, str) and path.lower().endswith(VOLUMES) and Path(path).is_file():
+        return read_volume_layers
+    return None
+
+
+def read_volume_layers(path: Paths) -> list[Any]:
+    """Return the layer of a volume in a NIfTI, NRRD or MetaImage file."""
+    from ..io.sources import read_source
+    from .layers import original_layer
+
+    assert isinstance(path, str)
+    name = name_of(Path(path))
+    with plain_errors(), _bar(f"Reading {name}") as show:
+        volume = read_source(Path(path), on_progress=show)
+    show_notes(volume, name)
+    return [original_layer(volume, name)]
+
+
+def name_of(path: Path) -> str:
+    """Return the name for the layer of what lies at a path: that of the folder or file, without suffix."""
+    if path.is_dir():
+        return path.name
+    return path.with_suffix("").stem if path.suffix.lower() == ".gz" else path.stem
 
 
 @dataclass(frozen=True, kw_only=True)

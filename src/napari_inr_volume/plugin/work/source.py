@@ -25,11 +25,14 @@ def describe(control: Control, layer: Image) -> Volume:
     return volume
 
 
-def find_series(control: Control, folder: Path) -> Listing:
-    """List the CT series in a folder; reports Done."""
-    from ...io.dicom import list_series
+def find_series(control: Control, path: Path) -> Listing:
+    """List the CT series in a folder or file, none in a file that is not DICOM; reports Done."""
+    from ...io.dicom import Listing, list_series
+    from ...io.sources import holds_dicom
 
-    return list_series(folder, control.on_progress)
+    if path.is_file() and not holds_dicom(path):
+        return Listing(series=(), skipped_by_reason={}, broken=())
+    return list_series(path, control.on_progress)
 
 
 def read(

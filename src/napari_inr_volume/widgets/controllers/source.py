@@ -15,7 +15,7 @@ from ...plugin import dialogs
 from ...plugin.job import Done, Job, LatestJob
 from ...plugin.layers import add_layer, check_layer, original_layer
 from ...plugin.notices import show_error
-from ...plugin.readers import Choice, choose
+from ...plugin.readers import Choice, choose, name_of
 from ...plugin.work import source
 from ..source_section import EMPTY, SourceSection
 from .state import PanelState
@@ -47,7 +47,7 @@ class SourceController(QObject):
         self.describing, self.loading = LatestJob(self), Job(self)
         self._memory = memory
         self._listened: Image | None = None  # the layer whose events are connected
-        self._folder = Path()  # that is being loaded
+        self._path = Path()  # that is being loaded
         self._choice = Choice(name="", key=None)  # of what is in it
         section.layer_chosen.connect(self.describe)
         section.folder_wanted.connect(self._choose_folder)
@@ -104,11 +104,11 @@ class SourceController(QObject):
         self.section.show_words(f"This cannot be compressed: {words}.")
 
     def _choose_folder(self) -> None:
-        folder = dialogs.ask_folder("Open a CT folder", self.section.window())
-        if folder is not None:
-            self._folder, self._choice = folder, Choice(name=folder.name, key=None)
-            self.section.show_loading(f"Looking through {folder.name}...")
-            self.loading.start(source.find_series, folder)
+        path = dialogs.ask_source("Open CT: a folder or a file", self.section.window())
+        if path is not None:
+            self._path, self._choice = path, Choice(name=name_of(path), key=None)
+            self.section.show_loading(f"Looking through {self._choice.name}...")
+            self.loading.start(source.find_series, path)
 
     def _loading_reported(self, record: Done) -> None:
         self.section.show_loading(f"Reading {self._choice.name}...", record.done, record.total)
@@ -121,13 +121,13 @@ class SourceController(QObject):
         elif isinstance(result, tuple):
             if dialogs.ask_to_skip(result, self._choice.name, self.section.window()):
                 self._read(self._choice, skip_broken=True)
-        elif (choice := choose(result, self._folder.name, self.section.window())) is not None:
+        elif (choice := choose(result, name_of(self._path), self.section.window())) is not None:
             self._read(choice, skip_broken=False)
 
     def _read(self, choice: Choice, *, skip_broken: bool) -> None:
         self._choice = choice
         self.section.show_loading(f"Reading {choice.name}...")
-        self.loading.start(source.read, self._folder, choice.key, skip_broken=skip_broken)
+        self.loading.start(source.read, self._path, choice.key, skip_broken=skip_broken)
 
     def _loading_ended(self) -> None:
         if not self.loading.running:  # a series is read right after it was found
