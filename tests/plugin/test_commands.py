@@ -7,20 +7,20 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from threading import current_thread, main_thread
+from threading import Event, current_thread, main_thread
 
 import numpy as np
 import pytest
 from napari import Viewer
-from napari._qt.dialogs.qt_notification import NapariQtNotification
 from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
+from napari.layers import Image
 from napari.layers._source import layer_source
-from napari.settings import get_plugin_settings, get_settings
+from napari.settings import get_settings
 from napari.utils import progress
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QAction
-from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
+from qtpy.QtWidgets import QFileDialog, QMenu
 
 from napari_inr_volume import codec
 from napari_inr_volume.core import memory
@@ -351,7 +351,7 @@ def test_viewer_closed_while_loading_leaves_nothing_running(
 
 @pytest.mark.parametrize("place", ["embedded", "chosen last", "nowhere"])
 def test_export_uses_the_weights_that_the_file_names_or_says_that_it_has_none(
-    viewer, choose, finished, make_inr, make_weights, tmp_path, monkeypatch, place: str
+    viewer, choose, finished, make_inr, make_weights, tmp_path, monkeypatch, qtbot, place: str
 ) -> None:
     weights, path, output = tmp_path / "mine.safetensors", tmp_path / "own.inr", tmp_path / "own.npy"
     info = make_weights(weights)
@@ -359,7 +359,8 @@ def test_export_uses_the_weights_that_the_file_names_or_says_that_it_has_none(
     write_inr(inr, path, model=info.data if place == "embedded" else None)
     if place == "chosen last":
         remember({OWN_WEIGHTS: str(weights)})
-    viewer.open(str(path), plugin=PLUGIN)
+    _, hr = viewer.open(str(path), plugin=PLUGIN)
+    qtbot.waitUntil(lambda: hr.data.sharp)  # and what opening it has to tell is told
     notification_manager.records.clear()
     monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: output)
     choose("Export reconstruction...")
@@ -390,51 +391,77 @@ def test_file_menu_saves_two_selected_layers_and_appends_the_suffix(
     assert read_inr(tmp_path / "typed.inr") == make_inr()
 
 
-def test_window_shows_an_opened_file_without_decoding_more_than_is_seen(
-    viewer, make_inr, tmp_path, qtbot, monkeypatch
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_an_opened_file_is_never_decoded_on_the_ui_thread_and_shows_it_all_in_the_end(
+    viewer, make_inr, tmp_path, qtbot, monkeypatch, asynchronous: bool
 ) -> None:
-    seen: dict[str, set[int]] = {"lr": set(), "hr": set()}
-    plane = Reader.plane
-    monkeypatch.setattr(
-        Reader, "plane", lambda self, z, level="hr": seen[level].add(z) or plane(self, z, level)
-    )
-    write_inr(make_inr(shape=(40, 60, 60)), tmp_path / "x.inr")
-    _, hr = viewer.open(str(tmp_path / "x.inr"), plugin=PLUGIN)
-    viewer.screenshot(canvas_only=False, flash=False)
-    opened = [len(slices) for slices in seen.values()]
-    assert opened == [2, 1]  # LR: napari looks at the first slice, then at the middle
-    viewer.dims.set_current_step(0, 11)
-    viewer.layers.selection.active = hr  # its controls, with their histogram
-    hr.contrast_limits = (0, 80)
-    viewer.screenshot(canvas_only=False, flash=False)
-    assert [len(slices) for slices in seen.values()] == [count + 1 for count in opened]
-
-
-def test_asynchronous_rendering_decodes_off_the_ui_thread(
-    viewer, make_inr, tmp_path, qtbot, monkeypatch
-) -> None:
+    get_settings().experimental.async_ = asynchronous
     threads: set[str] = set()
-    plane = Reader.plane
-    monkeypatch.setattr(Reader, "plane", lambda *asked: threads.add(current_thread().name) or plane(*asked))
-    write_inr(make_inr(shape=(40, 60, 60)), tmp_path / "x.inr")
-    get_settings().experimental.async_ = True
-    _, hr = viewer.open(str(tmp_path / "x.inr"), plugin=PLUGIN)
-    viewer.dims.set_current_step(0, 11)
-    qtbot.waitUntil(lambda: hr.loaded and hr._slice_input.world_slice.point[0] == viewer.dims.point[0])
+
+    def noted(work: Callable) -> Callable:
+        return lambda *asked, **more: threads.add(current_thread().name) or work(*asked, **more)
+
+    for name in ("__init__", "planes", "slices"):
+        monkeypatch.setattr(Reader, name, noted(getattr(Reader, name)))
+    inr = make_inr(shape=(20, 30, 37))
+    write_inr(inr, tmp_path / "x.inr")
+    lr, hr = viewer.open(str(tmp_path / "x.inr"), plugin=PLUGIN)
+    expected = codec.decompress(inr, device="cpu").voxels
+    threads.clear()
+
+    def drawn(layer: Image) -> np.ndarray:
+        return np.asarray(layer._slice.image.raw)
+
+    qtbot.waitUntil(lambda: np.array_equal(drawn(hr), expected[9]))
+    viewer.dims.set_current_step(0, 3)
+    qtbot.waitUntil(lambda: np.array_equal(drawn(hr), expected[3]))
+    viewer.dims.order = (1, 0, 2)
+    viewer.dims.set_current_step(1, 7)
+    qtbot.waitUntil(lambda: np.array_equal(drawn(hr), expected[:, 7]))
+    viewer.dims.order = (0, 1, 2)
+    viewer.dims.ndisplay = 3
+    qtbot.waitUntil(lambda: np.array_equal(drawn(hr), expected))
     assert main_thread().name not in threads
+    qtbot.waitUntil(lambda: not any(layer.data.sharpening.job.at_work for layer in (lr, hr)))
+    assert not progress._all_instances
 
 
-def test_slow_reconstruction_is_shown_once_the_person_agrees_to_render_asynchronously(
-    viewer, sr_inr_path, qtbot
+def test_a_view_of_all_slices_has_a_bar_and_shows_the_lr_meanwhile(
+    viewer, make_inr, tmp_path, qtbot, monkeypatch
 ) -> None:
-    get_plugin_settings(PLUGIN).fit.device = "cpu"
-    viewer.window._qt_window.show()  # it takes a window to show the notification in
-    _, hr = viewer.open(str(sr_inr_path), plugin=PLUGIN)
-    assert not hr.visible
-    canvas = viewer.window._qt_viewer.canvas.native
-    (notification,) = canvas.findChildren(NapariQtNotification)
-    (button,) = (each for each in notification.findChildren(QPushButton) if each.text() == "Turn on and show")
-    button.click()
-    assert hr.visible
-    assert get_settings().experimental.async_
-    qtbot.waitUntil(lambda: hr.loaded)
+    go_on, planes = Event(), Reader.planes
+
+    def held(self: Reader, numbers, level="hr"):
+        if level == "hr" and 4 not in numbers:
+            go_on.wait()
+        return planes(self, numbers, level)
+
+    monkeypatch.setattr(Reader, "planes", held)
+    inr = make_inr()
+    write_inr(inr, tmp_path / "x.inr")
+    _, hr = viewer.open(str(tmp_path / "x.inr"), plugin=PLUGIN)
+    viewer.dims.ndisplay = 3
+    try:
+        lr = Reader(inr, device="cpu").read(level="lr")
+        near = [((np.arange(length) + 0.5) // 4).astype(int) for length in (30, 37)]
+        meanwhile = np.rint(np.clip(lr, *inr.intensity_range)).astype(np.int16)[:, *np.ix_(*near)]
+        others = [z for z in range(9) if z != 4]  # which may be restored already
+        qtbot.waitUntil(lambda: np.array_equal(np.asarray(hr._slice.image.raw)[others], meanwhile[others]))
+        qtbot.waitUntil(lambda: [bar.total for bar in progress._all_instances] == [9])
+        qtbot.waitUntil(lambda: "LR fit, sharpening" in viewer.canvas.overlays.text.text)
+    finally:
+        go_on.set()
+    qtbot.waitUntil(lambda: hr.data.sharp and not hr.data.sharpening.job.at_work)
+    qtbot.waitUntil(lambda: not viewer.canvas.overlays.text.visible and not progress._all_instances)
+
+
+def test_a_layer_is_renamed_once_it_is_known_that_its_upscaler_is_missing(
+    viewer, make_inr, tmp_path, qtbot
+) -> None:
+    write_inr(make_inr(upscaler=UpscalerRef(name="srdensenet", sha256="ab" * 32)), tmp_path / "x.inr")
+    _, hr = viewer.open(str(tmp_path / "x.inr"), plugin=PLUGIN)
+    assert hr.name == "x [SRDenseNet 37.9 dB]"
+    qtbot.waitUntil(lambda: hr.name == "x [Lanczos 36.5 dB]")
+    (told,) = [line for line in said() if "not by SRDenseNet" in line]
+    assert told.startswith("The reconstruction is restored by Lanczos")
+    qtbot.waitUntil(lambda: not hr.data.sharpening.job.at_work)
