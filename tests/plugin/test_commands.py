@@ -360,7 +360,8 @@ def test_export_uses_the_weights_that_the_file_names_or_says_that_it_has_none(
     if place == "chosen last":
         remember({OWN_WEIGHTS: str(weights)})
     _, hr = viewer.open(str(path), plugin=PLUGIN)
-    qtbot.waitUntil(lambda: hr.data.sharp)  # and what opening it has to tell is told
+    # What opening it has to tell is told by then.
+    qtbot.waitUntil(lambda: hr.data.sharp and not hr.data.sharpening.job.running)
     notification_manager.records.clear()
     monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: output)
     choose("Export reconstruction...")
@@ -422,7 +423,7 @@ def test_an_opened_file_is_never_decoded_on_the_ui_thread_and_shows_it_all_in_th
     viewer.dims.ndisplay = 3
     qtbot.waitUntil(lambda: np.array_equal(drawn(hr), expected))
     assert main_thread().name not in threads
-    qtbot.waitUntil(lambda: not any(layer.data.sharpening.job.at_work for layer in (lr, hr)))
+    qtbot.waitUntil(lambda: not any(layer.data.sharpening.job.running for layer in (lr, hr)))
     assert not progress._all_instances
 
 

@@ -47,7 +47,7 @@ EXPORTS = (
 running: set[Job] = set()  # in the background; kept alive until they end
 
 
-def _errors_shown(command: Callable[[napari.viewer.Viewer], None]) -> Callable[[napari.viewer.Viewer], None]:
+def errors_shown(command: Callable[[napari.viewer.Viewer], None]) -> Callable[[napari.viewer.Viewer], None]:
     """Show what a person can act on as a sentence; napari alone would offer its traceback with it."""
 
     @wraps(command)
@@ -86,12 +86,12 @@ def open_ct(viewer: napari.viewer.Viewer) -> None:
                 start(choice, skip_broken=True)
 
         work = partial(source.read, skip_broken=skip_broken)
-        _in_background(f"Reading {choice.name}", add, work, path, choice.key)
+        in_background(f"Reading {choice.name}", add, work, path, choice.key)
 
-    _in_background(f"Looking through {name}", read, source.find_series, path)
+    in_background(f"Looking through {name}", read, source.find_series, path)
 
 
-@_errors_shown
+@errors_shown
 def save_as_inr(viewer: napari.viewer.Viewer) -> None:
     """Ask where to save the fitted network of the selected layers, or else of all, and save it."""
     from . import dialogs
@@ -105,7 +105,7 @@ def save_as_inr(viewer: napari.viewer.Viewer) -> None:
         show_info(f"Saved {path.name}: {path.stat().st_size / 1000:,.0f} kB.")
 
 
-@_errors_shown
+@errors_shown
 def export_reconstruction(viewer: napari.viewer.Viewer) -> None:
     """Ask where to save the reconstruction in full, as NIfTI, NRRD, TIFF or NumPy; decode and write it.
 
@@ -121,7 +121,7 @@ def export_reconstruction(viewer: napari.viewer.Viewer) -> None:
     if path is None:
         return
     check_output(path)
-    _check_no_source(path, viewer)
+    check_no_source(path, viewer)
     caveats = inr.geometry.caveats
     even = dialogs.ask_even(caveats) if caveats else False
     if even is None:
@@ -139,7 +139,7 @@ def export_reconstruction(viewer: napari.viewer.Viewer) -> None:
 
     means = path_of(layer), own_weights(), preferences().device
     work = partial(decode_and_write, even=even)
-    _in_background(f"Exporting {path.name}", tell, work, path, inr, *means)
+    in_background(f"Exporting {path.name}", tell, work, path, inr, *means)
 
 
 def decode_and_write(
@@ -175,7 +175,7 @@ def decode_and_write(
     return (*notes, *map(sentence, damaged))
 
 
-@_errors_shown
+@errors_shown
 def export_dicom_series(viewer: napari.viewer.Viewer) -> None:
     """Ask for an empty folder, and write the reconstruction there as a DICOM series without a patient."""
     from ..outputs import check_series
@@ -197,7 +197,7 @@ def export_dicom_series(viewer: napari.viewer.Viewer) -> None:
         show_info(f"Exported {counted(inr.geometry.shape[0], 'slice')} to the folder {folder.name}.")
 
     means = path_of(layer), own_weights(), preferences().device
-    _in_background(f"Exporting to {folder.name}", tell, decode_and_write_series, folder, inr, *means)
+    in_background(f"Exporting to {folder.name}", tell, decode_and_write_series, folder, inr, *means)
 
 
 def decode_and_write_series(
@@ -226,7 +226,7 @@ def decode_and_write_series(
     return (*notes, sentence(series.rounding)) if series.rounding else notes
 
 
-def _check_no_source(path: Path, viewer: napari.viewer.Viewer) -> None:
+def check_no_source(path: Path, viewer: napari.viewer.Viewer) -> None:
     """Raise SourceError if a file to be written is the one that a layer was read from."""
     sources = [layer.source.path for layer in viewer.layers if layer.source.path is not None]
     if any(path.exists() and Path(each).exists() and path.samefile(each) for each in sources):
@@ -245,7 +245,7 @@ def _carriers(layers: list[Layer]) -> list[Layer]:
     return [layer for layer in layers if (held := carried(layer)) is not None and held.inr is not None]
 
 
-def _in_background(
+def in_background(
     title: str, done: Callable[[Any], None], work: Callable[..., object], *args: object
 ) -> None:
     """Run `work(control, *args)` as a `Job` with a bar in the activity dock; give its result to `done`."""

@@ -5,6 +5,7 @@ A dialog stands over the window of its `parent`, or of whatever is active where 
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,6 +108,17 @@ def ask_even(caveats: Sequence[str]) -> bool | None:
     )
     facts = [sentence(phrase) for phrase in caveats]
     answer = _ask("Export the reconstruction", question, facts, ["Evenly Spaced", "As Scanned"])
+    return None if answer is None else answer == 0
+
+
+def ask_grid(own: Sequence[int], other: Sequence[int]) -> bool | None:
+    """Return whether to export labels on the other grid than that they were drawn on; None to cancel."""
+    sizes = [" x ".join(map(str, shape)) for shape in (own, other)]
+    finer = math.prod(other) > math.prod(own)
+    question = f"The labels were drawn on a grid of {sizes[0]} voxels. On which grid are they to be saved?"
+    facts = ["Between grids, each voxel takes the label of the nearest one."]
+    names = [f"{'Full' if finer else 'LR'} Grid, {sizes[1]}", f"As Drawn, {sizes[0]}"]
+    answer = _ask("Export labels", question, facts, names)
     return None if answer is None else answer == 0
 
 

@@ -120,7 +120,7 @@ def volume_of(layer: Layer) -> Volume:
     held = carried(layer) or Carried(kind="original")
     geometry = held.geometry
     if geometry is None or geometry.shape != layer.data.shape:
-        geometry = _geometry(layer)
+        geometry = place_of(layer)
     elif not np.allclose(_spacing(layer), geometry.spacing):  # changed in napari
         geometry = replace(geometry, spacing=_spacing(layer), slice_positions=None)
     elif held.volume is not None and layer.data is held.volume.voxels:
@@ -273,7 +273,7 @@ def _image(
     return voxels, arguments, "image"
 
 
-def _geometry(layer: Layer) -> Geometry:
+def place_of(layer: Layer) -> Geometry:
     """Return where a layer's voxels lie, taking the world's z, y, x for those of an axial series."""
     first = np.array(layer.data_to_world((0.0, 0.0, 0.0)))
     steps = np.array([layer.data_to_world(step) for step in np.eye(3)]).T - first[:, np.newaxis]

@@ -41,6 +41,7 @@ class Sharpening(QObject):
         self._said = ""  # on the canvas, by us
         self._ready: Callable[[Image], None] = lambda layer: None  # told when it is known how it is restored
         self._bar: progress | None = None  # in the activity dock, of a view of all slices
+        self._making_bar = False  # napari lets Qt work meanwhile, which may call us again
         self._patience = QTimer(self)
         self._patience.setSingleShot(True)
         self._patience.setInterval(PATIENCE_MS)
@@ -167,9 +168,14 @@ class Sharpening(QObject):
         if layer is None or not voxels.views_all or voxels.sharp:
             self._end_progress()
             return
-        if self._bar is None:
+        if self._bar is not None:
+            self._bar.update(voxels.there - self._bar.n)
+        elif not self._making_bar:
+            self._making_bar = True
             self._bar = progress(total=len(voxels), desc=plain(f"Decoding {layer.name}"))
-        self._bar.update(voxels.there - self._bar.n)
+            self._making_bar = False
+            if not self.job.running:  # it ended meanwhile
+                self._end_progress()
 
     def _end_progress(self) -> None:
         if self._bar is not None:
