@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import re
-import resource
 import statistics
 import sys
 import time
@@ -30,7 +29,7 @@ def machine() -> str:
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        name = re.search(r"model name\s*: (.*)", cpuinfo.read_text()).group(1)
+        name = re.search(r"model name\s*: (.*)", cpuinfo.read_text(encoding="utf-8")).group(1)
     return f"{name}, {os.cpu_count()} cores, {platform.system()}, torch {torch.__version__}"
 
 
@@ -43,8 +42,12 @@ def peak_memory(of: Literal["self", "children"] = "self") -> float:
     """Return the most memory that this process, or any of its ended children, ever held, in MB (1e6)."""
     status = Path("/proc/self/status")
     if of == "self" and status.is_file():  # Linux counts the parent's memory in getrusage
-        kibibytes = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        kibibytes = next(
+            line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM")
+        )
         return int(kibibytes.split()[1]) * 1024 / 1e6
+    import resource  # not on Windows
+
     usage = resource.getrusage(resource.RUSAGE_SELF if of == "self" else resource.RUSAGE_CHILDREN)
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
@@ -53,7 +56,7 @@ def forget_peak() -> None:
     """Let `peak_memory` start again from what this process holds now, where the system can (Linux)."""
     marks = Path("/proc/self/clear_refs")
     if marks.is_file():
-        marks.write_text("5")
+        marks.write_text("5", encoding="ascii")
 
 
 def in_turns(work: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, dict[str, float]]:
@@ -86,15 +89,16 @@ def write_section(name: str, text: str, path: Path | None = None) -> None:
     """Put `text` between the section's markers: in `path`, or in the benchmarks' document that has them."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     if path is None:
-        (path,) = (one for one in (DOCUMENT, *DETAILS.glob("*.md")) if begin in one.read_text())
-    document = path.read_text()
+        candidates = (DOCUMENT, *DETAILS.glob("*.md"))
+        (path,) = (one for one in candidates if begin in one.read_text(encoding="utf-8"))
+    document = path.read_text(encoding="utf-8")
     before, rest = document.split(begin)
     after = rest.split(end)[1]
-    path.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path | None, figures: Any) -> None:
     """Write the same figures as JSON, if asked for."""
     if path is not None:
         with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(figures, indent=2) + "\n")
+            temporary.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8", newline="\n")

@@ -14,7 +14,7 @@ import tomllib
 project = tomllib.load(open("pyproject.toml", "rb"))["project"]
 extras = project["optional-dependencies"].values()
 lines = {line for extra in extras for line in extra} | set(project["dependencies"])
-floors = (re.fullmatch(r"([\w.-]+)(?:\[\w+\])?>=([\w.]+)", line) for line in lines)
+floors = (re.fullmatch(r"([\w.-]+)(?:\[\w+\])?>=([\w.]+)(?:;.*)?", line) for line in lines)
 print(*sorted(f"{floor[1]}=={floor[2]}" for floor in floors if floor and floor[1] != "torch"), sep="\n")
 print(open("constraints.txt").read())
 END

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 BASE: list[str] = PROJECT["dependencies"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
-USERS = [line for extra, lines in EXTRAS.items() if extra != "dev" for line in lines]
+USERS = [line for extra, lines in EXTRAS.items() if extra not in ("dev", "docs") for line in lines]
 OTHER_NAMES = {"PIL": "pillow", "nrrd": "pynrrd", "skimage": "scikit-image", "yaml": "pyyaml"}
 
 
@@ -48,7 +48,7 @@ def imports(*folders: str) -> dict[str, str]:
     ("folders", "declared"),
     [
         (("src",), names([*BASE, *USERS])),
-        (("tests", "benchmarks", "scripts"), names([*BASE, *USERS, *EXTRAS["dev"]])),
+        (("tests", "benchmarks", "scripts"), names([*BASE, *USERS, *EXTRAS["dev"], *EXTRAS["docs"]])),
     ],
     ids=["src", "tests and scripts"],
 )

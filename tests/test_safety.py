@@ -28,7 +28,10 @@ from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.fields.state_file import load_state
 from napari_inr_volume.io.inr_file import from_bytes, read_inr, write_inr
 
-pytestmark = pytest.mark.slow  # real fits, windows or processes
+pytestmark = [  # real fits, windows or processes
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forked, and told to end by signals"),
+]
 
 STEPS = 24
 OPTIONS = ["--layers", "2", "--hidden", "16", "--batch", "512", "--device", "cpu", "--upscaler", "lanczos"]

@@ -7,7 +7,6 @@ looked up when they are first used.
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +19,6 @@ if TYPE_CHECKING:
     from .inr_volume import InrVolume
     from .io.files import load, save
     from .session import compress
-
-# Read when torch is loaded, so it is set before. Threads that spin while they wait take the core from those
-# they wait for once anything else runs, and a step of the fit takes several times as long.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __all__ = ["InrError", "InrVolume", "Volume", "__version__", "compress", "decompress", "load", "save"]
 

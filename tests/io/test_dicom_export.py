@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import highdicom
 import numpy as np
 import pydicom
 import pytest
@@ -55,6 +54,7 @@ def replace_voxels(volume: Volume, voxels: NDArray[np.int16]) -> Volume:
 
 
 def test_highdicom_finds_the_same_voxels_in_the_same_place(head: Volume, tmp_path: Path) -> None:
+    highdicom = pytest.importorskip("highdicom")
     paths = write_dicom_series(replace_voxels(head, head.voxels.clip(-1024)), tmp_path / "series")
     other = highdicom.get_volume_from_series([pydicom.dcmread(path) for path in paths])
     other = other.flip_spatial(0)  # its first axis runs against the normal

@@ -212,7 +212,11 @@ def test_data_elsewhere_are_refused(tmp_path: Path, name: str, message: str) -> 
     (tmp_path / "v.raw").write_bytes(DATA.tobytes())
     folder = tmp_path / "folder"
     folder.mkdir()
-    (folder / "link.raw").symlink_to(tmp_path / "v.raw")
+    if name == "link.raw":
+        try:
+            (folder / name).symlink_to(tmp_path / "v.raw")
+        except OSError as error:
+            pytest.skip(f"links need a privilege: {error}")
     with pytest.raises(SourceError, match=message):
         read_volume(save(folder / "v.nhdr", b"", data_file=name))
 

@@ -102,6 +102,6 @@ def _opened(path: Path) -> int:
 def _holder(path: Path) -> str:
     """Return the number of the process that holds a lock, as far as it can be told."""
     try:
-        return path.read_text() or "unknown"
+        return path.read_text(encoding="ascii") or "unknown"
     except (OSError, ValueError):
         return "unknown"

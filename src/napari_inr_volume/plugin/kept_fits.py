@@ -69,7 +69,7 @@ def keep(name: str, settings: Settings, state: FitState) -> None:
     save_state(state, _state_of(name))
     words = {"settings": settings_to_dict(settings), "step": state.step, "psnr": max(state.best_psnr, 0.0)}
     with atomic_write(_words_of(name)) as temporary:
-        temporary.write_text(json.dumps(words))
+        temporary.write_text(json.dumps(words), encoding="utf-8")
     kept = sorted(FOLDER.glob("*.json"), key=lambda path: path.stat().st_mtime)
     for path in kept[:-MOST]:
         forget(path.stem)
