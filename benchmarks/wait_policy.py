@@ -3,8 +3,8 @@
     python benchmarks/wait_policy.py [--repeats 5]
 
 The command sets OMP_WAIT_POLICY=PASSIVE before torch is loaded. The plugin does not: the process is that of
-napari and of other plugins. The same fit and the same reconstruction are timed in processes of their own, with
-and without it, in turns, first by themselves and then beside a process that keeps one core busy.
+napari and of other plugins. The same fit and the same reconstruction are timed in processes of their own, in
+turns with it and without, first by themselves and then beside a process that keeps one core busy.
 """
 
 from __future__ import annotations

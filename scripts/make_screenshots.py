@@ -36,15 +36,19 @@ PATIENCE = 400  # seconds that anything may take
 
 
 def main() -> None:
-    """Draw the eight pictures."""
+    """Draw the eight pictures, or the moving one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=IMAGES, help="folder of the pictures")
     parser.add_argument("--size", default="1600x1000", help="of the window in pixels")
     parser.add_argument("--theme", choices=("dark", "light"), default="dark")
+    parser.add_argument("--moving", action="store_true", help="draw the moving picture of the README alone")
     given = parser.parse_args()
     kept_fits.FOLDER = Path(tempfile.mkdtemp())  # the pictures show no fit of another day
     width, height = (int(length) for length in given.size.split("x"))
     given.out.mkdir(parents=True, exist_ok=True)
+    if given.moving:
+        draw_moving(_viewer(width, height, given.theme), given.out)
+        return
     draw_compress(_viewer(width, height, given.theme), given.out)
     draw_inr_file(_viewer(width, height, given.theme), given.out)
     draw_codec_comparison(_viewer(width, height, given.theme), given.out)
@@ -79,6 +83,51 @@ def draw_compress(viewer: napari.Viewer, out: Path) -> None:
     _wait_for(panel)
     _draw(viewer, out / "difference.png")
     viewer.close()
+
+
+def draw_moving(viewer: napari.Viewer, out: Path) -> None:
+    """Draw a fit that sharpens, its reconstruction and the difference, as the README's moving picture."""
+    viewer.open_sample(PLUGIN, "head_phantom")
+    _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Compress (INR)")
+    _wait(lambda: panel.state.volume is not None)
+    panel.settings.preset.setCurrentText("fast")
+    panel.settings.preset.textActivated.emit("fast")
+    _wait(lambda: "about" in panel.settings.prediction.text())
+    frames = [_frame(viewer)]
+    panel.fit.fit.click()
+    _wait(lambda: len(panel.fit.plot.steps) > 0)
+    _scroll_to(panel, panel.fit.plot)
+    steps = 0
+    while panel.state.fitting.running:
+        _pump(0.05)
+        if panel.fit.plot.steps[-1] >= steps:
+            frames.append(_frame(viewer))
+            steps = 1.35 * panel.fit.plot.steps[-1] + 10  # most happens at first
+    _wait_for(panel)
+    panel.reconstruct.apply.click()
+    _wait_for(panel)
+    panel.compare.button("side by side").click()
+    _scroll_to(panel, panel.compare.save)
+    last = len(frames)
+    frames.append(_frame(viewer))
+    panel.compare.button("difference").click()
+    _wait_for(panel)
+    frames.append(_frame(viewer))
+    viewer.close()
+    durations = [1_200, *[350] * (last - 2), 1_500, 3_000, 3_000]
+    palette = frames[-1].quantize(128, dither=Image.Dither.NONE)
+    shown = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    path = out / "fit.gif"
+    shown[0].save(path, save_all=True, append_images=shown[1:], duration=durations, loop=0, optimize=True)
+    print(f"{path.name}: {len(frames)} frames, {path.stat().st_size / 1000:.0f} kB")
+
+
+def _frame(viewer: napari.Viewer) -> Image.Image:
+    """Return the whole window at half its size."""
+    _pump(0.3)
+    pixels: np.ndarray = viewer.screenshot(canvas_only=False, flash=False)
+    picture = Image.fromarray(pixels[..., :3])
+    return picture.resize((picture.width * 5 // 8, picture.height * 5 // 8), Image.Resampling.LANCZOS)
 
 
 def draw_inr_file(viewer: napari.Viewer, out: Path) -> None:

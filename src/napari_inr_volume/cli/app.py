@@ -44,8 +44,8 @@ for name, command in (
 
 def main() -> None:
     """Run the command; what a user can act on ends in one line, not in a traceback."""
-    # Read when torch is loaded, so it is set before. Threads that spin while they wait take the core from those
-    # they wait for once anything else runs. Only here is the process ours alone, as it is not in napari.
+    # Read when torch is loaded, so it is set before. Threads that spin while they wait take the core from
+    # those they wait for once anything else runs. Only here is the process ours alone; in napari it is not.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         with ended_by_signals():

@@ -1,0 +1,28 @@
+"""What a stranger does first, in the environment that runs this: start napari, open the sample, open the panels.
+
+NAPARI_CONFIG= xvfb-run -a python scripts/smoke.py
+"""
+
+import napari
+import numpy as np
+
+PLUGIN = "napari-inr-volume"
+
+
+def main() -> None:
+    """Ends with an error if anything is missing."""
+    viewer = napari.Viewer(show=True)
+    (phantom,) = viewer.open_sample(PLUGIN, "head_phantom")
+    fitted = viewer.open_sample(PLUGIN, "head_phantom_inr")
+    for panel in ("Compress (INR)", "INR file", "Codec comparison"):
+        viewer.window.add_plugin_dock_widget(PLUGIN, panel)
+    names = [layer.name for layer in viewer.layers]
+    decoded = np.asarray(fitted[-1].data[0])
+    assert decoded.shape == phantom.data.shape[1:]
+    assert decoded.std() > 0
+    viewer.close()
+    print(f"napari {napari.__version__} has opened: {', '.join(names)}")
+
+
+if __name__ == "__main__":
+    main()
