@@ -1,7 +1,7 @@
 """Pages of the documentation that are made from something else; a hook of mkdocs (mkdocs.yml).
 
-reference/commands.md from the commands themselves, changelog.md from CHANGELOG.md, and a page of each notebook
-in docs/notebooks, which is run for it, so that what the page shows is what this version does.
+reference/commands.md from the commands themselves, changelog.md from CHANGELOG.md, and a page of each
+notebook in docs/notebooks, run for it: what it shows is what this version does.
 """
 
 from __future__ import annotations

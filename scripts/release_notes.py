@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[1]
 
 def notes(version: str, changelog: str) -> str:
     """Return the section of a version, without its heading. Raises SystemExit if there is none."""
-    found = re.search(rf"^## {re.escape(version)}\b.*\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
+    found = re.search(
+        rf"^## {re.escape(version)}(?![.\w])[^\n]*\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL
+    )
     if found is None or not found[1].strip():
         raise SystemExit(f"CHANGELOG.md says nothing of {version}: rename its section 'Unreleased' first")
     return found[1].strip()

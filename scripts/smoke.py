@@ -1,4 +1,4 @@
-"""What a stranger does first, in the environment that runs this: start napari, open the sample, open the panels.
+"""What a stranger does first, in the environment that runs this: start napari, open samples and panels.
 
 NAPARI_CONFIG= xvfb-run -a python scripts/smoke.py
 """
@@ -10,7 +10,7 @@ PLUGIN = "napari-inr-volume"
 
 
 def main() -> None:
-    """Ends with an error if anything is missing."""
+    """Do it, and end with an error if anything is missing."""
     viewer = napari.Viewer(show=True)
     (phantom,) = viewer.open_sample(PLUGIN, "head_phantom")
     fitted = viewer.open_sample(PLUGIN, "head_phantom_inr")

@@ -11,6 +11,7 @@ set_up dev
 check_wheel() {
     local inr_volume="$clean/env/bin/inr-volume"
     python -m build --outdir "$clean/dist" .
+    npe2 validate src/napari_inr_volume/napari.yaml
     python scripts/linked_env.py "$clean"/dist/*.whl "$clean/env"
     cd "$clean"
     "$inr_volume" --help >/dev/null

@@ -172,8 +172,12 @@ def compress(
     stop
         Set it from another thread to end the fit with what it has.
 
-    Raises FitError if the fit diverges or runs out of memory, or no file can be as small as is asked;
-    ModelError if the upscaler cannot be had.
+    Raises
+    ------
+    FitError
+        If the fit diverges or runs out of memory, or no file can be as small as is asked.
+    ModelError
+        If the upscaler cannot be had.
     """
     target = one_target(max_bytes=max_bytes, ratio=ratio, target_psnr=target_psnr)
     base = _base(settings, max_error)
