@@ -148,6 +148,9 @@ def compress(
 ) -> InrVolume:
     """Turn a volume into a fitted network (Sheibanifard and Yu 2023, section 3.1 and figure 1).
 
+    Raises FitError if the fit diverges or runs out of memory, or no file can be as small as is asked;
+    ModelError if the upscaler cannot be had.
+
     Parameters
     ----------
     volume
@@ -171,13 +174,6 @@ def compress(
         Called about ten times a second while fitting.
     stop
         Set it from another thread to end the fit with what it has.
-
-    Raises
-    ------
-    FitError
-        If the fit diverges or runs out of memory, or no file can be as small as is asked.
-    ModelError
-        If the upscaler cannot be had.
     """
     target = one_target(max_bytes=max_bytes, ratio=ratio, target_psnr=target_psnr)
     base = _base(settings, max_error)
