@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_inr_volume.core.errors import InrError
+from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Units, Volume
-from napari_inr_volume.core.windows import WINDOWS, Window, find_window
+from napari_inr_volume.core.windows import WINDOWS, Window, find_window, opening_window
 
 
 def volume(low: float, high: float, units: Units = "HU") -> Volume:
@@ -72,3 +73,46 @@ def test_a_window_without_a_width_is_refused(width: float) -> None:
 
 def test_a_window_says_its_name_level_and_width() -> None:
     assert str(WINDOWS["soft tissue"]) == "soft tissue (40 / 400)"
+
+
+# The window that a volume opens in
+
+
+def body(*shares: tuple[float, float]) -> Volume:
+    """Return a volume of air and, by (HU, share of the body), of a body that fills half of it."""
+    rng = np.random.default_rng(0)
+    values, weights = zip(*shares, strict=True)
+    voxels = rng.choice(values, size=(8, 32, 32), p=weights)
+    voxels[:, :16] = -1000
+    return Volume.from_array(voxels.astype(np.int16), units="HU")
+
+
+def test_a_head_opens_in_the_brain_window() -> None:
+    assert opening_window(head_phantom((16, 64, 64))).name == "brain"
+    assert opening_window(body((35, 0.6), (800, 0.2), (-100, 0.2))).name == "brain"
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [
+        [(35, 0.5), (800, 0.02), (-100, 0.48)],  # a thigh: muscle, and little bone
+        [(35, 0.2), (800, 0.12), (-100, 0.68)],
+    ],
+)
+def test_other_parts_of_the_body_open_in_soft_tissue(shares: list[tuple[float, float]]) -> None:
+    assert opening_window(body(*shares)).name == "soft tissue"
+
+
+def test_what_is_not_in_hu_or_all_outside_opens_in_full() -> None:
+    assert opening_window(volume(0, 255, units="raw")).name == "full"
+    assert opening_window(volume(1000, 3000)).name == "full"
+
+
+def test_real_heads_and_bodies_open_in_their_window(shared_data) -> None:
+    from napari_inr_volume import load
+
+    found = {
+        name: opening_window(load(shared_data / name)).name
+        for name in ("dicom/ge_head_tilt", "other/sts013_thigh.tif", "other/totalseg_ct_3mm.nii.gz")
+    }
+    assert list(found.values()) == ["brain", "soft tissue", "soft tissue"]

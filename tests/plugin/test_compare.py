@@ -10,13 +10,14 @@ from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_inr_volume import compress
+from napari_inr_volume.core.lowres import low_res
 from napari_inr_volume.core.metrics import compare_volumes
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.inr_volume import InrVolume, UpscalerRef
-from napari_inr_volume.plugin import compare
+from napari_inr_volume.plugin import compare, compare_with
 from napari_inr_volume.plugin.job import Control
 from napari_inr_volume.plugin.work import measure
 from napari_inr_volume.superres.upscale import LanczosUpscaler
@@ -74,15 +75,18 @@ def test_difference_of_the_widest_values_does_not_overflow() -> None:
     assert (error.min(), error.max()) == (-65535, 65535)
 
 
-def test_difference_layer_has_symmetric_limits_and_lies_over_the_original() -> None:
-    over = Image(np.zeros((4, 8, 8)), scale=(2, 0.5, 0.5), translate=(1, 2, 3), units=("mm",) * 3)
-    error = np.random.default_rng(0).normal(-20, 5, (4, 8, 8)).astype(np.float32)
-    layer = Image(error, **compare.difference_layer(error, "difference", over)[1])
-    low, high = layer.contrast_limits
-    assert low == -high
-    assert high > 20
-    np.testing.assert_allclose(layer.data_to_world((1, 2, 3)), over.data_to_world((1, 2, 3)))
-    assert layer.colormap.name == "PiYG"
+def test_difference_of_some_slices_is_from_those_of_the_original(volume: Volume) -> None:
+    part = volume.voxels[4:7] + np.array([1, 2, 3], np.int16)[:, None, None]
+    error = measure.difference(Control(), volume, part, start=4)
+    measured = volume.voxels[4:7] != volume.padding
+    assert [np.unique(error[z][measured[z]]).tolist() for z in range(3)] == [[1], [2], [3]]
+
+
+def test_difference_of_the_lr_is_from_the_downsampled_original(volume: Volume) -> None:
+    low = low_res(volume, (1.0, 4.0, 4.0))
+    error = measure.lr_difference(Control(), volume, low.voxels + 5, (1.0, 4.0, 4.0))
+    assert low.counted is not None
+    np.testing.assert_allclose(error, np.where(low.counted, 5, 0), atol=1e-3)
 
 
 # The viewer
@@ -115,11 +119,48 @@ def test_side_by_side_stands_in_one_row_in_order_with_names(model: ViewerModel) 
     assert all(layer.name_overlay.visible for layer in layers)
 
 
-def test_overlay_lays_the_reconstruction_over_the_original(model: ViewerModel) -> None:
-    compare.Arrangement(model).show("overlay", roles(model), None, opacity=0.3)
-    assert visible(model) == ["original", "reconstruction"]
-    assert model.layers["reconstruction"].opacity == 0.3
-    assert not model.canvas.grid.enabled
+def test_wipe_shows_the_reconstruction_left_of_the_edge(model: ViewerModel) -> None:
+    original, *_, reconstruction = layers = roles(model)
+    reconstruction.data = np.arange(256.0).reshape(4, 8, 8)
+    arrangement = compare.Arrangement(model)
+    arrangement.show("wipe", layers, share=0.25)
+    wipe = arrangement.wipe
+    assert wipe is not None
+    assert visible(model) == ["original", "left: reconstruction"]
+    np.testing.assert_array_equal(wipe.layer.data, reconstruction.data[:, :, :2])
+    np.testing.assert_allclose(wipe.layer.data_to_world((1, 2, 1)), reconstruction.data_to_world((1, 2, 1)))
+    wipe.move(0.5)
+    np.testing.assert_array_equal(wipe.layer.data, reconstruction.data[:, :, :4])
+    original.contrast_limits = (0.0, 99.0)
+    assert wipe.layer.contrast_limits == [0.0, 99.0]
+    model.dims.order = (2, 0, 1)  # from the side, y is across
+    np.testing.assert_array_equal(wipe.layer.data, reconstruction.data[:, :4])
+    wipe.move(0.0)
+    assert visible(model) == ["original"]
+    arrangement.show("off", [])
+    assert [layer.name for layer in model.layers if compare_with.is_view(layer)] == []
+
+
+def test_3d_stands_side_by_side_from_the_front_and_goes_again(model: ViewerModel) -> None:
+    arrangement = compare.Arrangement(model)
+    arrangement.show("3D", roles(model), look="skin")
+    assert model.dims.ndisplay == 3
+    assert visible(model) == ["3D: original", "3D: reconstruction"]
+    assert {layer.iso_threshold for layer in model.layers if layer.visible} == {700}  # -300 HU, from -1000
+    assert model.canvas.grid.enabled
+    np.testing.assert_allclose(model.scene.camera.view_direction, (0, 1, 0), atol=1e-6)
+    np.testing.assert_allclose(model.scene.camera.up_direction, (1, 0, 0), atol=1e-6)
+    arrangement.show("off", [])
+    assert model.dims.ndisplay == 2
+    assert len(model.layers) == 5
+
+
+def test_volume_that_is_not_in_view_comes_into_view(model: ViewerModel) -> None:
+    far = [model.add_image(np.ones((4, 8, 8)), name=name, translate=(500, 90, 0)) for name in ("a", "b")]
+    model.dims.set_point(0, 1)
+    compare.Arrangement(model).show("side by side", far)
+    assert 499.5 <= model.dims.point[0] <= 503.5
+    assert model.scene.camera.center[1] == pytest.approx(93.5)
 
 
 def test_difference_is_shown_alone(model: ViewerModel) -> None:
@@ -131,8 +172,9 @@ def test_off_brings_everything_back_but_the_difference(model: ViewerModel) -> No
     arrangement = compare.Arrangement(model)
     model.layers["other"].visible = False
     model.layers["LR fit"].opacity = 0.8
-    for mode in ("side by side", "overlay", "difference"):
+    for mode in ("side by side", "wipe", "difference", "3D"):
         arrangement.show(mode, roles(model), model.layers["difference"])
+    assert all(layer.opacity == 1 for layer in model.layers if layer.visible)
     model.layers.remove("reconstruction")
     arrangement.show("off", [], model.layers["difference"])
     assert visible(model) == ["original", "LR fit"]

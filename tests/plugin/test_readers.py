@@ -183,7 +183,7 @@ def test_ct_folder_opens_as_one_layer_in_hu_and_mm(
     assert layer.name == "head CT"
     np.testing.assert_array_equal(layer.data, volume.voxels)
     np.testing.assert_allclose(layer.scale, volume.geometry.spacing)
-    assert tuple(layer.contrast_limits) == (-160.0, 240.0)
+    assert tuple(layer.contrast_limits) == (0, 80)  # of a brain
     assert (volume_of(layer).units, volume_of(layer).padding) == ("HU", volume.padding)
 
 

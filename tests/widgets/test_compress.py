@@ -118,16 +118,30 @@ def test_prediction_follows_the_settings_while_they_are_edited(qtbot, panel, hea
 def test_window_sets_the_contrast_and_measures_the_fit_anew(qtbot, panel, head) -> None:
     fit_it(qtbot, panel)
     before = panel.state.fitted.comparisons["lanczos"].of_volume()
-    assert before.window is None
-    panel.source.windows.setCurrentIndex(panel.source.windows.findData("brain"))
-    panel.source.windows.textActivated.emit("brain")
-    assert list(head.contrast_limits) == [0, 80]
-    assert list(panel.state.fitted.lr.contrast_limits) == [0, 80]
+    panel.source.windows.setCurrentIndex(panel.source.windows.findData("lung"))
+    panel.source.windows.textActivated.emit("lung")
+    assert list(head.contrast_limits) == [-1350, 150]
+    assert list(panel.state.fitted.lr.contrast_limits) == [-1350, 150]
     wait_for_all(qtbot, panel)
     after = panel.state.fitted.comparisons["lanczos"]
-    assert after.window.name == "brain"
+    assert after.window.name == "lung"
     assert after.of_volume().window is not None
     assert after.of_volume().whole == before.whole
+
+
+def test_window_box_and_contrast_slider_agree(qtbot, panel, head) -> None:
+    windows = panel.source.windows
+    assert windows.currentData() == "brain"  # of a head
+    head.contrast_limits = (-160, 240)
+    assert windows.currentData() == "soft tissue"
+    with qtbot.waitSignal(panel.source_controller.window_chosen):  # once the slider rests
+        head.contrast_limits = (-100, 300)
+    assert windows.currentText() == "custom (100 / 400)"
+    assert panel.state.find_window(panel.state.volume).limits == (-100, 300)
+    windows.setCurrentIndex(windows.findData("bone"))
+    windows.textActivated.emit(windows.currentText())
+    assert list(head.contrast_limits) == [-770, 1730]
+    assert windows.findData("custom") == -1
 
 
 def test_folder_of_several_series_asks_which_and_loads_that(qtbot, panel, tmp_path, monkeypatch) -> None:
@@ -365,27 +379,6 @@ def test_figures_follow_the_slice_in_view(qtbot, panel, head) -> None:
         expected = f"{panel.state.fitted.comparisons['LR fit'].slices.psnr[z]:.1f} dB"
         qtbot.waitUntil(lambda z=z: table.item(0, 0).text() == f"Slice {z}")
         assert psnr_of_slice() == expected
-
-
-def test_three_ways_to_compare_and_back(qtbot, docked) -> None:
-    fit_it(qtbot, docked)
-    apply_it(qtbot, docked)
-    head = docked.state.fitted.source
-    session, grid = docked.state.fitted, docked.viewer.canvas.grid
-    docked.compare.button("side by side").click()
-    assert grid.enabled
-    docked.compare.button("overlay").click()
-    docked.compare.opacity.setValue(25)
-    assert not grid.enabled
-    assert session.hr.opacity == 0.25
-    docked.compare.button("difference").click()
-    qtbot.waitUntil(lambda: session.error is not None, timeout=LONG)
-    assert session.error.visible
-    assert not head.visible
-    docked.compare.button("off").click()
-    assert head.visible
-    assert session.hr.opacity == 1.0
-    assert not session.error.visible
 
 
 def test_saved_file_is_what_the_layers_carry(qtbot, panel, head, tmp_path, monkeypatch) -> None:

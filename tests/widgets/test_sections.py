@@ -158,7 +158,7 @@ def test_what_is_special_about_a_volume_is_seen_and_goes_with_it(qtbot) -> None:
 
 def test_windows_in_hu_are_not_offered_for_other_values(qtbot) -> None:
     widget = shown(qtbot, SourceSection)
-    widget.show_volume(hu("raw"), memory=0, limits=(-160.0, 240.0))
+    widget.show_volume(hu("raw"), memory=0, limits=hu("raw").intensity_range)
     assert [widget.windows.itemData(index) for index in range(widget.windows.count())] == ["full"]
 
 
@@ -339,7 +339,7 @@ def test_table_names_what_each_line_is_compared_with_and_shows_a_dash_until_ther
     assert table.isColumnHidden(3)
 
 
-def test_difference_needs_a_reconstruction_and_the_rest_a_fit(qtbot) -> None:
+def test_difference_needs_whole_results_and_the_rest_a_fit(qtbot) -> None:
     widget = shown(qtbot, CompareSection)
     assert not widget.save.isEnabled()
     widget.show_possible(True, False)
@@ -351,12 +351,29 @@ def test_difference_needs_a_reconstruction_and_the_rest_a_fit(qtbot) -> None:
     assert widget.mode == "off"
 
 
-def test_opacity_is_asked_for_an_overlay_only(qtbot) -> None:
+def test_each_mode_shows_its_own_choice(qtbot) -> None:
     widget = shown(qtbot, CompareSection)
-    widget.show_possible(True, True)
-    assert not widget.opacity_row.isVisible()
-    widget.button("overlay").click()
-    assert widget.opacity_row.isVisible()
+    widget.show_possible(True)
+    choices = {"wipe": widget.edge, "difference": widget.absolute, "3D": widget.looks}
+    for mode in ("side by side", *choices):
+        widget.button(mode).click()
+        assert [name for name, box in choices.items() if box.isVisible()] == [mode] * (mode in choices)
+
+
+def test_looks_in_hu_are_offered_for_hu_alone(qtbot) -> None:
+    widget = shown(qtbot, CompareSection)
+    widget.offer_looks("HU")
+    assert [widget.looks.itemText(index) for index in range(widget.looks.count())] == [
+        "Bone",
+        "Skin",
+        "Lung",
+        "As shown",
+    ]
+    widget.looks.setCurrentIndex(2)
+    widget.offer_looks("HU")
+    assert widget.look == "lung"
+    widget.offer_looks("raw")
+    assert widget.look == "as shown"
 
 
 def test_default_of_the_panel_is_a_preset_that_the_preferences_offer() -> None:

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 from weakref import ReferenceType, ref
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .layers import kwargs_over
+from .views import FROM_THE_FRONT, LOOKS, LookName, Wipe, add_3d
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
-Mode = Literal["off", "side by side", "overlay", "difference"]
+Mode = Literal["off", "side by side", "wipe", "difference", "3D"]
 LINKED = ("contrast_limits", "colormap", "gamma")
 NAME_SIZES = 6, 10  # points, smallest and largest
-DIVERGING = "PiYG"  # negative and positive errors apart, none of them in the grey of the images
-
-
-def difference_layer(error: NDArray[Any], name: str, over: Layer) -> tuple[NDArray[Any], dict[str, Any]]:
-    """Return data and arguments of a signed difference's layer: symmetric limits, 0 is white."""
-    some = np.abs(error[:: max(1, len(error) // 16)])
-    limit = float(np.percentile(some, 99.5)) or float(some.max()) or 1.0
-    arguments = {
-        "name": name,
-        "colormap": DIVERGING,
-        "contrast_limits": (-limit, limit),
-        **kwargs_over(over),
-    }
-    return error, arguments
 
 
 class Arrangement:
@@ -39,43 +22,100 @@ class Arrangement:
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
+        self.wipe: Wipe | None = None  # while that is the mode
         self._before: list[tuple[ReferenceType[Layer], bool, float]] = []
+        self._added: list[ReferenceType[Layer]] = []  # by us, to look at others
+        self._flat = False  # whether the view was in 2D, and is in 3D now
 
     def show(
-        self, mode: Mode, layers: Sequence[Image], error: Image | None = None, opacity: float = 0.5
+        self,
+        mode: Mode,
+        layers: Sequence[Image],
+        error: Image | None = None,
+        *,
+        share: float = 0.5,
+        look: LookName = "bone",
     ) -> None:
         """Show `layers` as `mode` says: original, LR fit and reconstruction, as far as there are any.
 
-        Side by side they stand in this order, with their names; as an overlay the last lies on the first,
-        with this opacity. `error` is the difference's layer. All others are hidden until the mode is off.
+        Side by side they stand in this order, with their names; as a wipe the last is shown left of an edge
+        at this share of the width, the first right of it; in 3D both stand beside each other with this look.
+        `error` is the difference's layer. All others are hidden until the mode is off.
         """
         self._restore()
-        if error is not None:
+        if error is not None and mode != "difference":
             error.visible = False
         if mode == "off" or not layers:
             return
         self._before = [(ref(layer), layer.visible, layer.opacity) for layer in self.viewer.layers]
-        shown = {
-            "side by side": list(layers),
-            "overlay": [layers[0], layers[-1]],
-            "difference": [layer for layer in [error] if layer is not None],
-        }[mode]
+        shown = self._make(mode, layers, error, share, look)
+        self._in_order(layers)
         for layer in self.viewer.layers:
             layer.visible = any(layer is one for one in shown)
-        for layer in layers:  # the grid and the stack follow the order of the list
-            self.viewer.layers.move(self.viewer.layers.index(layer), len(self.viewer.layers))
-        size = self._font_size(max((layer.name for layer in shown), key=len), len(shown))
+        self._name(shown, len(shown) if mode != "difference" else 1)
+        moved = self._go_to(shown)
+        if mode in ("side by side", "3D"):
+            grid = self.viewer.canvas.grid
+            if (grid.shape, grid.stride) != ((1, -1), 1):  # each change costs a tenth of a second
+                grid.shape, grid.stride = (1, -1), 1
+            grid.enabled = True
+        if mode == "3D":
+            self._flat = self.viewer.dims.ndisplay == 2
+            self.viewer.dims.ndisplay = 3
+            self.viewer.scene.camera.set_view_direction(*FROM_THE_FRONT)
+        if moved or mode in ("side by side", "3D"):
+            self.viewer.fit_to_view(layers=shown)
+
+    def _make(
+        self, mode: Mode, layers: Sequence[Image], error: Image | None, share: float, look: LookName
+    ) -> list[Image]:
+        """Return the layers to show, and add those that are made for looking."""
+        first, last = layers[0], layers[-1]
+        if mode == "difference":
+            return [] if error is None else [error]
+        if mode == "wipe" and first is not last:
+            self.wipe = Wipe(self.viewer, last, share)
+            link([first, self.wipe.layer])
+            self._added = [ref(self.wipe.layer)]
+            return [first, self.wipe.layer]
+        if mode == "3D":
+            views = [add_3d(self.viewer, layer, LOOKS[look]) for layer in dict.fromkeys((first, last))]
+            self._added = [ref(view) for view in views]
+            return views
+        return list(layers)
+
+    def _in_order(self, layers: Sequence[Image]) -> None:
+        """Put layers behind each other at the end of the list, which the grid and the stack follow."""
+        indices = [self.viewer.layers.index(layer) for layer in layers]
+        if indices != sorted(indices):
+            self.viewer.layers.move_multiple(indices, len(self.viewer.layers))
+
+    def _go_to(self, shown: Sequence[Image]) -> bool:
+        """Go to a slice that the first has, if it is not in view; return whether it was not."""
+        if not shown:
+            return False
+        dims = self.viewer.dims
+        (low, high), more = shown[0].extent.world, dims.ndim - 3
+        moved = False
+        for axis in dims.not_displayed:
+            own = axis - more
+            if own >= 0 and not low[own] <= dims.point[axis] <= high[own]:
+                dims.set_point(axis, (low[own] + high[own]) / 2)
+                moved = True
+        return moved
+
+    def _name(self, shown: Sequence[Image], cells: int) -> None:
+        """Write each layer's name where it is shown."""
+        if not shown:
+            return
+        size = self._font_size(max((layer.name for layer in shown), key=len), cells)
         for layer in shown:
             layer.opacity = 1.0
-            layer.name_overlay.position = "top_right"  # where a long name is cut, its PSNR is not
+            # Where a long name is cut, its PSNR is not.
+            left = self.wipe is not None and layer is self.wipe.layer
+            layer.name_overlay.position = "top_left" if left else "top_right"
             layer.name_overlay.font_size = size
-            layer.name_overlay.visible = mode != "overlay"  # both in one corner cannot be read
-        if mode == "overlay":
-            shown[-1].opacity = opacity
-        if mode == "side by side":
-            grid = self.viewer.canvas.grid
-            grid.shape, grid.stride, grid.enabled = (1, -1), 1, True
-            self.viewer.fit_to_view()
+            layer.name_overlay.visible = True
 
     def _font_size(self, name: str, cells: int) -> float:
         """Return the size in points at which a name fits in its cell, if it is not too small to read."""
@@ -85,15 +125,22 @@ class Arrangement:
 
     def _restore(self) -> None:
         """Undo what `show` did, as far as the layers are still there."""
-        if self.viewer.canvas.grid.enabled:
+        fit = self.viewer.canvas.grid.enabled and bool(self._before)
+        if fit:
             self.viewer.canvas.grid.enabled = False
-            self.viewer.fit_to_view()
+        if self._flat:
+            self.viewer.dims.ndisplay, self._flat = 2, False
         for reference, visible, opacity in self._before:
             layer = reference()
             if layer is not None:
                 layer.visible, layer.opacity = visible, opacity
                 layer.name_overlay.visible = False
-        self._before = []
+        for added in (reference() for reference in self._added):
+            if added is not None and added in self.viewer.layers:
+                self.viewer.layers.remove(added)
+        if fit:
+            self.viewer.fit_to_view()
+        self._before, self._added, self.wipe = [], [], None
 
 
 def link(layers: Sequence[Layer]) -> None:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.metrics import Comparison
-from ..core.units import RAW
 from ..core.volume import Volume
 from ..inr_volume import InrVolume
 from ..superres.catalogue import title_of
-from .compare import difference_layer, link
+from .compare import link
+from .difference import Difference
 from .figures import LR, ORIGINAL, Line
 from .job import Cut
 from .layers import (
@@ -73,7 +73,7 @@ class FitLayers:
         self.file_bytes = 0  # of `inr`, once it is saved
         self.lr: Image | None = None
         self.hr: Image | None = None
-        self.error: Image | None = None  # the difference
+        self.difference: Difference | None = None
         self.upscaler: str | None = None  # that made `hr`, or the bound of exact voxels in words
         self.exact = False  # whether `hr` shows those
         self.comparisons: dict[str, Comparison] = {}  # by FIT or the upscaler's name; absent: not measured
@@ -92,6 +92,12 @@ class FitLayers:
     def shown(self) -> list[Image]:
         """Original, LR fit and reconstruction: those of them that are in the viewer."""
         return [layer for layer in (self.source, self.lr, self.hr) if self._present(layer)]
+
+    @property
+    def error(self) -> Image | None:
+        """The difference's layer, if it is in the viewer."""
+        layer = None if self.difference is None else self.difference.layer
+        return layer if self._present(layer) else None
 
     @property
     def z(self) -> int:
@@ -163,9 +169,11 @@ class FitLayers:
 
     def forget_removed(self) -> None:
         """Let go of layers that are no longer in the viewer."""
-        for role in ("lr", "hr", "error"):
+        for role in ("lr", "hr"):
             if not self._present(getattr(self, role)):
                 setattr(self, role, None)
+        if self.difference is not None and not self._present(self.difference.of):
+            self.drop_difference()
 
     # What a fit does
 
@@ -258,11 +266,11 @@ class FitLayers:
         return voxels
 
     def drop_reconstruction(self) -> None:
-        """Remove the reconstruction and its difference."""
-        for layer in (self.hr, self.error):
-            if self._present(layer):
-                self.viewer.layers.remove(layer)
-        self.hr = self.error = self.upscaler = None
+        """Remove the reconstruction and the difference."""
+        self.drop_difference()
+        if self._present(self.hr):
+            self.viewer.layers.remove(self.hr)
+        self.hr = self.upscaler = None
         self.exact = False
 
     def set_reconstruction(self, made: Reconstruction) -> None:
@@ -283,12 +291,18 @@ class FitLayers:
         if self.hr is not None:
             self.hr.refresh()
 
-    def show_difference(self, error: NDArray[Any]) -> None:
-        """Add the layer of reconstruction - original."""
-        unit = "" if self.volume.units == RAW else f", {self.volume.units}"
-        name = layer_name(self.name, f"difference{unit}")
-        data, arguments = difference_layer(error, name, self.source)
-        self.error = self.viewer.add_image(data, **arguments)
+    def show_difference(self, error: NDArray[Any], of: Image, *, absolute: bool = False) -> None:
+        """Add the layer of what a layer is off from the original, instead of an earlier one."""
+        self.drop_difference()
+        self.difference = Difference(
+            self.viewer, error, of, self.source, units=self.volume.units, absolute=absolute
+        )
+
+    def drop_difference(self) -> None:
+        """Remove the difference."""
+        if self.difference is not None and self._present(self.difference.layer):
+            self.viewer.layers.remove(self.difference.layer)
+        self.difference = None
 
     def _lr_shape(self) -> tuple[int, int, int]:
         from ..core.resample import lr_shape

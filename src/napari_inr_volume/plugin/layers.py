@@ -24,7 +24,7 @@ from ..core.errors import VolumeError
 from ..core.memory import check_memory
 from ..core.units import Units
 from ..core.volume import AXIAL, Geometry, Triple, Volume, triple
-from ..core.windows import WINDOWS
+from ..core.windows import WINDOWS, opening_window
 from ..inr_volume import InrVolume
 from ..io.values import guess_meaning
 from .notices import plain
@@ -37,7 +37,7 @@ METADATA = "inr_volume"  # key of what is ours in a layer's metadata
 DEFAULT_WINDOW = "soft tissue"  # shows something of every body region
 
 LayerData = tuple[Any, dict[str, Any], str]  # data, arguments of the layer, "image"
-Kind = Literal["original", "lr", "hr", "exact"]
+Kind = Literal["original", "lr", "hr", "exact", "made"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,7 +45,7 @@ class Carried:
     """What a layer of ours carries in its metadata.
 
     An original has `volume`. LR, HR and exact voxels have `inr`, from the moment that there is a fitted
-    network; while it is being fitted they have neither.
+    network; while it is being fitted they have neither. And nor has what is made of layers, to look at them.
     """
 
     kind: Kind
@@ -198,7 +198,7 @@ def original_layer(volume: Volume, name: str) -> LayerData:
         volume.voxels,
         name,
         layer_kwargs(volume.geometry),
-        default_limits(volume.units, volume.intensity_range),
+        opening_window(volume).limits,
         Carried(kind="original", volume=volume),
     )
 

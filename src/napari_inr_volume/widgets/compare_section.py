@@ -5,18 +5,22 @@ from __future__ import annotations
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QButtonGroup,
+    QCheckBox,
+    QComboBox,
     QGridLayout,
-    QHBoxLayout,
-    QLabel,
     QPushButton,
     QRadioButton,
     QWidget,
 )
 from superqt import QLabeledSlider
+from superqt.utils import signals_blocked
 
+from ..core.units import HU
 from ..plugin.compare import Mode
+from ..plugin.views import LOOKS, LookName
 from .figure_table import FiguresView
-from .section import Section, TextLine
+from .layer_box import LayerBox
+from .section import Section, TextLine, labelled
 
 MODES: tuple[tuple[Mode, str, str], ...] = (
     ("off", "Off", "The layers as you arrange them yourself."),
@@ -25,17 +29,31 @@ MODES: tuple[tuple[Mode, str, str], ...] = (
         "Side by side",
         "Original, LR fit and reconstruction in one row, zoomed alike.",
     ),
-    ("overlay", "Overlay", "The reconstruction over the original, as opaque as the slider says."),
-    ("difference", "Difference", "Reconstruction minus original, on a colour scale symmetric about 0."),
+    (
+        "wipe",
+        "Wipe",
+        "The reconstruction left of an edge, the original right of it. The key F shows one and the other in"
+        " turn.",
+    ),
+    ("difference", "Difference", "A result minus the original, on a colour scale that fits the window."),
+    ("3D", "3D", "Original and reconstruction beside each other in 3D."),
 )
 NO_FIT = "Fit a volume to see the figures."
+LOOK_WORDS = {
+    "bone": "The surface at 250 HU.",
+    "skin": "The surface at -300 HU.",
+    "lung": "What is neither air outside nor dense, as a mist.",
+    "as shown": "The brightest along each line of sight, through the window under Source.",
+}
 
 
 class CompareSection(Section):
     """Ways to look at the error, and its figures."""
 
     mode_chosen = Signal()
-    opacity_changed = Signal(float)
+    edge_moved = Signal(float)  # of the wipe, as a share of the width
+    absolute_chosen = Signal(bool)
+    orthogonal_wanted = Signal()
     save_wanted = Signal()
 
     def __init__(self) -> None:
@@ -52,20 +70,16 @@ class CompareSection(Section):
         self.button("off").setChecked(True)
         self.body.addLayout(grid)
 
-        self.opacity = QLabeledSlider(Qt.Orientation.Horizontal)
-        self.opacity.setRange(0, 100)
-        self.opacity.setValue(50)
-        self.opacity.setToolTip("Opacity of the reconstruction over the original, in percent.")
-        self.opacity_row = QWidget()
-        row = QHBoxLayout(self.opacity_row)
-        row.setContentsMargins(0, 0, 0, 0)
-        label = QLabel("Opacity (%)")
-        label.setBuddy(self.opacity)
-        row.addWidget(label)
-        row.addWidget(self.opacity, 1)
-        self.opacity_row.hide()
-        self.body.addWidget(self.opacity_row)
-
+        self.orthogonal = QPushButton("Orthogonal views")
+        self.orthogonal.setToolTip(
+            "Show what is in view from the front and from the side too, in a dock of its own; all follow."
+        )
+        grid.addWidget(self.orthogonal, len(MODES) // 2, 1)
+        self._add_options()
+        self.values = TextLine()
+        self.values.setToolTip("Value of each compared layer at the voxel under the mouse, and its error.")
+        self.values.hide()
+        self.body.addWidget(self.values)
         self.figures = FiguresView()
         self.body.addWidget(self.figures)
         self.sizes = TextLine(NO_FIT)
@@ -80,10 +94,61 @@ class CompareSection(Section):
         )
         self.body.addWidget(self.save)
         self._modes.buttonToggled.connect(self._toggled)
-        self.opacity.valueChanged.connect(lambda percent: self.opacity_changed.emit(percent / 100))
         self.save.clicked.connect(self.save_wanted)
         self.show_nothing()
         self.show_possible(False)
+
+    def _add_options(self) -> None:
+        """Add a row for each mode that has a choice; it is shown with its mode."""
+        self.edge = QLabeledSlider(Qt.Orientation.Horizontal)
+        self.edge.setRange(0, 100)
+        self.edge.setValue(50)
+        self.edge.setToolTip("Where the edge is, in percent of the width; left of it is the reconstruction.")
+        self.looks = QComboBox()
+        self.looks.setToolTip("What to see in 3D.")
+        self.subtracted = LayerBox("What the original is subtracted from: a result, or another codec's.")
+        self.absolute = QCheckBox("Absolute")
+        self.absolute.setToolTip("Show how large errors are, not which way they go.")
+        self._options: dict[Mode, QWidget] = {}
+        rows: tuple[tuple[Mode, str, QWidget, tuple[QWidget, ...]], ...] = (
+            ("wipe", "Edge (%)", self.edge, ()),
+            ("difference", "Of", self.subtracted, (self.absolute,)),
+            ("3D", "Look", self.looks, ()),
+        )
+        for mode, words, box, others in rows:
+            option = self._options[mode] = QWidget()
+            row = labelled(words, box, *others)
+            row.setContentsMargins(0, 0, 0, 0)
+            option.setLayout(row)
+            option.hide()
+            self.body.addWidget(option)
+        self.edge.valueChanged.connect(lambda percent: self.edge_moved.emit(percent / 100))
+        self.looks.currentIndexChanged.connect(lambda _: self.mode_chosen.emit())
+        self.subtracted.layer_chosen.connect(self.mode_chosen)
+        self.absolute.toggled.connect(self.absolute_chosen)
+        self.orthogonal.clicked.connect(self.orthogonal_wanted)
+
+    @property
+    def look(self) -> LookName:
+        """What to see in 3D."""
+        look: LookName = self.looks.currentData() or "as shown"
+        return look
+
+    def offer_looks(self, units: str) -> None:
+        """Offer what there is to see in a volume in these units; the choice stays, where it can."""
+        names: list[LookName] = list(LOOKS) if units == HU else ["as shown"]
+        if [self.looks.itemData(index) for index in range(self.looks.count())] == names:
+            return
+        with signals_blocked(self.looks):
+            self.looks.clear()
+            for index, name in enumerate(names):
+                self.looks.addItem(name.capitalize(), name)
+                self.looks.setItemData(index, LOOK_WORDS[name], Qt.ItemDataRole.ToolTipRole)
+
+    def show_values(self, lines: list[str]) -> None:
+        """Show what is under the cursor, a line a layer; no line hides it."""
+        self.values.setText("\n".join(lines))
+        self.values.setVisible(bool(lines))
 
     @property
     def mode(self) -> Mode:
@@ -98,10 +163,10 @@ class CompareSection(Section):
         """Choose a mode, as a person would."""
         self._buttons[mode].setChecked(True)
 
-    def show_possible(self, fitted: bool, reconstructed: bool = False) -> None:
-        """Enable what can be compared, and saving."""
+    def show_possible(self, fitted: bool, whole: bool = True) -> None:
+        """Enable comparing and saving; the difference once what there is of a reconstruction is `whole`."""
         for mode, button in self._buttons.items():
-            button.setEnabled(fitted and (mode != "difference" or reconstructed))
+            button.setEnabled(fitted and (mode != "difference" or whole))
         self.save.setEnabled(fitted)
         if not self.button(self.mode).isEnabled():
             self.button("off").setChecked(True)
@@ -113,5 +178,6 @@ class CompareSection(Section):
 
     def _toggled(self, _: QRadioButton, checked: bool) -> None:
         if checked:
-            self.opacity_row.setVisible(self.mode == "overlay")
+            for mode, option in self._options.items():
+                option.setVisible(mode == self.mode)
             self.mode_chosen.emit()

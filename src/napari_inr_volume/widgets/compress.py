@@ -105,6 +105,7 @@ class CompressWidget(Panel):
     def reset_choices(self, _: object = None) -> None:
         """Offer the layers that are in the viewer now."""
         self.source_controller.offer_layers()
+        self.compare_controller.offer_layers()
 
     def _memory(self, volume: Volume) -> int:
         return predicted_memory(volume, self.settings.settings)

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
+    QDockWidget,
+    QFrame,
+    QMainWindow,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 
 from .section import Section
 
@@ -12,6 +22,8 @@ WIDTH = 360  # pixels that a panel needs at least
 
 class Panel(QWidget):
     """Sections from top to bottom, in the order of a person's work."""
+
+    _placed = False  # among the other docks, once
 
     def show_sections(self, *sections: Section) -> None:
         """Lay the sections out; to be called once, when they have all their controls."""
@@ -35,6 +47,28 @@ class Panel(QWidget):
             for box in content.findChildren(kind):
                 box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
                 box.installEventFilter(self)
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
+        """Join the other panels as a tab when first shown: below each other none has a usable height."""
+        super().showEvent(event)
+        if not self._placed:
+            self._placed = True
+            QTimer.singleShot(0, self._join)
+
+    def _join(self) -> None:
+        dock = self.parentWidget()
+        while dock is not None and not isinstance(dock, QDockWidget):
+            dock = dock.parentWidget()
+        window = None if dock is None else dock.parentWidget()
+        if dock is None or dock.isFloating() or not isinstance(window, QMainWindow):
+            return
+        area = window.dockWidgetArea(dock)
+        for other in window.findChildren(QDockWidget):
+            beside = other is not dock and not other.isFloating() and window.dockWidgetArea(other) == area
+            if beside and other.isVisible() and other.findChild(Panel) is not None:
+                window.tabifyDockWidget(other, dock)
+                dock.raise_()
+                return
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
         """Let the wheel scroll the panel, not change a value that the mouse happens to be over."""

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QWidget
 from ..core.units import HU, RAW
 from ..core.windows import WINDOWS, Window, find_window
 from ..core.words import in_bytes, in_mm
+from ..plugin.compare_with import is_view
 from ..plugin.notices import plain, sentence
 from .layer_box import LayerBox
 from .section import FRAMED, CancelBar, Section, TextLine, labelled
@@ -24,6 +25,7 @@ EMPTY = (
     "Drop a CT folder on napari, or open one here. To try it without data: File > Open Sample >"
     " CT head phantom."
 )
+CUSTOM = "custom"  # the window of whoever moved the contrast slider
 MEANING = (
     "Voxels along z, y, x; spacing in mm; intensity range without padding; where it was read from; memory."
 )
@@ -61,6 +63,8 @@ class SourceSection(Section):
         self.notes.hide()
         self.body.addWidget(self.notes)
 
+        self._offered: list[tuple[float, float]] = []  # limits of the windows in the box
+        self._custom: Window | None = None  # of limits that are none of theirs
         self.windows = QComboBox()
         self.windows.setToolTip(
             "Which intensities are shown from black to white (level / width in HU). Sets the contrast of the"
@@ -79,12 +83,17 @@ class SourceSection(Section):
         self.layers.layer_chosen.connect(self.layer_chosen)
         self.load.clicked.connect(self.folder_wanted)
         self.loading.cancel.clicked.connect(self.cancel_wanted)
-        self.windows.textActivated.connect(lambda _: self.window_chosen.emit(self.window_name))
+        self.windows.textActivated.connect(self._window_activated)
 
     @property
     def layer(self) -> Image | None:
         """The layer that is chosen, if any."""
         return self.layers.layer
+
+    def _window_activated(self, _: str) -> None:
+        if self.window_name != CUSTOM:
+            self._custom = None
+            self.window_chosen.emit(self.window_name)
 
     @property
     def window_name(self) -> str:
@@ -93,13 +102,16 @@ class SourceSection(Section):
 
     def find_window(self, volume: Volume) -> Window:
         """Return the chosen window as it is on a volume: one in HU fits only HU."""
+        if self._custom is not None:
+            return self._custom
         return find_window(self.window_name if volume.units == HU else "full", volume)
 
     def offer_layers(self, viewer: ViewerModel) -> None:
         """Offer the image layers of the viewer; the one chosen stays so, renamed or not."""
         from napari.layers import Image
 
-        self.layers.offer([layer for layer in viewer.layers if isinstance(layer, Image)])
+        images = (layer for layer in viewer.layers if isinstance(layer, Image))
+        self.layers.offer([layer for layer in images if not is_view(layer)])
 
     def choose(self, layer: Image) -> None:
         """Choose a layer."""
@@ -146,15 +158,28 @@ class SourceSection(Section):
         self.notes.setVisible(bool(notes))
 
     def _offer_windows(self, volume: Volume, limits: tuple[float, float]) -> None:
-        """Offer the windows that fit the volume; chosen is the one that the layer shows, else all of it."""
+        """Offer the windows that fit the volume; chosen is what the layer shows."""
         self.windows.clear()
         low, high = volume.intensity_range
+        named = WINDOWS.values() if volume.units == HU else ()
+        self._offered = [window.limits for window in (*named, find_window("full", volume))]
         if volume.units == HU:
             for name, window in WINDOWS.items():
                 self.windows.addItem(f"{name} ({window.level:g} / {window.width:g} HU)", name)
         self.windows.addItem(f"full ({low:.0f} to {high:.0f})", "full")
-        self.windows.setCurrentIndex(self.windows.count() - 1)
-        for index in range(self.windows.count() - 1):
-            black, white = WINDOWS[self.windows.itemData(index)].limits
-            if abs(black - limits[0]) < 0.5 and abs(white - limits[1]) < 0.5:
+        self.show_limits(limits)
+
+    def show_limits(self, limits: tuple[float, float]) -> None:
+        """Choose the window of these limits, or offer one, for the contrast slider may stand anywhere."""
+        black, white = limits
+        last = self.windows.count() - 1
+        if last >= 0 and self.windows.itemData(last) == CUSTOM:
+            self.windows.removeItem(last)
+        self._custom = None
+        for index, offered in enumerate(self._offered):
+            if abs(black - offered[0]) < 0.5 and abs(white - offered[1]) < 0.5:
                 self.windows.setCurrentIndex(index)
+                return
+        self._custom = Window(CUSTOM, (black + white) / 2, white - black)
+        self.windows.addItem(f"{CUSTOM} ({self._custom.level:.0f} / {self._custom.width:.0f})", CUSTOM)
+        self.windows.setCurrentIndex(self.windows.count() - 1)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.volume import Volume
+from ...core.lowres import low_res
+from ...core.volume import Triple, Volume
 from ...core.windows import Window
 from ...inr_volume import InrVolume, UpscalerRef
 from ..job import Control
@@ -209,14 +210,29 @@ def measure(
     return measuring.measure(volume, reader, window=window, on_slices=control.on_progress)
 
 
-def difference(control: Control, volume: Volume, voxels: NDArray[Any]) -> NDArray[Any]:
-    """Return reconstruction - original (z, y, x) in the volume's units; 0 where nothing was measured."""
+def difference(control: Control, volume: Volume, voxels: NDArray[Any], start: int = 0) -> NDArray[Any]:
+    """Return what lies over slices of a volume from `start` on, minus it: (z, y, x), in the volume's units.
+
+    It is 0 where nothing was measured.
+    """
     whole = all(one.dtype.kind in "iu" and one.dtype.itemsize <= 2 for one in (volume, voxels))
-    error = new_voxels(volume.shape, np.int32 if whole else np.float32)
+    shape = (len(voxels), *volume.shape[1:])
+    error = new_voxels(shape, np.int32 if whole else np.float32)
     for z in range(len(error)):
         control.on_progress(z + 1, len(error))
-        np.subtract(voxels[z], volume.plane(z), out=error[z], dtype=error.dtype, casting="unsafe")
-        measured = volume.measured(z)
+        plane = np.asarray(voxels[z])
+        np.subtract(plane, volume.plane(start + z), out=error[z], dtype=error.dtype, casting="unsafe")
+        measured = volume.measured(start + z)
         if measured is not None:
             error[z][~measured] = 0
+    return error
+
+
+def lr_difference(control: Control, volume: Volume, voxels: NDArray[Any], factor: Triple) -> NDArray[Any]:
+    """Return an LR minus the volume's own by this factor, (z, y, x) in its units; 0 in the padding."""
+    own = low_res(volume, factor)
+    control.check()
+    error: NDArray[Any] = np.asarray(voxels, dtype=np.float32) - own.voxels
+    if own.counted is not None:
+        error[~own.counted] = 0
     return error

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject
+from superqt.utils import QSignalThrottler
 
 from ...core.errors import InrError
-from ...core.words import in_bytes, in_ratio
+from ...core.units import suffix
+from ...core.words import DASH, in_bytes, in_figures, in_ratio
 from ...plugin import dialogs
 from ...plugin.compare import Arrangement
+from ...plugin.compare_with import compared, first_slice, short_name, value_at
 from ...plugin.fit_layers import FitLayers
-from ...plugin.job import Job
+from ...plugin.job import LatestJob
+from ...plugin.layers import carried
 from ...plugin.notices import file_name, show_error, show_info
 from ...plugin.work import measure as work
 from ...plugin.writers import save_inr
 from ..compare_section import NO_FIT, CompareSection
+from ..orthogonal import show_orthogonal_views
 from .state import PanelState
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+CURSOR_DELAY_MS = 50  # the values under the cursor follow this often
+FLICKER_KEY = "F"
 
 
 class CompareController(QObject):
@@ -28,53 +39,143 @@ class CompareController(QObject):
         self.state = state
         self.section = section
         self.arrangement = Arrangement(state.viewer)
-        self.subtracting = Job(self)
+        self.subtracting = LatestJob(self)
+        self._subtracted_from: tuple[FitLayers | None, Image | None] = None, None
         section.mode_chosen.connect(self.arrange)
-        section.opacity_changed.connect(self._set_opacity)
+        section.edge_moved.connect(self._move_edge)
+        section.absolute_chosen.connect(self._show_absolute)
+        section.orthogonal_wanted.connect(self._show_orthogonal)
         section.save_wanted.connect(self.save)
+        self._under = QSignalThrottler(parent=self)
+        self._under.setTimeout(CURSOR_DELAY_MS)
+        self._under.triggered.connect(self.show_values)
+        state.viewer.cursor.events.position.connect(self._cursor_moved)
+        state.viewer.bind_key(FLICKER_KEY, self._flicker, overwrite=True)
+        viewer = state.viewer
+        self.destroyed.connect(lambda: viewer.bind_key(FLICKER_KEY, None))
         state.changed.connect(self.show_possible)
         self.subtracting.finished.connect(self._subtracted)
-        self.subtracting.failed.connect(show_error)
+        self.subtracting.failed.connect(self._not_subtracted)
 
     def show_possible(self) -> None:
         """Offer what can be compared now, and show how large the file is, if there is one."""
         fitted, applying = self.state.fitted, self.state.applying.running
         done = fitted is not None and fitted.inr is not None
-        self.section.show_possible(done, fitted is not None and fitted.hr is not None and not applying)
+        self.section.show_possible(done, not applying)
+        self.offer_layers()
         lost = fitted is None or fitted.error is None
-        if self.section.mode == "difference" and lost and not self.subtracting.running:
+        if self.section.mode == "difference" and lost and self._subtracted_from[1] is None:
             self.section.choose("off")
         if fitted is None:
             self.section.sizes.setText(NO_FIT)
         elif fitted.inr is not None:
             self.section.sizes.setText(size_words(fitted))
 
+    def offer_layers(self) -> None:
+        """Offer what can be subtracted from now, the uppermost first, and what there is to see in 3D."""
+        fitted = self.state.fitted
+        if fitted is not None:
+            self.section.offer_looks(fitted.volume.units)
+            layers = compared(self.state.viewer, fitted.source)
+            self.section.subtracted.offer(
+                [layer for layer in reversed(layers) if can_subtract(layer, fitted)]
+            )
+
     def make_way(self) -> None:
         """Stop comparing: the layers are about to change."""
-        self.subtracting.drop()
+        self.subtracting.forget()
+        self._subtracted_from = None, None
         self.section.choose("off")
 
     def arrange(self) -> None:
         """Show the layers as the chosen mode says; a difference that is not there yet is computed first."""
         fitted, mode = self.state.fitted, self.section.mode
+        self.offer_layers()
         if fitted is None or mode == "off":
             self.arrangement.show("off", [], None if fitted is None else fitted.error)
-        elif mode == "difference" and fitted.error is None:
-            if fitted.hr is not None:
-                self.subtracting.start(work.difference, fitted.volume, fitted.hr.data)
+        elif mode == "difference" and (fitted.error is None or self._other_wanted(fitted)):
+            self._subtract(fitted)
         else:
-            self.arrangement.show(mode, fitted.shown, fitted.error, self.section.opacity.value() / 100)
+            share = self.section.edge.value() / 100
+            self.arrangement.show(mode, fitted.shown, fitted.error, share=share, look=self.section.look)
+
+    def _other_wanted(self, fitted: FitLayers) -> bool:
+        """Whether the difference that is there is not the one that is chosen."""
+        wanted = self.section.subtracted.layer
+        return wanted is not None and fitted.difference is not None and fitted.difference.of is not wanted
+
+    def _subtract(self, fitted: FitLayers) -> None:
+        """Subtract the original from the layer that is chosen; an earlier difference goes."""
+        layer = self.section.subtracted.layer
+        if layer is None:
+            return
+        self._subtracted_from = fitted, layer
+        fitted.drop_difference()
+        voxels = getattr(layer.data, "exact", layer.data)
+        start = first_slice(layer, fitted.source)
+        if start is not None:
+            self.subtracting.ask(object(), work.difference, fitted.volume, voxels, start)
+        else:
+            held = carried(layer)
+            assert held is not None
+            assert held.inr is not None
+            self.subtracting.ask(object(), work.lr_difference, fitted.volume, voxels, held.inr.factor)
 
     def _subtracted(self, error: NDArray[Any]) -> None:
-        fitted = self.state.fitted
-        if fitted is not None and fitted.hr is not None:
-            fitted.show_difference(error)
+        """Show what was computed, if it is still wanted: layers may have gone meanwhile."""
+        (fitted, layer), self._subtracted_from = self._subtracted_from, (None, None)
+        self.subtracting.forget()  # the layer holds the answer
+        viewer = self.state.viewer
+        if fitted is None or layer is None or fitted is not self.state.fitted or layer not in viewer.layers:
+            return
+        fitted.show_difference(error, layer, absolute=self.section.absolute.isChecked())
+        if self.section.mode == "difference":
             self.arrange()
 
-    def _set_opacity(self, opacity: float) -> None:
+    def _not_subtracted(self, words: str) -> None:
+        self._subtracted_from = None, None
+        show_error(words)
+        self.section.choose("off")
+
+    def _show_absolute(self, absolute: bool) -> None:
         fitted = self.state.fitted
-        if fitted is not None and self.section.mode == "overlay" and len(fitted.shown) > 1:
-            fitted.shown[-1].opacity = opacity
+        if fitted is not None and fitted.difference is not None:
+            fitted.difference.show_absolute(absolute)
+
+    def _move_edge(self, share: float) -> None:
+        if self.arrangement.wipe is not None:
+            self.arrangement.wipe.move(share)
+
+    def _flicker(self, _: object = None) -> None:
+        """Show all of the reconstruction and all of the original in turn, as a wipe."""
+        if self.section.button("wipe").isEnabled():
+            self.section.choose("wipe")
+            self.section.edge.setValue(0 if self.section.edge.value() > 50 else 100)
+
+    # Under the cursor
+
+    def _cursor_moved(self, _: object = None) -> None:
+        self._under.throttle()
+
+    def show_values(self) -> None:
+        """Show the value of each compared layer under the cursor, and what it is off from the original."""
+        fitted = self.state.fitted
+        if fitted is None or fitted.source not in self.state.viewer.layers:
+            self.section.show_values([])
+            return
+        viewer, source = self.state.viewer, fitted.source
+        flat = viewer.dims.ndisplay == 2  # in 3D the mouse is over no voxel
+        point = viewer.cursor.position
+        layers = [source, *compared(viewer, source)]
+        values = [value_at(layer, point) if flat else None for layer in layers]
+        lines = [f"original: {in_value(values[0])}{suffix(fitted.volume.units)}"]
+        for layer, value in zip(layers[1:], values[1:], strict=True):
+            off = "" if value is None or values[0] is None else f" ({in_offset(value - values[0])})"
+            lines.append(f"{short_name(layer, source)}: {in_value(value)}{off}")
+        self.section.show_values(lines)
+
+    def _show_orthogonal(self) -> None:
+        show_orthogonal_views(self.state.viewer)
 
     def save(self) -> None:
         """Ask where to save the network, and save it."""
@@ -104,3 +205,23 @@ def size_words(fitted: FitLayers) -> str:
     if not fitted.model_bytes:
         return words
     return f"{words} (with the model {in_ratio(source / (size + fitted.model_bytes))})"
+
+
+def can_subtract(layer: Image, fitted: FitLayers) -> bool:
+    """Whether the volume of a fit can be subtracted from a layer: on its grid, or the LR of a network."""
+    held = carried(layer)
+    if layer is fitted.lr and not fitted.lr_filled:  # all of it is decoded first
+        return False
+    if held is not None and held.kind == "lr":
+        return held.inr is not None and layer.data.shape == held.inr.lr_shape
+    return fitted.source.data.shape == fitted.volume.shape and first_slice(layer, fitted.source) is not None
+
+
+def in_value(value: float | None) -> str:
+    """Return a voxel's value, or a dash."""
+    return DASH if value is None else in_figures(value)
+
+
+def in_offset(error: float) -> str:
+    """Return how far a voxel is off, with its sign."""
+    return in_figures(error) if error <= 0 else f"+{in_figures(error)}"

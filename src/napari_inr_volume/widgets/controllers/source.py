@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
+from superqt.utils import QSignalDebouncer
 
 from ...core.errors import InrError
 from ...core.volume import Volume
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from ...io.dicom import Broken, Listing
 
+SLIDER_REST_MS = 400  # the contrast slider is at rest when it was not moved for so long
 # Events of a layer that make another volume of it.
 PLACED = ("data", "scale", "translate", "rotate", "shear", "affine", "units")
 
@@ -49,6 +51,10 @@ class SourceController(QObject):
         self._listened: Image | None = None  # the layer whose events are connected
         self._path = Path()  # that is being loaded
         self._choice = Choice(name="", key=None)  # of what is in it
+        self._setting = False  # the contrast, by the box
+        self._slides = QSignalDebouncer(parent=self)
+        self._slides.setTimeout(SLIDER_REST_MS)
+        self._slides.triggered.connect(self.window_chosen)
         section.layer_chosen.connect(self.describe)
         section.folder_wanted.connect(self._choose_folder)
         section.cancel_wanted.connect(self.loading.drop)
@@ -89,9 +95,11 @@ class SourceController(QObject):
         for old in [self._listened] if self._listened is not None else []:
             for name in PLACED:
                 old.events[name].disconnect(self.describe)
+            old.events.contrast_limits.disconnect(self._limits_changed)
         for new in [layer] if layer is not None else []:
             for name in PLACED:
                 new.events[name].connect(self.describe)
+            new.events.contrast_limits.connect(self._limits_changed)
         self._listened = layer
 
     def _show_volume(self, volume: Volume) -> None:
@@ -133,13 +141,26 @@ class SourceController(QObject):
         if not self.loading.running:  # a series is read right after it was found
             self.section.end_loading()
 
+    def _limits_changed(self, _: object = None) -> None:
+        """Follow the contrast slider; once it rests, what depends on the window follows too."""
+        layer, volume = self.state.layer, self.state.volume
+        if layer is None or volume is None or self._setting:
+            return
+        before = self.section.find_window(volume)
+        self.section.show_limits(tuple(layer.contrast_limits))
+        if self.section.find_window(volume) != before:
+            self._slides.throttle()
+
     def _set_window(self, name: str) -> None:
         """Show what belongs to the chosen volume through the window."""
         layer, volume, fitted = self.state.layer, self.state.volume, self.state.fitted
         if layer is None or volume is None:
             return
+        self._setting = True
         layer.contrast_limits = find_window(name, volume).limits
         if fitted is not None and fitted.source is layer:
             for shown in fitted.shown:
                 shown.contrast_limits = layer.contrast_limits
+        self._setting = False
+        self.section.show_limits(tuple(layer.contrast_limits))
         self.window_chosen.emit()

@@ -1,0 +1,136 @@
+"""Layers made for looking at others: a part of one over another, and 3D. They share the voxels, and go again.
+
+None of them is ever a source, an original or something to save: what they carry is of the kind `made`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from .layers import METADATA, Carried, kwargs_over
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image
+    from napari.utils.colormaps import Colormap
+
+LookName = Literal["bone", "skin", "lung", "as shown"]
+LEFT = "left: "  # how the name of a wipe's layer begins
+LOWEST, HIGHEST = -1000, 3000  # HU that surfaces are made from
+FROM_THE_FRONT = (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)  # z, y, x: where to look, what is up: the head
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How a volume is rendered in 3D."""
+
+    rendering: str
+    limits: tuple[float, float] | None = None  # HU of the colours; None: as the layer shows them
+    colours: tuple[tuple[float, float, float, float], ...] | None = None  # from low to high; None: as shown
+    surface: float | None = None  # HU at which one is seen, of the rendering "iso"
+
+
+# napari multiplies the values of an iso surface by the light on it before it colours them: they are counted
+# from -1000 HU, and colours go from shade to light. Lungs are seen through the body wall: what is neither air
+# outside nor lung is transparent, but for vessels.
+LOOKS: dict[LookName, Look] = {
+    "bone": Look(
+        rendering="iso",
+        limits=(-900, 1300),
+        colours=((0.05, 0.03, 0.02, 1), (0.75, 0.66, 0.52, 1), (1, 0.98, 0.92, 1)),
+        surface=250,
+    ),
+    "skin": Look(
+        rendering="iso",
+        limits=(-950, 300),
+        colours=((0.08, 0.03, 0.02, 1), (0.78, 0.55, 0.44, 1), (1, 0.88, 0.8, 1)),
+        surface=-300,
+    ),
+    "lung": Look(
+        rendering="translucent",
+        limits=(-960, -200),
+        colours=(
+            (0, 0, 0, 0),
+            (0.3, 0.5, 0.8, 0.02),
+            (0.5, 0.6, 0.9, 0.05),
+            (0.9, 0.6, 0.5, 0.1),
+            (1, 0.8, 0.7, 0),
+        ),
+    ),
+    "as shown": Look(rendering="attenuated_mip"),
+}
+
+
+def add_view(viewer: ViewerModel, of: Image, name: str, data: Any = None, **arguments: Any) -> Image:
+    """Add a layer of a layer's voxels, or of a part of them from the first on; what is selected stays so."""
+    selected = set(viewer.layers.selection)
+    place: dict[str, Any] = kwargs_over(of)
+    shown: dict[str, Any] = {
+        "contrast_limits": of.contrast_limits,
+        "colormap": of.colormap,
+        "gamma": of.gamma,
+        "interpolation2d": of.interpolation2d,
+    }
+    added: Image = viewer.add_image(
+        of.data if data is None else data,
+        name=name,
+        **(place | shown | arguments),
+        rgb=False,
+        multiscale=False,
+        cache=False,
+        metadata={METADATA: Carried(kind="made")},
+    )
+    viewer.layers.selection = selected
+    return added
+
+
+def add_3d(viewer: ViewerModel, of: Image, look: Look) -> Image:
+    """Add a layer that shows another's voxels in 3D."""
+    data, limits = of.data, look.limits or of.contrast_limits
+    arguments: dict[str, Any] = {"rendering": look.rendering, "blending": "translucent_no_depth"}
+    if look.surface is not None:
+        data = np.clip(np.asarray(data), LOWEST, HIGHEST).astype(np.int16) - np.int16(LOWEST)
+        limits = limits[0] - LOWEST, limits[1] - LOWEST
+        arguments["iso_threshold"] = look.surface - LOWEST
+        arguments["blending"] = "translucent"
+    if look.colours is not None:
+        arguments["colormap"] = _colormap(look.colours)
+    return add_view(viewer, of, f"3D: {of.name}", data, contrast_limits=limits, **arguments)
+
+
+class Wipe:
+    """The left part of one layer over another, up to an edge. On the UI thread only."""
+
+    def __init__(self, viewer: ViewerModel, top: Image, share: float) -> None:
+        self.viewer, self.top = viewer, top
+        self.share = share  # of the width, that is `top`
+        self.layer = add_view(viewer, top, f"{LEFT}{top.name}", blending="translucent_no_depth")
+        self._cut()
+        viewer.dims.events.order.connect(self._cut)
+
+    def move(self, share: float) -> None:
+        """Put the edge at a share of the width, from 0 to 1."""
+        self.share = share
+        self._cut()
+
+    def _cut(self, _: object = None) -> None:
+        """Show as much of `top` along the axis that goes across the canvas."""
+        if self.layer not in self.viewer.layers:
+            self.viewer.dims.events.order.disconnect(self._cut)
+            return
+        axis = self.viewer.dims.displayed[-1] - self.viewer.dims.ndim  # from the last
+        width = round(self.share * self.top.data.shape[axis])
+        self.layer.visible = width > 0
+        if width:
+            part = [slice(None)] * 3
+            part[axis] = slice(width)
+            self.layer.data = self.top.data[tuple(part)]
+
+
+def _colormap(colours: tuple[tuple[float, float, float, float], ...]) -> Colormap:
+    from napari.utils.colormaps import Colormap
+
+    return Colormap(np.array(colours), name="3D", display_name="3D")
