@@ -161,7 +161,7 @@ def views(qtbot, docked: CompressWidget, window: Viewer, inr) -> OrthogonalViews
     qtbot.mouseClick(docked.compare.orthogonal, LEFT)
     views = window.window.dock_widgets[TITLE]
     yield views
-    views.close()
+    window.window.dock_widgets[TITLE].close()
 
 
 def test_both_sides_show_what_is_compared(qtbot, views: OrthogonalViews, docked) -> None:
@@ -222,6 +222,7 @@ def test_closed_views_follow_no_more_and_come_again(qtbot, views: OrthogonalView
     qtbot.mouseClick(docked.compare.orthogonal, LEFT)
     again = window.window.dock_widgets[TITLE]
     assert again is not views
+    assert len(window.mouse_drag_callbacks) == callbacks + 2
     again.close()
     assert len(window.mouse_drag_callbacks) == callbacks
 

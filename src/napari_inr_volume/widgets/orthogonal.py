@@ -62,6 +62,7 @@ class OrthogonalViews(QWidget):
         super().changeEvent(event)
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self._end()
+            self.deleteLater()
 
     def _end(self) -> None:
         """Let the viewer go, and end the canvases as napari its own."""
