@@ -12,7 +12,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, QTimer, Signal
 from superqt.utils import QSignalThrottler
 
-from .exact_voxels import ExactVoxels
+from .shown_voxels import ShownVoxels
 
 if TYPE_CHECKING:
     from napari.utils.events import Event
@@ -29,7 +29,7 @@ class Mirror(QObject):
     """Shows the visible image layers of `viewer` from one side, in `model`, which a canvas can draw.
 
     Slice, zoom, place and contrast follow each other; a click goes to a point in all of them. Layers that are
-    decoded slice by slice are left out, in `waiting`: a view from another side needs all slices. On the UI
+    read slice by slice are left out, in `waiting`: a view from another side needs all slices. On the UI
     thread only; `leave` undoes it.
     """
 
@@ -222,4 +222,4 @@ class Mirror(QObject):
 
 def _at_hand(layer: Image) -> bool:
     """Whether its voxels can be taken from any side without waiting."""
-    return isinstance(layer.data, np.ndarray | ExactVoxels)
+    return isinstance(layer.data, np.ndarray | ShownVoxels)

@@ -48,7 +48,7 @@ class OrthogonalViews(QWidget):
         waiting = self.mirrors[0].waiting
         names = ", ".join(f"'{name}'" for name in waiting)
         self.words.setText(
-            f"Not shown, since decoded slice by slice: {names}. Decode it whole in the widget INR file."
+            f"Not shown from here, since read slice by slice: {names}. Load it into memory first."
         )
         self.words.setVisible(bool(waiting))
 

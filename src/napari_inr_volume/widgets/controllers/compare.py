@@ -111,7 +111,7 @@ class CompareController(QObject):
             return
         self._subtracted_from = fitted, layer
         fitted.drop_difference()
-        voxels = getattr(layer.data, "exact", layer.data)
+        voxels = getattr(layer.data, "decoded", layer.data)
         start = first_slice(layer, fitted.source)
         if start is not None:
             self.subtracting.ask(object(), work.difference, fitted.volume, voxels, start)
