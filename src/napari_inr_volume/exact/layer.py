@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any, BinaryIO, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,11 +38,21 @@ class Slab:
     decoded_crc: int
 
 
+class Seekable(Protocol):
+    """A file that is open for reading, here or elsewhere."""
+
+    def seek(self, position: int, /) -> int:
+        """Go to a position from the beginning."""
+
+    def read(self, count: int, /) -> bytes:
+        """Return up to so many bytes."""
+
+
 @dataclass(frozen=True)
 class Slabs:
     """The bytes of all slabs, in memory or in a file: that of an `.inr`, or a nameless one while encoding."""
 
-    where: Path | bytes | BinaryIO
+    where: Path | bytes | Seekable
     start: int
     length: int
     lock: Any = field(default_factory=Lock, repr=False, compare=False)

@@ -8,7 +8,8 @@ from pathlib import Path
 from ..core.errors import InrFileError
 from ..core.volume import Volume
 from ..inr_volume import InrVolume
-from .inr_file import looks_like_inr, read_inr, write_inr
+from .inr_file import looks_like_inr, read_inr, read_remote, write_inr
+from .remote import is_url
 from .sources import read_source
 from .volumes import write_volume
 
@@ -19,8 +20,11 @@ def load(path: str | PathLike[str], *, series: str | None = None) -> Volume | In
     """Read a file or folder: an `.inr` gives an `InrVolume`, a CT source a `Volume`.
 
     A source is a DICOM folder or file, NIfTI, a TIFF stack, a folder of PNG or TIFF slices, `.npy` or `.npz`.
+    An `.inr` may be a URL (extra `remote`), of which a `Reader` then fetches what it decodes.
     `series` chooses among several DICOM series. Raises SourceError or InrFileError with what is wrong.
     """
+    if isinstance(path, str) and is_url(path):
+        return read_remote(path)
     path = Path(path)
     if path.suffix.lower() == SUFFIX or (path.is_file() and looks_like_inr(path)):
         return read_inr(path)

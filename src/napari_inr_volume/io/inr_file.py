@@ -21,9 +21,11 @@ import numpy as np
 
 from ..core.atomic import atomic_write
 from ..core.errors import InrFileError
+from ..core.text import printable
 from ..exact.layer import ExactLayer, Slabs, from_head
 from ..inr_volume import InrVolume
 from . import inr_meta
+from .remote import RemoteFile
 
 # As in PNG: the first byte shows a 7-bit transfer, the line ends one as text.
 MAGIC = b"\x89INR\r\n\x1a\n"
@@ -79,6 +81,18 @@ def read_inr(path: Path) -> InrVolume:
     """Return the volume in an `.inr` file. Raises InrFileError on a file that is not a sound `.inr`."""
     with _opened(path) as (stream, size):
         return _volume(*_sections(stream, size, KEPT), path)
+
+
+def read_remote(url: str) -> InrVolume:
+    """Return the volume in an `.inr` at a URL, of which the exact layer's slabs are fetched when decoded.
+
+    Raises InrFileError on a file that cannot be fetched or is not a sound `.inr`.
+    """
+    file = RemoteFile(url)
+    try:
+        return _volume(*_sections(file, file.size, KEPT, whole=False), file)
+    except InrFileError as error:
+        raise error if url in str(error) else InrFileError(f"{printable(url)}: {error}") from error
 
 
 def read_model(path: Path) -> bytes | None:
@@ -210,7 +224,9 @@ def _packed(
         yield from slabs.chunks()
 
 
-def _volume(version: tuple[int, int], sections: dict[str, _Section], whole: Path | bytes) -> InrVolume:
+def _volume(
+    version: tuple[int, int], sections: dict[str, _Section], whole: Path | bytes | RemoteFile
+) -> InrVolume:
     """Put the sections of a whole file together, each kept by `_sections`."""
     for tag in (META, WEIGHTS):
         if tag not in sections:
@@ -232,13 +248,18 @@ def _volume(version: tuple[int, int], sections: dict[str, _Section], whole: Path
     return replace(inr, exact=from_head(head, data, inr.geometry.shape, inr.padding is not None))
 
 
-def _sections(stream: BinaryIO, size: int, keep: set[str]) -> tuple[tuple[int, int], dict[str, _Section]]:
-    """Return version and sections of a stream of `size` bytes, all of them checked, some kept."""
+def _sections(
+    stream: BinaryIO | RemoteFile, size: int, keep: set[str], *, whole: bool = True
+) -> tuple[tuple[int, int], dict[str, _Section]]:
+    """Return version and sections of a stream of `size` bytes, some kept.
+
+    All of them are checked if the `whole` stream is to be read, else those that are kept.
+    """
     version = _header(stream, size)
     sections: dict[str, _Section] = {}
     position = HEADER.size + CRC.size
     while position < size:
-        section = _section(stream, position, size - position, keep)
+        section = _section(stream, position, size - position, keep, whole)
         if section.tag in sections:
             raise InrFileError(f"the section {section.tag} appears twice; the file is damaged")
         if len(sections) == MAX_SECTIONS:
@@ -253,7 +274,7 @@ def _sections(stream: BinaryIO, size: int, keep: set[str]) -> tuple[tuple[int, i
     return version, sections
 
 
-def _header(stream: BinaryIO, size: int) -> tuple[int, int]:
+def _header(stream: BinaryIO | RemoteFile, size: int) -> tuple[int, int]:
     """Return major and minor version. The header means the same in all versions to come."""
     head = stream.read(HEADER.size)
     if not head:
@@ -288,7 +309,9 @@ def _header(stream: BinaryIO, size: int) -> tuple[int, int]:
     return major, minor
 
 
-def _section(stream: BinaryIO, position: int, left: int, keep: set[str]) -> _Section:
+def _section(
+    stream: BinaryIO | RemoteFile, position: int, left: int, keep: set[str], whole: bool
+) -> _Section:
     """Read the section at a position, of which no more than `left` bytes can be there."""
     head = _read(stream, SECTION.size + CRC.size)
     tag_bytes, length = SECTION.unpack_from(head)
@@ -303,7 +326,8 @@ def _section(stream: BinaryIO, position: int, left: int, keep: set[str]) -> _Sec
     crc = zlib.crc32(head[: SECTION.size])
     payload, start = None, position + len(head)
     (declared,) = CRC.unpack_from(head, SECTION.size)
-    if tag == SLABS:  # each slab is checked by itself when it is decoded, and a damaged one costs no other
+    # Each slab is checked by itself when it is decoded, and a damaged one costs no other.
+    if tag == SLABS or (not whole and tag not in keep):
         stream.seek(start + length)
         return _Section(tag, length, declared, None, start)
     if tag in keep:
@@ -319,7 +343,7 @@ def _section(stream: BinaryIO, position: int, left: int, keep: set[str]) -> _Sec
     return _Section(tag, length, crc, payload, start)
 
 
-def _read(stream: BinaryIO, count: int) -> bytes:
+def _read(stream: BinaryIO | RemoteFile, count: int) -> bytes:
     data = stream.read(count)
     if len(data) < count:
         raise InrFileError("the file ends within a section; copy or download it again")
