@@ -68,7 +68,7 @@ class SourceSection(Section):
         self.windows = QComboBox()
         self.windows.setToolTip(
             "Which intensities are shown from black to white (level / width in HU). Sets the contrast of the"
-            " original and of everything made from it, and is the window of the 8-bit PSNR."
+            " original and of everything made from it, and of the figures under Window."
         )
         self.window_row = QWidget()
         label = QLabel("Wi&ndow")
