@@ -67,7 +67,7 @@ def test_nothing_is_shown_before_it_is_better_than_the_volume_s_mean(volume: Vol
     previews = Previews(volume, SMALL, Control(), interval=0.0)
     measured = np.concatenate([volume.plane(z)[volume.measured(z)] for z in range(16)]).astype(np.float64)
     low, high = volume.intensity_range
-    assert previews.most == pytest.approx(4 * measured.var() / (high - low) ** 2)
+    assert previews.most == pytest.approx(2 * measured.var() / (high - low) ** 2)
     siren = Siren(SMALL.field)
     assert previews.next(siren, 1.01 * previews.most) is None
     assert previews.next(siren, 0.99 * previews.most) is not None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ...reader import FieldGrid
 
 PREVIEW_SHARE = 0.2  # of a fit's time that previews may take
+SHOWN_FROM = 0.5  # of the squared error of the volume's mean: with more, there is little to see but grey
 SAMPLED = 16  # slices from which the volume's mean and deviation are taken
 
 
@@ -51,14 +52,14 @@ class Previews:
         self.control = control
         self.interval = interval  # seconds
         self.due = 0.0
-        self.most = 4 * mean_s_error(volume)  # of the loss, which is on a scale of [-1, 1]
+        self.most = SHOWN_FROM * 4 * mean_s_error(volume)  # of the loss, which is on a scale of [-1, 1]
         self.shape = lr_shape(volume.shape, settings.factor)
         self.age = np.zeros(self.shape[0], dtype=np.int64)  # previews since a slice was in one
 
     def next(self, field: Field, loss: float) -> Preview | None:
         """Return a preview if one is due and the last one was shown.
 
-        Nothing is shown before the loss is less than that of the volume's mean: it would be all grey.
+        Nothing is shown before the loss is well below that of the volume's mean: it would be all grey.
         """
         from ...reader import FieldGrid
 
