@@ -42,7 +42,7 @@ def main() -> None:
     add_layer(viewer, original_layer(head_phantom(SHAPE), "head"))
     panel = CompressWidget(viewer)
     viewer.window.add_dock_widget(panel, name="Compress (INR)")
-    while not panel.fit.fit.isEnabled():
+    while panel.state.volume is None:
         QTest.qWait(50)
     QTest.qWait(2_000)  # until the trial of the speed is over
     figures = {"idle": gaps(arguments.seconds / 4)}

@@ -77,7 +77,7 @@ def draw_compress(viewer: napari.Viewer, out: Path) -> None:
     _wait_for(panel)
     panel.compare.button("side by side").click()
     viewer.scene.camera.zoom *= 1.35  # the head, and less of the air around it
-    _scroll_to(panel, panel.compare.save)
+    _scroll_to(panel, panel.compare.figures)
     _draw(viewer, out / "side-by-side.png")
     panel.compare.button("difference").click()
     _wait_for(panel)

@@ -12,6 +12,7 @@ from npe2 import PluginManager, PluginManifest
 from npe2.manifest.contributions import ContributionPoints
 
 import napari_inr_volume
+from napari_inr_volume.plugin.keys import KEYS
 from napari_inr_volume.plugin.readers import VOLUMES
 
 PLUGIN = "napari-inr-volume"
@@ -116,6 +117,15 @@ def test_writer_of_several_layers_is_called_with_a_list(plugins: PluginManager) 
 def test_widgets_are_named_as_the_docs_name_them(plugins: PluginManager) -> None:
     names = [widget.display_name for widget in plugins.iter_widgets()]
     assert names == ["Compress (INR)", "INR file", "Codec comparison"]
+
+
+def test_menus_name_the_keys_that_the_panel_binds() -> None:
+    entries = {each["command"] for each in CONTRIBUTED["menus"]["napari/layers/visualize"]}
+    titles = {command["id"]: command["title"] for command in CONTRIBUTED["commands"]}
+    assert entries == {f"{PLUGIN}.{name}" for name in KEYS}
+    for name, key in KEYS.items():
+        spelt = key.replace("Control", "Ctrl").replace("-", "+")
+        assert titles[f"{PLUGIN}.{name}"].endswith(f" ({spelt})")
 
 
 def test_sample_data_are_offered(plugins: PluginManager) -> None:

@@ -91,7 +91,8 @@ def test_person_goes_the_whole_way_and_gets_the_same_voxels_back(
 
     type_into_next_file_dialog(str(folder))
     qtbot.mouseClick(panel.source.load, LEFT)
-    wait(qtbot, panel.fit.fit.isEnabled)
+    wait(qtbot, lambda: panel.state.volume is not None)
+    assert panel.fit.fit.isEnabled()
     assert "12 × 64 × 64 voxels" in panel.source.info.text()
     assert viewer.layers[0].name == "head CT"
 

@@ -326,14 +326,15 @@ def _change_words(data: bytes, rng: Random) -> bytes:
 
 
 def _read_words(path: Path) -> None:
-    """As words of a fit that is kept, and as what napari's settings hold of the panel."""
+    """As words of a fit that is kept, and as what is kept of the panel."""
     text = path.read_bytes().decode("latin-1")
     kept_fits.FOLDER = path.parent
     path.with_suffix(".fit").touch()
     found = kept_fits.find(path.stem)
     assert found is None or found.words.isprintable()
-    panel = SimpleNamespace(panel=SimpleNamespace(last_used=text))
-    napari.settings.get_plugin_settings = lambda: {settings.PLUGIN: panel}
+    stored = SimpleNamespace(config_path=path.with_name("settings.yaml"))
+    path.with_name(f"{settings.PLUGIN}-panel.json").write_text(text, "utf-8")
+    napari.settings.get_plugin_settings = lambda: {settings.PLUGIN: stored}
     kept_fits.settings_from(settings.load_last_used().get("settings"))
     settings.own_weights()
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import get_args
 
@@ -48,11 +49,24 @@ def test_preferences_that_cannot_be_are_refused_by_napari(stored) -> None:
         stored.fit.device = "abacus"
 
 
-def test_last_used_settings_are_remembered_in_napari_s_file(stored) -> None:
+def test_last_used_settings_are_remembered_beside_napari_s_file(stored) -> None:
     used = {"preset": "fast", "steps": 1200, "target_psnr": None, "factor": [1.0, 4.0, 4.0]}
     remember(used)
     assert load_last_used() == used
-    assert "last_used" in stored.config_path.read_text()
+    kept = stored.config_path.with_name(f"{PLUGIN}-panel.json")
+    assert json.loads(kept.read_text()) == used
+
+
+def test_preferences_show_only_what_a_person_can_choose(stored) -> None:
+    parts = PluginManifest.from_distribution(PLUGIN).contributions.configurations
+    assert list(parts) == ["fit"]
+    assert list(parts["fit"].properties) == ["device", "preset", "preview_interval"]
+
+
+def test_preferences_saved_by_an_earlier_version_are_read(plugin_settings, plugins, tmp_path) -> None:
+    words = """fit:\n  preset: fast\npanel:\n  last_used: '{"settings": {}}'\n"""
+    (tmp_path / f"{PLUGIN}.yaml").write_text(words)
+    assert preferences().preset == "fast"
 
 
 @pytest.mark.parametrize(
@@ -70,7 +84,7 @@ def test_nothing_was_used_before(stored) -> None:
 
 @pytest.mark.parametrize("text", ["{", "[1, 2]", "null", '"x"', "[" * 99_999, "9" * 9_999])
 def test_last_used_settings_that_were_spoiled_are_forgotten(stored, text: str) -> None:
-    stored.panel.last_used = text
+    stored.config_path.with_name(f"{PLUGIN}-panel.json").write_text(text)
     assert load_last_used() == {}
 
 

@@ -84,8 +84,9 @@ def messages() -> list[str]:
 
 
 def test_empty_panel_says_what_to_do(panel: CompressWidget) -> None:
-    assert "Drop a CT folder" in panel.source.info.text()
-    assert not panel.fit.fit.isEnabled()
+    for way in ("Open CT...", "Open the sample", "drop an .inr"):
+        assert way in panel.source.info.text()
+    assert not any(part.isVisible() for part in (panel.settings, panel.fit, panel.compare, panel.save))
     panel.fit_controller.start()
     assert "Choose a volume first" in messages()[-1]
 
@@ -200,7 +201,7 @@ def test_stopping_keeps_a_usable_model(qtbot, panel, head) -> None:
     assert f"{session.inr.quality.lr_psnr:.1f} dB" in session.lr.name
     assert carried(session.lr).inr is session.inr
     assert panel.reconstruct.apply.isEnabled()
-    assert panel.compare.save.isEnabled()
+    assert panel.save.button.isEnabled()
 
 
 def test_stopped_fit_is_continued_as_it_was_begun(qtbot, panel, head) -> None:
@@ -210,6 +211,8 @@ def test_stopped_fit_is_continued_as_it_was_begun(qtbot, panel, head) -> None:
     panel.settings.show_settings(SMALL)
     other = add_layer(panel.viewer, original_layer(head_phantom((8, 32, 32)), "other"))
     panel.source.choose(other)
+    assert not panel.fit.go_on.isVisible()  # this volume was not fitted
+    panel.source.choose(head)
     qtbot.mouseClick(panel.fit.go_on, LEFT)
     assert panel.state.fitting.running
     assert panel.settings.settings.fit == ENDLESS.fit
@@ -351,7 +354,7 @@ def test_auto_is_lanczos_where_the_network_is_worse_and_the_panel_says_so(
     apply_it(qtbot, panel)
     assert session.hr.name.startswith("head [Lanczos ")
     assert panel.reconstruct.words.text().startswith(said)
-    assert "with the model" not in panel.compare.sizes.text()
+    assert "with the model" not in panel.save.sizes.text()
     panel.reconstruct.show_upscaler("span")
     apply_it(qtbot, panel)
     assert (session.inr.upscaler.name, panel.reconstruct.words.text()) == ("span", "")
@@ -384,11 +387,11 @@ def test_figures_follow_the_slice_in_view(qtbot, panel, head) -> None:
 def test_saved_file_is_what_the_layers_carry(qtbot, panel, head, tmp_path, monkeypatch) -> None:
     fit_it(qtbot, panel)
     monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: tmp_path / "head.inr")
-    qtbot.mouseClick(panel.compare.save, LEFT)
+    qtbot.mouseClick(panel.save.button, LEFT)
     assert read_inr(tmp_path / "head.inr") == panel.state.fitted.inr
-    assert f"{len(to_bytes(panel.state.fitted.inr)) / 1000:.1f} kB" in panel.compare.sizes.text()
+    assert f"{len(to_bytes(panel.state.fitted.inr)) / 1000:.1f} kB" in panel.save.sizes.text()
     monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: tmp_path / "nowhere" / "head.inr")
-    qtbot.mouseClick(panel.compare.save, LEFT)
+    qtbot.mouseClick(panel.save.button, LEFT)
     assert notification_manager.records[-1].severity.name == "ERROR"
 
 

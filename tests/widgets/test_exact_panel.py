@@ -132,7 +132,7 @@ def test_a_fit_with_a_bound_is_saved_with_its_exact_layer(
     assert path.stat().st_size == fitted.file_bytes
     assert 0 < furthest(path, volume.voxels) <= 3
     assert "±3 HU" in panel.fit.words.text()
-    assert "exact layer" in panel.compare.sizes.text()
+    assert "exact layer" in panel.save.sizes.text()
 
 
 def test_a_layer_that_is_stopped_leaves_the_fit_and_is_added_later(

@@ -129,7 +129,7 @@ def test_a_saved_fit_is_not_kept(qtbot, settings, volume: Volume, tmp_path: Path
     finish(qtbot, panel)
     assert len(list(kept_fits.FOLDER.iterdir())) == 1
     monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: tmp_path / "head.inr")
-    qtbot.mouseClick(panel.compare.save, LEFT)
+    qtbot.mouseClick(panel.save.button, LEFT)
     assert not list(kept_fits.FOLDER.iterdir())
 
 
@@ -137,7 +137,7 @@ def test_a_fit_whose_save_failed_stays_kept(qtbot, settings, volume: Volume, tmp
     panel = open_panel(qtbot, volume)
     finish(qtbot, panel)
     monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: tmp_path / "nowhere" / "head.inr")
-    qtbot.mouseClick(panel.compare.save, LEFT)
+    qtbot.mouseClick(panel.save.button, LEFT)
     assert len(list(kept_fits.FOLDER.iterdir())) == 1
     assert panel.state.fitted.inr is not None
 
@@ -155,8 +155,8 @@ def test_a_finished_fit_can_be_saved_whatever_went_wrong_after_it(
     assert "ran out of memory" in notification_manager.records[-1].message
     assert panel.compare.figures.measure.isVisible()
     monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: tmp_path / "head.inr")
-    assert panel.compare.save.isEnabled()
-    qtbot.mouseClick(panel.compare.save, LEFT)
+    assert panel.save.button.isEnabled()
+    qtbot.mouseClick(panel.save.button, LEFT)
     assert codec.decompress(read_inr(tmp_path / "head.inr"), device="cpu").shape == volume.shape
 
 

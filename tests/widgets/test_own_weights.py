@@ -135,7 +135,7 @@ def test_fit_and_reconstruction_use_own_weights_and_the_file_names_them(
     assert session.hr.name == f"head [SPAN {session.inr.quality.hr_psnr:.1f} dB]"
     size = len(to_bytes(session.inr))
     with_model = in_ratio(session.inr.source_bytes / (size + path.stat().st_size))
-    assert panel.compare.sizes.text().endswith(f"(with the model {with_model})")
+    assert panel.save.sizes.text().endswith(f"(with the model {with_model})")
 
 
 def test_another_upscaler_applied_later_counts_its_own_bytes(
@@ -147,7 +147,7 @@ def test_another_upscaler_applied_later_counts_its_own_bytes(
     qtbot.mouseClick(panel.reconstruct.apply, LEFT)
     qtbot.waitUntil(lambda: not (panel.state.applying.running or panel.state.measuring.running), timeout=LONG)
     assert panel.state.fitted.hr.name.startswith("head [Lanczos")
-    assert "with the model" not in panel.compare.sizes.text()
+    assert "with the model" not in panel.save.sizes.text()
 
 
 def test_weights_that_went_before_the_fit_end_in_a_word(qtbot, panel, head, path, info, monkeypatch) -> None:

@@ -63,9 +63,9 @@ def test_section_fits_in_a_narrow_panel(qtbot, section: type) -> None:
 def test_section_collapses_and_comes_back(qtbot) -> None:
     widget = shown(qtbot, CompareSection)
     qtbot.mouseClick(widget.heading, LEFT)
-    assert not widget.save.isVisible()
+    assert not widget.figures.isVisible()
     qtbot.mouseClick(widget.heading, LEFT)
-    assert widget.save.isVisible()
+    assert widget.figures.isVisible()
 
 
 # Settings
@@ -187,7 +187,7 @@ def report(step: int, psnr: float = 30.0) -> FitReport:
 def test_one_button_is_fit_then_stop_then_stopping(qtbot) -> None:
     widget = shown(qtbot, FitSection)
     assert not widget.fit.isEnabled()
-    widget.show_idle(True)
+    widget.show_idle(None)
     with qtbot.waitSignal(widget.fit_wanted):
         qtbot.mouseClick(widget.fit, LEFT)
     widget.show_running()
@@ -200,14 +200,14 @@ def test_one_button_is_fit_then_stop_then_stopping(qtbot) -> None:
 
 def test_continue_is_offered_after_a_stop_only_and_the_curve_goes_on(qtbot) -> None:
     widget = shown(qtbot, FitSection)
-    widget.show_idle(True)
+    widget.show_idle(None)
     assert not widget.go_on.isVisible()
     widget.show_running()
     widget.show_report(report(20))
-    widget.show_idle(True, stopped=True)
+    widget.show_idle(None, stopped=True)
     with qtbot.waitSignal(widget.continue_wanted):
         qtbot.mouseClick(widget.go_on, LEFT)
-    widget.show_running(continued=True)
+    widget.show_running()
     assert not widget.go_on.isVisible()
     widget.show_report(report(50))
     assert widget.plot.steps == [20, 50]
@@ -223,8 +223,12 @@ def test_report_is_shown_in_words_bar_and_plot(qtbot) -> None:
     assert "LR PSNR 30.0 dB, loss 1.4e-04" in widget.words.text()
     assert widget.bar.value() == widget.bar.maximum() // 4
     assert widget.plot.steps == [20, 50]
-    widget.show_running()
+    course = widget.course()
+    widget.show_course(None)
     assert widget.plot.steps == []
+    widget.show_course(course)
+    assert widget.plot.steps == [20, 50]
+    assert "Step 50 of 200" in widget.words.text()
 
 
 def test_plot_of_a_long_fit_does_not_grow_for_ever(qtbot) -> None:
@@ -341,7 +345,6 @@ def test_table_names_what_each_line_is_compared_with_and_shows_a_dash_until_ther
 
 def test_difference_needs_whole_results_and_the_rest_a_fit(qtbot) -> None:
     widget = shown(qtbot, CompareSection)
-    assert not widget.save.isEnabled()
     widget.show_possible(True, False)
     assert widget.button("side by side").isEnabled()
     assert not widget.button("difference").isEnabled()

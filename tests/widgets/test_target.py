@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from napari.utils.notifications import notification_manager
 from pyqtgraph import PlotWidget
 from qtpy.QtCore import QPointF, Qt
 
@@ -186,9 +187,50 @@ def test_advice_is_given_once_beyond_diagnostic_ratios(qtbot, panel: CompressWid
     qtbot.waitUntil(lambda: "Expected" in panel.settings.prediction.text(), timeout=LONG)
     assert ratio(panel) > 15
     assert panel.settings.banner.isVisible()
-    panel.settings.show_settings(replace(BASE, field=SirenConfig(layers=4, hidden_features=256)))
-    assert ratio(panel) < 15
+    panel.settings.show_settings(replace(BASE, field=SirenConfig(layers=3, hidden_features=96)))
+    assert 1 < ratio(panel) < 15
     assert not panel.settings.banner.isVisible()
+
+
+def test_a_file_that_would_be_larger_than_the_volume_is_said_before_the_fit(qtbot, panel, head) -> None:
+    panel.settings.show_settings(replace(BASE, field=SirenConfig(layers=4, hidden_features=256)))
+    qtbot.waitUntil(lambda: "Expected" in panel.settings.prediction.text())
+    assert ratio(panel) < 1
+    assert "larger than the volume" in panel.settings.banner.text()
+
+
+def test_a_target_that_cannot_be_used_is_said_before_the_fit(qtbot, panel, head) -> None:
+    panel.settings.show_settings(BASE)
+    choose(panel, "bytes", 0.1)
+    qtbot.waitUntil(lambda: "ask for" in panel.settings.prediction.text())
+    assert not panel.fit.fit.isEnabled()
+    assert panel.fit.fit.toolTip() == panel.settings.prediction.text()
+    panel.fit_or_stop()
+    assert panel.settings.prediction.text() in notification_manager.records[-1].message
+    choose(panel, "bytes", 5.0)
+    assert panel.fit.fit.isEnabled()
+
+
+def test_fit_pressed_while_the_volume_is_looked_at_begins_when_that_is_known(qtbot, panel, head) -> None:
+    panel.settings.show_settings(BASE)
+    choose(panel, "bytes", 5.0)
+    assert panel.settings_controller.plan is None
+    qtbot.mouseClick(panel.fit.fit, LEFT)
+    assert not panel.state.fitting.running
+    qtbot.waitUntil(lambda: panel.state.fitted is not None and panel.state.fitted.inr is not None)
+    qtbot.waitUntil(lambda: not panel.state.fitting.running)
+    assert panel.state.fitted.file_bytes <= 5_000
+
+
+def test_fit_that_waits_can_be_taken_back(qtbot, panel, head) -> None:
+    panel.settings.show_settings(BASE)
+    choose(panel, "bytes", 5.0)
+    qtbot.mouseClick(panel.fit.fit, LEFT)
+    assert "as soon as" in panel.fit.words.text()
+    qtbot.mouseClick(panel.fit.fit, LEFT)
+    assert panel.fit.words.text() == "Not fitted yet."
+    planned(qtbot, panel)
+    assert not panel.state.fitting.running
 
 
 def ratio(panel: CompressWidget) -> float:

@@ -22,6 +22,7 @@ from .layers import (
     LayerData,
     add_layer,
     hr_layer,
+    kwargs_over,
     layer_name,
     lr_layer,
     new_voxels,
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from .work.reconstruct import Reconstruction
 
 FIT = "LR fit"  # its name in layers and figures
+ONE = 1.0, 1.0, 1.0
+PLACE = ("scale", "translate", "rotate", "shear", "affine", "units")  # events of a layer that is moved
 
 
 class FitLayers:
@@ -70,6 +73,7 @@ class FitLayers:
         self.state: FitState | None = None  # what to resume from, if the fit was stopped
         self.decoding: Decoding | None = None  # how it is decoded, once it is fitted
         self.wanted: str | None = str(request.upscaler)  # what its upscalers were asked for as
+        self.missed: str | None = None  # why it missed its target, in a sentence
         self.file_bytes = 0  # of `inr`, once it is saved
         self.lr: Image | None = None
         self.hr: Image | None = None
@@ -79,6 +83,8 @@ class FitLayers:
         self.comparisons: dict[str, Comparison] = {}  # by FIT or the upscaler's name; absent: not measured
         self.choice: str | None = None  # why its file does not name the usual upscaler, in a sentence
         self.lr_filled = False  # whether all of the LR layer is what the file decodes to
+        for event in PLACE:
+            source.events[event].connect(self.place)  # weakly: it ends with this
 
     @property
     def lacks_exact(self) -> bool:
@@ -87,6 +93,14 @@ class FitLayers:
         return wanted and self.inr is not None and self.inr.exact is None
 
     # What is in the viewer
+
+    def place(self, _: object = None) -> None:
+        """Lay its layers over the original, wherever that lies now."""
+        places = ((self.lr, self.settings.factor), (self.hr, ONE), (self.error, ONE))
+        for layer, factor in places:
+            if layer is not None:
+                for name, value in kwargs_over(self.source, factor).items():
+                    setattr(layer, name, value)
 
     @property
     def shown(self) -> list[Image]:
@@ -313,9 +327,7 @@ class FitLayers:
         return layer is not None and layer in self.viewer.layers
 
     def _add(self, layer_data: LayerData) -> Image:
-        """Add a layer over the others; the one that is selected stays so, for it may be the source."""
-        selected = set(self.viewer.layers.selection)
+        """Add a layer over the others; it is selected, as what is seen."""
         layer: Image = add_layer(self.viewer, layer_data)
-        self.viewer.layers.selection = selected
         link([*self.shown, layer] if layer not in self.shown else self.shown)
         return layer

@@ -79,6 +79,12 @@ def carried(layer: Layer) -> Carried | None:
     return found if isinstance(found, Carried) else None
 
 
+def is_original(layer: Layer) -> bool:
+    """Return whether a layer was not made here of another: not an LR, a reconstruction or a difference."""
+    held = carried(layer)
+    return held is None or held.kind == "original"
+
+
 def path_of(layer: Layer) -> Path | None:
     """Return the `.inr` that a layer was opened from, if it is still there."""
     held = carried(layer)

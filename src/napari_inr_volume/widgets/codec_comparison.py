@@ -12,7 +12,7 @@ from ..core.units import within
 from ..inr_volume import InrVolume
 from ..plugin.compare import link
 from ..plugin.job import Done, Job
-from ..plugin.layers import carried, check_layer, kwargs_over, layer_name, path_of
+from ..plugin.layers import METADATA, Carried, carried, check_layer, kwargs_over, layer_name, path_of
 from ..plugin.notices import show_error
 from ..plugin.opened import inr_of
 from ..plugin.settings import own_weights, preferences
@@ -183,6 +183,7 @@ class CodecComparisonWidget(Panel):
                     name=layer_name(source.name, rival.label, rival.psnr),
                     **(place | {"translate": tuple(map(float, first))}),
                     contrast_limits=source.contrast_limits,
+                    metadata={METADATA: Carried(kind="made")},
                     visible=False,
                 )
             )

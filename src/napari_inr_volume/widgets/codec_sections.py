@@ -8,7 +8,6 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
-    QComboBox,
     QFormLayout,
     QHBoxLayout,
     QHeaderView,
@@ -26,6 +25,7 @@ from ..classical.by_bytes import CODECS, missing
 from ..core.words import in_bytes, in_decibels, in_figures, in_ratio
 from ..plugin.work import bounded, rivals
 from ..plugin.work.rivals import Rival
+from .elided import ElidedBox
 from .layer_box import LayerBox
 from .plot import RatePlot
 from .section import Section, TextLine
@@ -49,8 +49,7 @@ class ChoiceSection(Section):
             label = QLabel(words)
             label.setBuddy(box)
             form.addRow(label, box)
-        self.same = QComboBox()
-        self.same.setToolTip(
+        self.same = ElidedBox(
             "Bound: the exact layer beside codecs that keep every voxel within the same bound. Bytes: the"
             " preview beside codecs that get as many bytes."
         )

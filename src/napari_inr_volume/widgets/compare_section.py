@@ -38,7 +38,6 @@ MODES: tuple[tuple[Mode, str, str], ...] = (
     ("difference", "Difference", "A result minus the original, on a colour scale that fits the window."),
     ("3D", "3D", "Original and reconstruction beside each other in 3D."),
 )
-NO_FIT = "Fit a volume to see the figures."
 LOOK_WORDS = {
     "bone": "The surface at 250 HU.",
     "skin": "The surface at -300 HU.",
@@ -54,7 +53,6 @@ class CompareSection(Section):
     edge_moved = Signal(float)  # of the wipe, as a share of the width
     absolute_chosen = Signal(bool)
     orthogonal_wanted = Signal()
-    save_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__("Compare", "See what the fit and the reconstruction lost.")
@@ -82,20 +80,7 @@ class CompareSection(Section):
         self.body.addWidget(self.values)
         self.figures = FiguresView()
         self.body.addWidget(self.figures)
-        self.sizes = TextLine(NO_FIT)
-        self.sizes.setToolTip(
-            "Size of the .inr; ratio of the source's stored pixels to it; and that ratio with the bytes of"
-            " the super-resolution model counted too, where one is used."
-        )
-        self.body.addWidget(self.sizes)
-        self.save = QPushButton("Save .inr...")
-        self.save.setToolTip(
-            "Save the fitted network as an .inr file, which decodes to the LR fit and the reconstruction."
-        )
-        self.body.addWidget(self.save)
         self._modes.buttonToggled.connect(self._toggled)
-        self.save.clicked.connect(self.save_wanted)
-        self.show_nothing()
         self.show_possible(False)
 
     def _add_options(self) -> None:
@@ -163,18 +148,18 @@ class CompareSection(Section):
         """Choose a mode, as a person would."""
         self._buttons[mode].setChecked(True)
 
+    def choose_next(self) -> None:
+        """Choose the next mode that is possible; after the last comes off."""
+        modes = [mode for mode, button in self._buttons.items() if button.isEnabled()]
+        if self.mode in modes:
+            self.choose(modes[(modes.index(self.mode) + 1) % len(modes)])
+
     def show_possible(self, fitted: bool, whole: bool = True) -> None:
-        """Enable comparing and saving; the difference once what there is of a reconstruction is `whole`."""
+        """Enable comparing; the difference once what there is of a reconstruction is `whole`."""
         for mode, button in self._buttons.items():
             button.setEnabled(fitted and (mode != "difference" or whole))
-        self.save.setEnabled(fitted)
         if not self.button(self.mode).isEnabled():
             self.button("off").setChecked(True)
-
-    def show_nothing(self) -> None:
-        """Show that there is no fit."""
-        self.figures.show_nothing()
-        self.sizes.setText(NO_FIT)
 
     def _toggled(self, _: QRadioButton, checked: bool) -> None:
         if checked:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from qtpy.QtWidgets import QDockWidget
 
@@ -19,6 +20,8 @@ from ..core.choices import Device
 from ..core.volume import Volume
 from ..fields.registry import find_preset
 from ..plugin.kept_fits import settings_from
+from ..plugin.keys import KEYS, TITLE
+from ..plugin.looking import select_seen
 from ..plugin.predict import predicted_memory
 from ..plugin.settings import OWN_WEIGHTS, load_last_used, own_weights, preferences, remember
 from .compare_section import CompareSection
@@ -26,6 +29,7 @@ from .controllers.compare import CompareController
 from .controllers.figures import FiguresController
 from .controllers.fit import FitController
 from .controllers.reconstruct import ReconstructController
+from .controllers.sessions import SessionsController
 from .controllers.settings import SettingsController
 from .controllers.source import SourceController
 from .controllers.state import PanelState
@@ -33,13 +37,13 @@ from .fit_section import FitSection
 from .kept_row import max_error_from
 from .panel import Panel
 from .reconstruct_section import ReconstructSection
+from .save_bar import SaveBar
 from .settings_section import SettingsSection, target_from, to_fields
 from .source_section import SourceSection
 
 if TYPE_CHECKING:
     import napari.viewer
-
-TITLE = "Compress (INR)"
+    from napari.utils.events import Event
 
 
 class CompressWidget(Panel):
@@ -55,7 +59,11 @@ class CompressWidget(Panel):
         self.fit = FitSection()
         self.reconstruct = ReconstructSection()
         self.compare = CompareSection()
-        self.show_sections(self.source, self.settings, self.fit, self.reconstruct, self.compare)
+        self.save = SaveBar()
+        self._later = (self.settings, self.fit, self.reconstruct, self.compare, self.save)
+        self.show_sections(
+            self.source, self.settings, self.fit, self.reconstruct, self.compare, footer=self.save
+        )
         self._recall()
 
         state = self.state = PanelState(self.viewer, self.source.find_window, self._device, self)
@@ -66,8 +74,11 @@ class CompressWidget(Panel):
         self.fit_controller = FitController(state, self.fit, self.settings_controller, self)
         self.reconstruct_controller = ReconstructController(state, self.reconstruct, self)
         self.figures_controller = FiguresController(state, self.compare.figures, self)
-        self.compare_controller = CompareController(state, self.compare, self)
+        self.compare_controller = CompareController(state, self.compare, self.save, self)
+        named = self.fit, self.reconstruct, self.compare
+        self.sessions_controller = SessionsController(state, self.fit, named, self.source.choose, self)
         self._connect()
+        self._bind_keys()
         own = own_weights()
         if own is not None:
             self.reconstruct_controller.recall_own(own)
@@ -97,15 +108,48 @@ class CompressWidget(Panel):
             self.viewer.dims.events.ndisplay,
         ):
             event.connect(self._scrolled)
+        self.compare.mode_chosen.connect(lambda: select_seen(self.viewer))
         layers = self.viewer.layers.events
         for event in (layers.inserted, layers.removed, layers.renamed):
             event.connect(self.reset_choices)
         layers.removed.connect(self._layer_removed)
+        layers.inserted.connect(self._layer_added, position="last")  # when napari has made room for it
+
+    def _bind_keys(self) -> None:
+        """Bind the keys to what they do, as long as the panel is there."""
+        keymap, bound = self.viewer, ref(self)
+        for name, key in KEYS.items():
+
+            def act(_: object, name: str = name) -> None:
+                panel = bound()
+                if panel is not None:
+                    getattr(panel, name)()
+
+            keymap.bind_key(key, act, overwrite=True)
+        self.destroyed.connect(lambda: [keymap.bind_key(key, None) for key in KEYS.values()])
+
+    def fit_or_stop(self) -> None:
+        """Do what the Fit button does, or say why it cannot be pressed."""
+        if self.fit.fit.isEnabled():
+            self.fit.fit.click()
+        else:
+            self.fit_controller.start()
+
+    def compare_next(self) -> None:
+        """Compare in the next way that is possible."""
+        self.compare.choose_next()
+
+    def show_next_window(self) -> None:
+        """Show the volume through the next window."""
+        self.source.choose_next_window()
 
     def reset_choices(self, _: object = None) -> None:
         """Offer the layers that are in the viewer now."""
         self.source_controller.offer_layers()
         self.compare_controller.offer_layers()
+        begun = bool(self.source.layers.layers) or self.state.fitted is not None
+        for part in self._later:
+            part.setVisible(begun)
 
     def _memory(self, volume: Volume) -> int:
         return predicted_memory(volume, self.settings.settings)
@@ -134,6 +178,9 @@ class CompressWidget(Panel):
 
     def _layer_removed(self, _: object = None) -> None:
         self.state.forget_removed()
+
+    def _layer_added(self, event: Event) -> None:
+        self.source_controller.layer_added(event.value)
 
     def _follow_theme(self, _: object = None) -> None:
         for plot in (self.settings.sizes, self.fit.plot):

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
 
 from ..core.words import DASH, in_decibels, in_time
 from ..plugin.work.exact import ExactReport
 from ..plugin.work.fit import FitReport
-from .plot import FitPlot
-from .section import Section, TextLine
+from .elided import ElidedBox
+from .plot import NO_CURVE, Curve, FitPlot
+from .section import Section, TextLine, labelled
 
 BAR = 1000  # steps of the progress bar
+NOT_FITTED = "Not fitted yet."
+FIT_TOOLTIP = "Fit a network to the LR of this volume (downsampled by the factor), in the background."
+
+
+@dataclass(frozen=True)
+class Course:
+    """What the section shows of a fit, to be shown again when that is gone back to."""
+
+    words: str
+    done: int  # of BAR
+    curve: Curve
 
 
 class FitSection(Section):
     """One button that is Fit, then Stop, then Stopping..., and beside it Pause; Continue after a stop."""
 
     fit_wanted = Signal()
+    take_back = Signal()  # a fit that has not begun
     continue_wanted = Signal()
     stop_wanted = Signal()
     pause_wanted = Signal(bool)
+    session_chosen = Signal(int)  # place in the list of fits
 
     def __init__(self) -> None:
         super().__init__("Fit", "Fit a SIREN to the LR of the volume; stop when it is good enough.")
@@ -33,6 +49,13 @@ class FitSection(Section):
             "Resume the fit that was stopped, with the settings that it was started with; or add the exact"
             " layer that was stopped."
         )
+        self.sessions = ElidedBox(
+            "The fits that were made since napari was opened: choose one to go back to it."
+        )
+        self.session_row = QWidget()
+        self.session_row.setLayout(labelled("Sho&wn", self.sessions))
+        self.session_row.layout().setContentsMargins(0, 0, 0, 0)
+        self.body.addWidget(self.session_row)
         row = QHBoxLayout()
         row.addWidget(self.fit, 2)
         row.addWidget(self.go_on, 1)
@@ -42,7 +65,7 @@ class FitSection(Section):
         self.bar.setRange(0, BAR)
         self.bar.setToolTip("Steps done, of those under Settings; then slices measured; then exact layer.")
         self.body.addWidget(self.bar)
-        self.words = TextLine("Not fitted yet.")
+        self.words = TextLine(NOT_FITTED)
         self.body.addWidget(self.words)
         self.plot = FitPlot()
         self.plot.hide()  # there is nothing to see yet
@@ -50,30 +73,54 @@ class FitSection(Section):
         self.fit.clicked.connect(self._clicked)
         self.go_on.clicked.connect(self.continue_wanted)
         self.pause.toggled.connect(self._paused)
-        self._running = False
-        self.show_idle(False)
+        self.sessions.activated.connect(self.session_chosen)
+        self._running = self._waiting = False
+        self.show_sessions([], -1)
+        self.show_idle("Choose a volume under Source first.")
 
-    def show_idle(self, possible: bool, stopped: bool = False) -> None:
-        """Offer a fit, if there is a volume; and to continue one that was stopped."""
-        self._running = False
+    def show_sessions(self, sessions: list[str], shown: int, *, locked: bool = False) -> None:
+        """Offer fits to go back to, if there is more to show than the one that is shown; -1 is none."""
+        self.sessions.clear()
+        self.sessions.addItems(sessions)
+        self.sessions.setCurrentIndex(shown)
+        self.sessions.setEnabled(not locked)
+        self.session_row.setVisible(len(sessions) > (shown >= 0))
+
+    def course(self) -> Course:
+        """Return what is shown of the fit."""
+        return Course(self.words.text(), self.bar.value(), self.plot.curve)
+
+    def show_course(self, course: Course | None) -> None:
+        """Show what was shown of a fit, or that there is none."""
+        self.words.setText(NOT_FITTED if course is None else course.words)
+        self.bar.setValue(0 if course is None else course.done)
+        self.plot.show_curve(NO_CURVE if course is None else course.curve)
+        self.plot.setVisible(course is not None and bool(course.curve.steps))
+
+    def show_idle(self, refusal: str | None, stopped: bool = False) -> None:
+        """Offer a fit, or say why there can be none; and offer to continue one that was stopped."""
+        self._running = self._waiting = False
         self.go_on.setVisible(stopped)
         self.fit.setText("F&it")
-        self.fit.setEnabled(possible)
-        self.fit.setToolTip(
-            "Fit a network to the LR of this volume (downsampled by the factor), in the background."
-            if possible
-            else "Choose a volume under Source first."
-        )
+        self.fit.setEnabled(refusal is None)
+        self.fit.setToolTip(refusal or FIT_TOOLTIP)
         self.pause.setEnabled(False)
         self.pause.setChecked(False)
 
-    def show_running(self, continued: bool = False) -> None:
+    def show_waiting(self) -> None:
+        """Say that the fit begins when what it needs is known, and offer to take that back."""
+        self._waiting = True
+        self.fit.setText("&Do not fit")
+        self.fit.setToolTip("Take it back: nothing is fitted.")
+        self.fit.setEnabled(True)
+        self.go_on.setVisible(False)
+        self.words.setText("The fit begins as soon as the volume has been looked at.")
+
+    def show_running(self) -> None:
         """Offer to stop. The curve of a fit that is resumed is continued."""
-        self._running = True
+        self._running, self._waiting = True, False
         self.plot.show()
         self.go_on.setVisible(False)
-        if not continued:
-            self.plot.clear()
         self.bar.setValue(0)
         self.words.setText("Downsampling the volume...")
         self.fit.setText("&Stop and keep")
@@ -123,6 +170,8 @@ class FitSection(Section):
         if self._running:
             self.show_stopping()
             self.stop_wanted.emit()
+        elif self._waiting:
+            self.take_back.emit()
         else:
             self.fit_wanted.emit()
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSpinBox, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QSpinBox, QWidget
 
 from ..core.units import HU, suffix
+from .elided import ElidedBox
 from .settings_form import let_shrink
 
 Kept = Literal["preview", "within", "lossless"]
@@ -21,13 +22,12 @@ class KeptRow(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.kept = QComboBox()
-        self.kept.addItems(get_args(Kept))
-        self.kept.setToolTip(
+        self.kept = ElidedBox(
             "What the file keeps. preview: only the network. within: the network and an exact layer, whose"
             " voxels are off by at most the number on the right. lossless: network and exact layer that"
             " gives every voxel as it was. Preset and target are those of the network, the preview."
         )
+        self.kept.addItems(get_args(Kept))
         self.bound = QSpinBox()
         self.bound.setRange(1, LARGEST_ERROR)
         self.bound.setValue(USUAL_ERROR)

@@ -2,48 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QPaintEvent
-from qtpy.QtWidgets import QComboBox, QSizePolicy, QStyle, QStyleOptionComboBox, QStylePainter
 from superqt.utils import signals_blocked
 
 from ..plugin.notices import plain
+from .elided import ElidedBox
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
-MARGIN = 8  # pixels that a style may leave beside the name
 
-
-class LayerBox(QComboBox):
+class LayerBox(ElidedBox):
     """Chooses among layers by their names; two of one name are two choices."""
 
     layer_chosen = Signal()
 
-    def __init__(self, tooltip: str, otherwise: Literal["first", "last"] = "first") -> None:
-        super().__init__()
+    def __init__(
+        self,
+        tooltip: str,
+        otherwise: Literal["first", "last"] = "first",
+        fits: Callable[[Image], bool] = lambda layer: True,
+    ) -> None:
+        super().__init__(tooltip)
         self._layers: list[Image] = []
         self._otherwise = otherwise  # the choice, where that of before is gone
-        self.setToolTip(tooltip)
-        self.setMinimumContentsLength(8)  # a name may be longer than the panel is wide
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._fits = fits  # whether a layer may be chosen without being asked for
+        self.setPlaceholderText("none chosen")
         self.currentIndexChanged.connect(lambda _: self.layer_chosen.emit())
-
-    def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802, of Qt
-        """Draw the chosen name with its middle left out where it is too long: its PSNR is at its end."""
-        option = QStyleOptionComboBox()
-        self.initStyleOption(option)
-        field = self.style().subControlRect(
-            QStyle.ComplexControl.CC_ComboBox, option, QStyle.SubControl.SC_ComboBoxEditField, self
-        )
-        middle = Qt.TextElideMode.ElideMiddle
-        option.currentText = self.fontMetrics().elidedText(option.currentText, middle, field.width() - MARGIN)
-        painter = QStylePainter(self)
-        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
-        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
     @property
     def layers(self) -> list[Image]:
@@ -66,7 +54,8 @@ class LayerBox(QComboBox):
                 self.addItem(layer.name)
                 self.setItemData(index, plain(layer.name), Qt.ItemDataRole.ToolTipRole)
             if not self._choose(chosen):
-                self.setCurrentIndex(0 if self._otherwise == "first" else len(self._layers) - 1)
+                fitting = [index for index, layer in enumerate(self._layers) if self._fits(layer)] or [-1]
+                self.setCurrentIndex(fitting[0 if self._otherwise == "first" else -1])
 
     def choose(self, layer: Image) -> None:
         """Choose a layer that is offered."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 
 from .section import Section
 
-WIDTH = 360  # pixels that a panel needs at least
+WIDTH, USUAL_WIDTH = 300, 360  # pixels that a panel needs at least, and that it asks for
 
 
 class Panel(QWidget):
@@ -25,8 +25,11 @@ class Panel(QWidget):
 
     _placed = False  # among the other docks, once
 
-    def show_sections(self, *sections: Section) -> None:
-        """Lay the sections out; to be called once, when they have all their controls."""
+    def show_sections(self, *sections: Section, footer: QWidget | None = None) -> None:
+        """Lay the sections out; to be called once, when they have all their controls.
+
+        The footer stands below them and does not scroll.
+        """
         content = QWidget()
         column = QVBoxLayout(content)
         column.setContentsMargins(6, 6, 6, 6)
@@ -42,11 +45,17 @@ class Panel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(scroll)
+        if footer is not None:
+            layout.addWidget(footer)
         self.setMinimumWidth(WIDTH)
         for kind in (QAbstractSpinBox, QComboBox):
             for box in content.findChildren(kind):
                 box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
                 box.installEventFilter(self)
+
+    def sizeHint(self) -> QSize:  # noqa: N802, of Qt
+        """Ask for the usual width."""
+        return QSize(USUAL_WIDTH, super().sizeHint().height())
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
         """Join the other panels as a tab when first shown: below each other none has a usable height."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import pyqtgraph
 from napari.utils.theme import get_theme
@@ -34,6 +35,18 @@ def still_plot(parent: QWidget, height: int) -> pyqtgraph.PlotWidget:
     menu = plot.getPlotItem().ctrlMenu
     menu.setParent(plot, menu.windowFlags())
     return plot
+
+
+@dataclass(frozen=True)
+class Curve:
+    """PSNR in dB and loss against the step."""
+
+    steps: tuple[int, ...] = ()
+    psnr: tuple[float, ...] = ()  # nan where it was not followed yet
+    loss: tuple[float, ...] = ()
+
+
+NO_CURVE = Curve()
 
 
 class FitPlot(QWidget):
@@ -94,9 +107,14 @@ class FitPlot(QWidget):
         self._psnr_curve.setPen(psnr, width=2)
         self._loss_curve.setPen(loss, width=1)
 
-    def clear(self) -> None:
-        """Forget the last fit."""
-        self.steps, self.psnr, self.loss = [], [], []
+    @property
+    def curve(self) -> Curve:
+        """What is drawn, or will be soon."""
+        return Curve(tuple(self.steps), tuple(self.psnr), tuple(self.loss))
+
+    def show_curve(self, curve: Curve) -> None:
+        """Draw the curve of another fit."""
+        self.steps, self.psnr, self.loss = list(curve.steps), list(curve.psnr), list(curve.loss)
         self.draw()
 
     def add(self, step: int, psnr: float, loss: float) -> None:

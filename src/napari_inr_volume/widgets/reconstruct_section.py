@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QPushButton, QSizePolicy
+from qtpy.QtWidgets import QPushButton
 
 from ..core.text import printable
 from ..superres.catalogue import title_of
+from .elided import ElidedBox
 from .section import CancelBar, Section, TextLine, labelled
 
 OWN = "own"  # the entry that asks for a weights file
@@ -55,9 +56,7 @@ class ReconstructSection(Section):
 
     def __init__(self) -> None:
         super().__init__("Reconstruct", "Apply super-resolution to the LR fit, slice by slice.")
-        self.upscalers = QComboBox()
-        self.upscalers.setMinimumContentsLength(8)  # a file's name may be longer than the panel is wide
-        self.upscalers.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.upscalers = ElidedBox("With what the LR fit is restored.")
         for name, words, tooltip in ENTRIES:
             self._insert(self.upscalers.count(), words, name, tooltip)
         self._chosen = "auto"
@@ -166,7 +165,8 @@ class ReconstructSection(Section):
     def _show_tooltip(self) -> None:
         """Say what the list is for, and what is chosen."""
         chosen = self.upscalers.itemData(self.upscalers.currentIndex(), Qt.ItemDataRole.ToolTipRole)
-        self.upscalers.setToolTip(
+        self.upscalers.meaning = (
             "What restores the in-plane resolution: a trained network, or plain Lanczos. It is named in the"
             f" .inr, so that others decode the same voxels.\n\n{self.upscalers.currentText()}: {chosen}"
         )
+        self.upscalers.setToolTip(self.upscalers.meaning)

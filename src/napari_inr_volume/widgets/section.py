@@ -6,6 +6,7 @@ Text from files is shown by a `TextLine`, or goes through `notices.plain`.
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
@@ -19,7 +20,9 @@ from qtpy.QtWidgets import (
 
 from ..core.advice import advice
 from ..core.text import printable
+from ..plugin.notices import plain
 
+BESIDE_HEADING = 40  # pixels of the arrow and the edges
 FRAMED = "font-weight: bold; border: 1px solid palette(mid); padding: 3px;"  # style of what must be seen
 
 
@@ -28,12 +31,14 @@ class Section(QWidget):
 
     def __init__(self, title: str, tooltip: str, *, expanded: bool = True) -> None:
         super().__init__()
+        self._title, self._subject = title, ""
         self.heading = QToolButton()
         self.heading.setText(title)
+        self._tooltip = tooltip
         self.heading.setToolTip(tooltip)
         self.heading.setCheckable(True)
         self.heading.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.heading.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.heading.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.heading.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._content = QWidget()
         self.body = QVBoxLayout(self._content)
@@ -52,6 +57,26 @@ class Section(QWidget):
         """Show or hide what is below the heading."""
         self.heading.setArrowType(Qt.ArrowType.DownArrow if expanded else Qt.ArrowType.RightArrow)
         self._content.setVisible(expanded)
+
+    def show_subject(self, name: str) -> None:
+        """Say in the heading of which volume this is; nothing if the name is empty."""
+        self._subject = name
+        self.heading.setToolTip(f"{plain(name)}\n\n{self._tooltip}" if name else self._tooltip)
+        self._show_heading()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802, of Qt
+        """Let the name in the heading take the width that there is."""
+        super().resizeEvent(event)
+        self._show_heading()
+
+    def _show_heading(self) -> None:
+        metrics, words = self.heading.fontMetrics(), self._title
+        if self._subject:
+            words = f"{self._title}: "
+            room = self.width() - metrics.horizontalAdvance(words) - BESIDE_HEADING
+            name = printable(self._subject)
+            words += metrics.elidedText(name, Qt.TextElideMode.ElideMiddle, room).replace("&", "&&")
+        self.heading.setText(words)
 
 
 class TextLine(QLabel):

@@ -9,6 +9,7 @@ from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, SpinBo
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
+    QComboBox,
     QDoubleSpinBox,
     QFormLayout,
     QLabel,
@@ -51,6 +52,7 @@ class SettingsForm(QWidget):
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)  # in a narrow panel
         form.setHorizontalSpacing(8)
         form.setVerticalSpacing(3)
         self._filling = False
@@ -60,6 +62,8 @@ class SettingsForm(QWidget):
             label.setBuddy(control.native)
             form.addRow(label, control.native)
             control.changed.connect(self._edited)
+        for box in self.findChildren(QComboBox):
+            let_shrink(box)
 
     def _edited(self, _: object = None) -> None:
         if not self._filling:
@@ -173,7 +177,10 @@ def _allowed(option: Option, value: Any) -> Any:
     return min(max(value, option.value(option.low)), option.value(option.high))
 
 
-def let_shrink(box: QAbstractSpinBox) -> None:
-    """Let a box be narrower than its largest number, so that all of them fit in the panel."""
-    box.setStyleSheet("min-width: 24px;")  # napari's style says 70
+def let_shrink(box: QAbstractSpinBox | QComboBox, least: int = 24) -> None:
+    """Let a box be narrower than the longest that it shows, so that all of them fit in the panel.
+
+    `least` is how many pixels its words keep.
+    """
+    box.setStyleSheet(f"min-width: {least}px;")  # napari's style says 70
     box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, cast
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QComboBox,
     QDoubleSpinBox,
     QFormLayout,
     QHBoxLayout,
@@ -20,19 +19,22 @@ from ..core.errors import InrError
 from ..fields.registry import PRESETS, find_kind, find_preset, settings_to_dict
 from ..fields.settings import Settings
 from ..target import Target, TargetKind
+from .elided import ElidedBox
 from .kept_row import KeptRow
 from .plot import SizePlot
 from .section import AdviceLine, Section, TextLine
 from .settings_form import SettingsForm, let_shrink
 
+WIDEST_VALUE, STEPPERS = "1000.0 kB", 44  # what the box of a target must show; pixels of its buttons
 CUSTOM = "custom"  # what a preset becomes once a number of it is changed
-PRESET_WORDS = {
-    "fast": "a first look: under a third of the steps of default",
-    "default": "x4 in the plane, x2 for a small volume; every slice kept",
-    "quality": "x2 in the plane, twice the steps of default",
-    "paper-2": "Sheibanifard and Yu 2023: x4 on every axis, 2 layers",
-    "paper-3": "Sheibanifard and Yu 2023: x4 on every axis, 3 layers",
-    "paper-4": "Sheibanifard and Yu 2023: x4 on every axis, 4 layers",
+PRESET_WORDS = {  # what it gives and what it costs
+    "fast": "A first look in the shortest time. Fine detail stays blurred.",
+    "default": "The usual choice: clearly sharper than fast, in a few times its time.",
+    "quality": "The sharpest in a file as small as that of default, in about twice its time.",
+    "paper-2": "As in Sheibanifard and Yu 2023, with 2 layers, to compare with. Hours without a GPU.",
+    "paper-3": "As in Sheibanifard and Yu 2023, with 3 layers, to compare with. Hours without a GPU.",
+    "paper-4": "As in Sheibanifard and Yu 2023, with 4 layers, to compare with. Hours without a GPU.",
+    CUSTOM: "Your own numbers, under Advanced.",
 }
 
 
@@ -53,28 +55,22 @@ class SettingsSection(Section):
     def __init__(self) -> None:
         super().__init__("Settings", "How large the network is and how long it is fitted.")
         self._filling = False
-        self.preset = QComboBox()
-        for name in PRESETS:
-            self.preset.addItem(name)
-            self.preset.setItemData(self.preset.count() - 1, PRESET_WORDS.get(name, ""), 3)  # tooltip
-        self.preset.addItem(CUSTOM)
-        self.preset.setToolTip(
-            "All settings at once. fast, default and quality differ in the steps; paper-2, -3 and -4 are the"
-            " paper's, with 2, 3 and 4 layers. Changing a number under Advanced makes it custom."
-        )
-        self.target_kind = QComboBox()
-        for kind, (words, *_) in TARGETS.items():
-            self.target_kind.addItem(words, kind)
-        self.target_kind.setToolTip(
+        self.preset = _preset_box()
+        self.preset_words = TextLine()
+        self.preset_words.setToolTip("What the preset gives, and what it costs.")
+        self.target_kind = ElidedBox(
             "Ask for a file size, a ratio or a PSNR of the reconstruction (peak: the intensity range). A"
             " short look at the volume then chooses factor, hidden features and bits per weight; the preset"
             " gives the steps and everything else."
         )
+        for kind, (words, *_) in TARGETS.items():
+            self.target_kind.addItem(words, kind)
         self.target_value = _decimal(0.0, 1e6, 1, 1.0)
         self.target_value.setAccessibleName("target")
         self.kept = KeptRow()
         form = QFormLayout()
         form.addRow(_label("P&reset", self.preset), self.preset)
+        form.addRow(self.preset_words)
         form.addRow(_label("&Target", self.target_kind), self._target_row())
         form.addRow(_label("&Keep", self.kept.kept), self.kept)
         self.body.addLayout(form)
@@ -104,7 +100,9 @@ class SettingsSection(Section):
         for line in (self.prediction, self.sizes, self.exact_prediction, self.banner, self.locked):
             self.body.addWidget(line)
         self.show_settings(self._shown)
+        self._say_preset(self.preset.currentText())
         self.show_target(Target())
+        self.preset.currentTextChanged.connect(self._say_preset)
         self.preset.textActivated.connect(self._choose_preset)
         self.target_kind.activated.connect(self._choose_target)
         self.target_value.valueChanged.connect(self._target_edited)
@@ -117,6 +115,7 @@ class SettingsSection(Section):
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.target_kind, 1)
         row.addWidget(self.target_value, 1)
+        let_shrink(self.target_value, self.fontMetrics().horizontalAdvance(WIDEST_VALUE) + STEPPERS)
         return widget
 
     @property
@@ -217,6 +216,9 @@ class SettingsSection(Section):
         self.advanced.setEnabled(not locked)
         self.locked.setVisible(locked)
 
+    def _say_preset(self, name: str) -> None:
+        self.preset_words.setText(PRESET_WORDS.get(name, ""))
+
     def _choose_preset(self, name: str) -> None:
         if name in PRESETS:
             self.show_settings(find_preset(name))
@@ -240,6 +242,17 @@ def target_from(fields: Any) -> Target:
         return Target(**fields)
     except (TypeError, InrError):
         return Target()
+
+
+def _preset_box() -> ElidedBox:
+    box = ElidedBox(
+        "All settings at once. fast, default and quality differ in the steps; paper-2, -3 and -4 are the"
+        " paper's, with 2, 3 and 4 layers. Changing a number under Advanced makes it custom."
+    )
+    for name in (*PRESETS, CUSTOM):
+        box.addItem(name)
+        box.setItemData(box.count() - 1, PRESET_WORDS.get(name, ""), Qt.ItemDataRole.ToolTipRole)
+    return box
 
 
 def _label(words: str, buddy: QWidget) -> QLabel:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
 from ..core.units import HU, RAW
 from ..core.windows import WINDOWS, Window, find_window
 from ..core.words import in_bytes, in_mm
 from ..plugin.compare_with import is_view
+from ..plugin.layers import is_original
 from ..plugin.notices import plain, sentence
+from .elided import ElidedBox
 from .layer_box import LayerBox
 from .section import FRAMED, CancelBar, Section, TextLine, labelled
 
@@ -22,10 +24,13 @@ if TYPE_CHECKING:
     from ..core.volume import Volume
 
 EMPTY = (
-    "Drop a CT folder on napari, or open one here. To try it without data: File > Open Sample >"
-    " CT head phantom."
+    "Three ways to begin:\n"
+    "1. Open a CT: press Open CT..., or drop its folder on napari.\n"
+    "2. Try it without data of your own: press Open the sample.\n"
+    "3. Look at a compressed volume: drop an .inr on napari."
 )
 CUSTOM = "custom"  # the window of whoever moved the contrast slider
+NONE_CHOSEN = "No volume is chosen. Choose a layer above, or open a CT."
 MEANING = (
     "Voxels along z, y, x; spacing in mm; intensity range without padding; where it was read from; memory."
 )
@@ -36,13 +41,14 @@ class SourceSection(Section):
 
     layer_chosen = Signal()
     folder_wanted = Signal()
+    sample_wanted = Signal()
     cancel_wanted = Signal()
     window_chosen = Signal(str)
 
     def __init__(self) -> None:
         super().__init__("Source", "What to compress: a 3D image layer, or a CT series from a folder.")
         self.preferred_window = ""  # the one used last
-        self.layers = LayerBox("The 3D image layer (z, y, x) to compress.")
+        self.layers = LayerBox("The 3D image layer (z, y, x) to compress.", fits=is_original)
         self.load = QPushButton("&Open CT...")
         self.load.setToolTip(
             "Load a CT series (DICOM, or PNG or TIFF slices) from a folder into a new layer."
@@ -55,6 +61,9 @@ class SourceSection(Section):
         self.info = TextLine(EMPTY)
         self.info.setToolTip(MEANING)
         self.body.addWidget(self.info)
+        self.sample = QPushButton("Open the &sample")
+        self.sample.setToolTip("Add a CT head phantom, to try the panel without data of your own.")
+        self.body.addWidget(self.sample)
         self.notes = TextLine()
         self.notes.setToolTip(
             "What is special about this volume, or was assumed or left out when it was read."
@@ -65,8 +74,7 @@ class SourceSection(Section):
 
         self._offered: list[tuple[float, float]] = []  # limits of the windows in the box
         self._custom: Window | None = None  # of limits that are none of theirs
-        self.windows = QComboBox()
-        self.windows.setToolTip(
+        self.windows = ElidedBox(
             "Which intensities are shown from black to white (level / width in HU). Sets the contrast of the"
             " original and of everything made from it, and of the figures under Window."
         )
@@ -82,6 +90,7 @@ class SourceSection(Section):
 
         self.layers.layer_chosen.connect(self.layer_chosen)
         self.load.clicked.connect(self.folder_wanted)
+        self.sample.clicked.connect(self.sample_wanted)
         self.loading.cancel.clicked.connect(self.cancel_wanted)
         self.windows.textActivated.connect(self._window_activated)
 
@@ -117,6 +126,13 @@ class SourceSection(Section):
         """Choose a layer."""
         self.layers.choose(layer)
 
+    def choose_next_window(self) -> None:
+        """Choose the next window, as a person would; after the last comes the first."""
+        named = self.windows.count() - (self._custom is not None)  # the custom one is the last
+        if named > 0:
+            self.windows.setCurrentIndex((self.windows.currentIndex() + 1) % named)
+            self._window_activated(self.windows.currentText())
+
     def show_loading(self, words: str, done: int = 0, total: int = 0) -> None:
         """Show how far loading has come; a total of 0 means that it is not known."""
         self.load.setEnabled(False)
@@ -128,9 +144,15 @@ class SourceSection(Section):
         self.load.setEnabled(True)
         self.loading.hide()
 
+    def show_none(self) -> None:
+        """Say how to begin, or that a layer is to be chosen."""
+        self.show_words(NONE_CHOSEN if self.layers.layers else EMPTY)
+
     def show_words(self, words: str) -> None:
         """Say why there is no volume."""
         self._show(words)
+        self.windows.clear()
+        self.sample.setVisible(not self.layers.layers)
         self.window_row.hide()
 
     def show_volume(self, volume: Volume, memory: int, limits: tuple[float, float]) -> None:
@@ -147,6 +169,7 @@ class SourceSection(Section):
         notes = [sentence(phrase) for phrase in (*volume.geometry.caveats, *volume.notes)]
         whole = f"{plain(volume.summary)}\n\n{MEANING}"
         self._show("\n".join(filter(None, lines)), "\n".join(notes), whole)
+        self.sample.hide()
         self._offer_windows(volume, limits)
         self.window_row.show()
 

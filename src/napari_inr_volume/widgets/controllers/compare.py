@@ -20,8 +20,9 @@ from ...plugin.layers import carried
 from ...plugin.notices import file_name, show_error, show_info
 from ...plugin.work import measure as work
 from ...plugin.writers import save_inr
-from ..compare_section import NO_FIT, CompareSection
+from ..compare_section import CompareSection
 from ..orthogonal import show_orthogonal_views
+from ..save_bar import NOTHING, SaveBar
 from .state import PanelState
 
 if TYPE_CHECKING:
@@ -34,10 +35,13 @@ FLICKER_KEY = "F"
 class CompareController(QObject):
     """Shows the fit beside its original."""
 
-    def __init__(self, state: PanelState, section: CompareSection, parent: QObject | None = None) -> None:
+    def __init__(
+        self, state: PanelState, section: CompareSection, bar: SaveBar, parent: QObject | None = None
+    ) -> None:
         super().__init__(parent)
         self.state = state
         self.section = section
+        self.bar = bar
         self.arrangement = Arrangement(state.viewer)
         self.subtracting = LatestJob(self)
         self._subtracted_from: tuple[FitLayers | None, Image | None] = None, None
@@ -45,7 +49,8 @@ class CompareController(QObject):
         section.edge_moved.connect(self._move_edge)
         section.absolute_chosen.connect(self._show_absolute)
         section.orthogonal_wanted.connect(self._show_orthogonal)
-        section.save_wanted.connect(self.save)
+        bar.wanted.connect(self.save)
+        state.session_changed.connect(self.make_way)
         self._under = QSignalThrottler(parent=self)
         self._under.setTimeout(CURSOR_DELAY_MS)
         self._under.triggered.connect(self.show_values)
@@ -61,15 +66,16 @@ class CompareController(QObject):
         """Offer what can be compared now, and show how large the file is, if there is one."""
         fitted, applying = self.state.fitted, self.state.applying.running
         done = fitted is not None and fitted.inr is not None
+        self.bar.show_possible(done)
         self.section.show_possible(done, not applying)
         self.offer_layers()
         lost = fitted is None or fitted.error is None
         if self.section.mode == "difference" and lost and self._subtracted_from[1] is None:
             self.section.choose("off")
-        if fitted is None:
-            self.section.sizes.setText(NO_FIT)
-        elif fitted.inr is not None:
-            self.section.sizes.setText(size_words(fitted))
+        if fitted is None or fitted.inr is None:
+            self.bar.show_words(NOTHING)
+        else:
+            self.bar.show_words(f"{fitted.name}: {size_words(fitted)}")
 
     def offer_layers(self) -> None:
         """Offer what can be subtracted from now, the uppermost first, and what there is to see in 3D."""
@@ -82,7 +88,7 @@ class CompareController(QObject):
             )
 
     def make_way(self) -> None:
-        """Stop comparing: the layers are about to change."""
+        """Stop comparing: the layers are about to change, or others are compared."""
         self.subtracting.forget()
         self._subtracted_from = None, None
         self.section.choose("off")

@@ -35,6 +35,7 @@ class FiguresController(QObject):
         self._refreshes.triggered.connect(self._refresh)
         view.cancel_wanted.connect(self.cancel)
         view.measure_wanted.connect(self._measure_rest)
+        state.session_changed.connect(self._session_changed)
         state.changed.connect(self.show_figures)
         state.measuring.reported.connect(self._reported)
         state.measuring.finished.connect(self._finished)
@@ -59,6 +60,11 @@ class FiguresController(QObject):
         if not self.state.measuring.running:
             left = fitted.inr is not None and not fitted.measured and not self.state.fitting.running
             self.view.show_idle(complete=not left)
+
+    def _session_changed(self) -> None:
+        """Measure what is left of the fit that is shown now; the one before waits until it is shown again."""
+        self.make_way()
+        self.measure()
 
     def make_way(self) -> None:
         """Stop measuring: another fit begins."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
+from weakref import WeakKeyDictionary
 
 from napari.utils import progress
 from qtpy.QtCore import QObject, Signal
@@ -21,17 +22,18 @@ from ...plugin.settings import preferences
 from ...plugin.work import exact, source
 from ...plugin.work import fit as work
 from ...target import PRESET
-from ..fit_section import FitSection
+from ..fit_section import Course, FitSection
 from .settings import SettingsController
 from .state import PanelState
 
 if TYPE_CHECKING:
+    from napari.layers import Image
+
     from ...fields.base import FitState
     from ...inr_volume import InrVolume
 
 BUSY = "A fit is running. Stop it, or wait until it has ended."
 NO_VOLUME = "Choose a volume first: a 3D image layer, or a CT folder."
-NO_PLAN = "The settings for the target are not known yet. Wait a moment, or choose another target."
 
 
 class FitController(QObject):
@@ -55,9 +57,17 @@ class FitController(QObject):
         self.settings = settings
         self.recalling = LatestJob(self)  # a fit of the volume that was stopped before, or not saved
         self._kept: Kept | InrVolume | None = None  # what it found
-        self._missed: str | None = None  # of the last fit: why it missed its target
+        self._queued: Image | None = None  # the layer to fit as soon as what that needs is known
+        self._before: Course | None = None  # what was shown before
+        self._shown: FitLayers | None = None
+        self._courses: WeakKeyDictionary[FitLayers, Course] = WeakKeyDictionary()  # of the other fits
         self._bar: progress | None = None  # in the activity dock
         section.fit_wanted.connect(self.start)
+        section.take_back.connect(self._take_back)
+        settings.predicted.connect(self._known)
+        settings.predicted.connect(self.show_possible)
+        state.session_changed.connect(self._session_changed)
+        state.changed.connect(self._known)
         section.continue_wanted.connect(self.resume)
         section.stop_wanted.connect(state.fitting.stop)
         section.pause_wanted.connect(self._pause)
@@ -72,23 +82,59 @@ class FitController(QObject):
 
     def show_possible(self) -> None:
         """Offer what can be done now."""
-        if not self.state.fitting.running:
+        if not self.state.fitting.running and self._queued is None:
             fitted = self.state.fitted
             stopped = fitted is not None and (fitted.state is not None or fitted.lacks_exact)
-            self.section.show_idle(self.state.volume is not None, stopped or self._kept is not None)
+            self.section.show_idle(self._refusal(), stopped or self._kept is not None)
+
+    def _refusal(self) -> str | None:
+        """Return why there can be no fit; None if there can be one, now or soon."""
+        if self.state.volume is None and not self.state.awaited:
+            return NO_VOLUME
+        return self.settings.refusal
 
     def start(self) -> None:
-        """Fit the chosen volume with the settings shown; a second fit at a time is refused with a word."""
+        """Fit the chosen volume with the settings shown, now or as soon as it has been looked at.
+
+        A second fit at a time is refused with a word.
+        """
         layer, volume, settings = self.state.layer, self.state.volume, self.settings
-        if self.state.fitting.running:
-            show_info(BUSY)
-        elif layer is None or volume is None:
-            show_info(NO_VOLUME)
-        elif settings.has_target and settings.plan is None:
-            show_info(NO_PLAN)
+        refusal = BUSY if self.state.fitting.running else self._refusal()
+        if refusal is not None:
+            show_info(refusal)
+        elif layer is None or volume is None or (settings.has_target and settings.plan is None):
+            if self._queued is None:
+                self._queued, self._before = layer, self.section.course()
+                self.section.show_waiting()
         else:
             request = settings.request(self.state.find_window(volume))
             self._begin(FitLayers(self.state.viewer, layer, volume, request, settings.plan))
+
+    def _known(self) -> None:
+        """Begin the fit that waits, if what it needs is known by now; take it back if it cannot be."""
+        if self._queued is None:
+            return
+        refusal, known = self._refusal(), not self.settings.has_target or self.settings.plan is not None
+        if refusal is not None or self._queued is not self.state.layer:
+            self._take_back()
+            if refusal is not None:
+                show_info(refusal)
+        elif self.state.volume is not None and known:
+            self._queued = self._before = None
+            self.start()
+
+    def _take_back(self) -> None:
+        """Do not fit what waited to be fitted."""
+        self._queued = None
+        self.section.show_course(self._before)
+        self.show_possible()
+
+    def _session_changed(self) -> None:
+        """Show the course of the fit that is shown now, and keep that of the one before."""
+        if self._shown is not None:
+            self._courses[self._shown] = self.section.course()
+        self._shown = self.state.fitted
+        self.section.show_course(None if self._shown is None else self._courses.get(self._shown))
 
     def resume(self) -> None:
         """Resume the fit that was stopped last, as it was begun; what it had by then keeps its layers."""
@@ -112,7 +158,7 @@ class FitController(QObject):
         self.started.emit()
         max_error = fitted.request.max_error
         self.state.fitting.start(exact.add_exact, fitted.volume, fitted.inr, max_error, keep=True)
-        self.section.show_running(continued=True)
+        self.section.show_running()
         self.state.changed.emit()
 
     def _resume_kept(self) -> None:
@@ -147,8 +193,11 @@ class FitController(QObject):
         self._bar = progress(total=steps, desc=plain(f"Fitting {fitted.name}"))
         control = self.state.fitting.control
         control.z, control.cut = fitted.z, fitted.cut
-        self.section.show_running(continued)
+        before = self.section.course()
         self.state.set_fitted(fitted)
+        if continued:
+            self.section.show_course(before)
+        self.section.show_running()
 
     def _pause(self, paused: bool) -> None:
         if paused:
@@ -177,7 +226,7 @@ class FitController(QObject):
         elif isinstance(record, work.Fitted):
             self._show_fitted(fitted, record)
         elif isinstance(record, work.FitOutcome):
-            self._missed = None if record.missed is None else sentence(record.missed)
+            fitted.missed = None if record.missed is None else sentence(record.missed)
             fitted.show_measured(record.found)
             self.show_measured()
         elif isinstance(record, exact.ExactReport):
@@ -206,7 +255,7 @@ class FitController(QObject):
 
     def _show_fitted(self, fitted: FitLayers, record: work.Fitted) -> None:
         """Let the fit be used; unless its PSNR is the target, it is measured meanwhile."""
-        self._missed = None
+        fitted.missed = None
         try:
             fitted.show_fitted(record)
         except InrError as error:  # no memory for a layer of the LR
@@ -228,7 +277,7 @@ class FitController(QObject):
         inr = fitted.inr
         assert inr is not None
         psnr = "" if inr.quality is None else f", LR PSNR {with_decibels(inr.quality.lr_psnr, 1)}"
-        lines = [self._missed or f"Done: {inr.fit.steps:,} steps kept{psnr}"]
+        lines = [fitted.missed or f"Done: {inr.fit.steps:,} steps kept{psnr}"]
         if fitted.choice is not None:
             lines.append(sentence(fitted.choice))
         if inr.exact is not None:
@@ -248,7 +297,7 @@ class FitController(QObject):
         fitted = self.state.fitted
         if fitted is not None and fitted.inr is None:  # it failed, or was stopped too early
             fitted.drop_preview()
-            self.state.fitted = None
+            self.state.fitted = self._shown = None  # what went wrong stays in sight
         self.state.forget_removed()
         self.ended.emit()
         self.usable.emit()

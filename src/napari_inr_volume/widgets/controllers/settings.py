@@ -15,6 +15,7 @@ from ...fields.registry import find_preset, ladder_of, suited
 from ...fields.settings import Settings
 from ...io.inr_size import predicted_bytes
 from ...plugin.job import Done, LatestJob
+from ...plugin.notices import sentence
 from ...plugin.predict import predicted_steps, speed_key
 from ...plugin.work import forecast
 from ..settings_section import SettingsSection
@@ -36,12 +37,14 @@ COMPILING = (
     "Exact layer: compiling the coder. That is done once after installing and can take a minute or more; size"
     " and time are predicted then."
 )
+LOOKING = "Looking at the volume, to choose settings..."
 NO_VOLUME = "Choose a volume to see what to expect."
 
 
 class SettingsController(QObject):
     """Predicts what the settings come to, from short trials in the background."""
 
+    predicted = Signal()  # what to expect is shown anew
     edited = Signal()  # some time after the last edit: remember what is set
 
     def __init__(
@@ -56,11 +59,12 @@ class SettingsController(QObject):
         self.section = section
         self.upscaler = upscaler
         self.plan: Plan | None = None  # for the target that is shown
+        self.refusal: str | None = None  # why the target cannot be fitted
         self.probing, self.looking, self.coding = LatestJob(self), LatestJob(self), LatestJob(self)
         self._speeds: dict[Speed, float] = {}  # steps a second
         self._curve: tuple[object, list[tuple[int, float]]] | None = None  # what it is of, and the last one
         self._exact: dict[float, ExactPrediction] = {}  # of the volume, by the largest error
-        self._failed: set[object] = set()  # what could not be found out since the last edit
+        self._failed: dict[object, str] = {}  # what could not be found out since the last edit, and why
         self._edits = QSignalDebouncer(parent=self)
         self._edits.setTimeout(EDIT_DELAY_MS)
         self._edits.triggered.connect(self._after_edit)
@@ -127,10 +131,11 @@ class SettingsController(QObject):
 
     def predict(self) -> None:
         """Say what to expect of the settings, as far as it is known, and show sizes to choose from."""
-        self.plan = None
+        self.plan = self.refusal = None
         self._predict()
         planned = None if self.plan is None else (self.plan.file_bytes, self.plan.hr_psnr)
         self.section.show_sizes(self._sizes(), planned)
+        self.predicted.emit()
 
     def _predict(self) -> None:
         volume, settings, quality, missed = self.state.volume, self.section.settings, "", ""
@@ -143,11 +148,13 @@ class SettingsController(QObject):
             try:
                 models = self._models()
                 if models is None:
-                    self.section.show_prediction("Looking at the volume, to choose settings...")
+                    self.refusal = self._failed.get(self._question())
+                    self.section.show_prediction(self.refusal or LOOKING)
                     return
                 self.plan = plan(volume, list(models), self.section.target, settings)
             except InrError as error:
-                self.section.show_prediction(f"{error}.")
+                self.refusal = sentence(str(error))
+                self.section.show_prediction(self.refusal)
                 return
             settings, size = self.plan.settings, self.plan.file_bytes
             quality = (
@@ -261,8 +268,8 @@ class SettingsController(QObject):
             self.section.show_prediction(f"Looking at the volume, to choose settings: {part} %")
 
     def _looking_failed(self, words: str) -> None:
-        self._failed.add(self._question())
-        self.section.show_prediction(words)
+        self._failed[self._question()] = sentence(words)
+        self.predict()
 
     def _looked(self) -> None:
         self.predict()
@@ -305,7 +312,7 @@ class SettingsController(QObject):
             self.section.show_exact_prediction(COMPILING if compiling else TRYING)
 
     def _exact_failed(self, words: str) -> None:
-        self._failed.add(("exact", self.section.max_error))
+        self._failed["exact", self.section.max_error] = words
         self.section.show_exact_prediction(f"Exact layer: {words}.")
 
     def _probe(self) -> None:
@@ -316,7 +323,7 @@ class SettingsController(QObject):
             self.probing.ask(key, forecast.probe, self.settings, volume.shape, self.section.device)
 
     def _probing_failed(self, words: str) -> None:
-        self._failed.add(speed_key(self.settings, self.section.device))
+        self._failed[speed_key(self.settings, self.section.device)] = words
 
     def _keep_speed(self, found: tuple[Speed, float]) -> None:
         key, speed = found

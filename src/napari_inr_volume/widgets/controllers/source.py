@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from qtpy.QtCore import QObject, Signal
 from superqt.utils import QSignalDebouncer
@@ -13,22 +13,25 @@ from ...core.errors import InrError
 from ...core.volume import Volume
 from ...core.windows import find_window
 from ...plugin import dialogs
+from ...plugin.fit_layers import PLACE
 from ...plugin.job import Done, Job, LatestJob
-from ...plugin.layers import add_layer, check_layer, original_layer
+from ...plugin.layers import add_layer, carried, check_layer, original_layer
+from ...plugin.looking import look_at
 from ...plugin.notices import show_error
 from ...plugin.readers import Choice, choose, name_of
+from ...plugin.samples import head_phantom
 from ...plugin.work import source
-from ..source_section import EMPTY, SourceSection
+from ..source_section import SourceSection
 from .state import PanelState
 
 if TYPE_CHECKING:
-    from napari.layers import Image
+    from napari.layers import Image, Layer
 
     from ...io.dicom import Broken, Listing
 
 SLIDER_REST_MS = 400  # the contrast slider is at rest when it was not moved for so long
 # Events of a layer that make another volume of it.
-PLACED = ("data", "scale", "translate", "rotate", "shear", "affine", "units")
+CHANGED = ("data", *PLACE)
 
 
 class SourceController(QObject):
@@ -57,6 +60,7 @@ class SourceController(QObject):
         self._slides.triggered.connect(self.window_chosen)
         section.layer_chosen.connect(self.describe)
         section.folder_wanted.connect(self._choose_folder)
+        section.sample_wanted.connect(self._open_sample)
         section.cancel_wanted.connect(self.loading.drop)
         section.window_chosen.connect(self._set_window)
         self.describing.finished.connect(self._show_volume)
@@ -72,14 +76,21 @@ class SourceController(QObject):
         if self.section.layer is not self._listened or self.section.layer is None:
             self.describe()
 
+    def layer_added(self, layer: Layer) -> None:
+        """Choose an original that was opened, and go to it."""
+        held = carried(layer)
+        if held is not None and held.kind == "original":
+            look_at(self.state.viewer, [cast("Image", layer)], anew=True)
+            self.section.choose(cast("Image", layer))
+
     def describe(self, _: object = None) -> None:
         """Look at the chosen layer in the background: its volume, or why it is none."""
         layer = self.section.layer
         self._listen_to(layer)
         self.describing.forget()
-        self.state.set_source(layer, None)
         if layer is None:
-            self.section.show_words(EMPTY)
+            self.state.set_source(None, None)
+            self.section.show_none()
             return
         try:
             check_layer(layer)
@@ -87,17 +98,18 @@ class SourceController(QObject):
             self._show_no_volume(str(error))
         else:
             self.section.show_words("Looking at the layer...")
+            self.state.set_source(layer, None, awaited=True)
             self.describing.ask(object(), source.describe, layer)
 
     def _listen_to(self, layer: Image | None) -> None:
         if layer is self._listened:
             return
         for old in [self._listened] if self._listened is not None else []:
-            for name in PLACED:
+            for name in CHANGED:
                 old.events[name].disconnect(self.describe)
             old.events.contrast_limits.disconnect(self._limits_changed)
         for new in [layer] if layer is not None else []:
-            for name in PLACED:
+            for name in CHANGED:
                 new.events[name].connect(self.describe)
             new.events.contrast_limits.connect(self._limits_changed)
         self._listened = layer
@@ -110,6 +122,11 @@ class SourceController(QObject):
 
     def _show_no_volume(self, words: str) -> None:
         self.section.show_words(f"This cannot be compressed: {words}.")
+        self.state.set_source(self.section.layer, None)
+
+    def _open_sample(self) -> None:
+        for layer_data in head_phantom():
+            add_layer(self.state.viewer, layer_data)
 
     def _choose_folder(self) -> None:
         path = dialogs.ask_source("Open CT: a folder or a file", self.section.window())
@@ -124,8 +141,7 @@ class SourceController(QObject):
     def _loaded(self, result: Listing | tuple[Broken, ...] | Volume) -> None:
         """Add the volume that was read; or ask which series to read, or whether to skip what is broken."""
         if isinstance(result, Volume):
-            layer = add_layer(self.state.viewer, original_layer(result, self._choice.name))
-            self.section.choose(layer)
+            add_layer(self.state.viewer, original_layer(result, self._choice.name))
         elif isinstance(result, tuple):
             if dialogs.ask_to_skip(result, self._choice.name, self.section.window()):
                 self._read(self._choice, skip_broken=True)

@@ -1,4 +1,4 @@
-"""What the controllers of the panel Compress share: the chosen volume, and the last fit."""
+"""What the controllers of the panel Compress share: the chosen volume, and the fits."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class PanelState(QObject):
     """On the UI thread only."""
 
     volume_changed = Signal()  # another volume, or none
+    session_changed = Signal()  # another fit is shown, or none
     changed = Signal()  # what can be done now may be different
 
     def __init__(
@@ -38,31 +39,55 @@ class PanelState(QObject):
         self.device = device  # that is chosen
         self.layer: Image | None = None  # that is chosen
         self.volume: Volume | None = None  # of it, once it is known and can be compressed
-        self.fitted: FitLayers | None = None  # the last fit, from its start
+        self.awaited = False  # whether its volume is still being looked at
+        self.fitted: FitLayers | None = None  # the fit that is shown, from its start
+        self.sessions: list[FitLayers] = []  # the fits that can be gone back to, the latest last
         self.fitting, self.applying = Job(self), Job(self)  # what the others wait for
         self.measuring = LatestJob(self)  # goes on while the fit is used
 
-    def set_source(self, layer: Image | None, volume: Volume | None) -> None:
-        """Choose a layer; its volume may be told later."""
-        changed = volume is not self.volume
-        self.layer, self.volume = layer, volume
+    @property
+    def busy(self) -> bool:
+        """Whether the fit that is shown is at work, and so stays shown."""
+        return self.fitting.running or self.applying.running
+
+    @property
+    def subject(self) -> str:
+        """Name of the volume that fit, reconstruction and figures are of."""
+        if self.fitted is not None:
+            return self.fitted.name
+        return "" if self.layer is None else self.layer.name
+
+    def set_source(self, layer: Image | None, volume: Volume | None, *, awaited: bool = False) -> None:
+        """Choose a layer, and show its latest fit; its volume may be told later."""
+        changed, other = volume is not self.volume, layer is not self.layer
+        self.layer, self.volume, self.awaited = layer, volume, awaited
+        if other and layer is not None and not self.busy:
+            self.show_session(next((one for one in reversed(self.sessions) if one.source is layer), None))
         if changed:
             self.volume_changed.emit()
         self.changed.emit()
 
-    def set_fitted(self, fitted: FitLayers | None) -> None:
-        """Begin another fit, or let the last one go."""
-        self.fitted = fitted
+    def set_fitted(self, fitted: FitLayers) -> None:
+        """Begin another fit, in place of one that came to nothing."""
+        self.sessions = [*(one for one in self.sessions if one.inr is not None), fitted]
+        self.show_session(fitted)
         self.changed.emit()
 
+    def show_session(self, fitted: FitLayers | None) -> None:
+        """Show a fit, or none."""
+        if fitted is not self.fitted:
+            self.fitted = fitted
+            self.session_changed.emit()
+            self.changed.emit()
+
     def forget_removed(self) -> None:
-        """Let go of layers that the person took away; of the fit too, once none of its layers is left."""
-        fitted = self.fitted
-        if fitted is not None and not self.fitting.running:
-            fitted.forget_removed()
-            if fitted.hr is None:
+        """Let go of layers that the person took away; of a fit too, once none of its layers is left."""
+        if not self.fitting.running:
+            for fitted in self.sessions:
+                fitted.forget_removed()
+            self.sessions = [one for one in self.sessions if one.inr is not None and one.shown]
+            if self.fitted is not None and self.fitted.hr is None:
                 self.applying.drop()
-            if not fitted.shown:
-                self.fitted = None
-                self.measuring.forget()
+            if self.fitted is not None and self.fitted not in self.sessions:
+                self.show_session(None)
         self.changed.emit()
