@@ -27,6 +27,7 @@ from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.exact.encode import encode_exact
 from napari_inr_volume.io.inr_file import read_inr, write_inr
 from napari_inr_volume.plugin import kept_fits
+from napari_inr_volume.plugin.exports import labels_on_full_grid, new_labels
 from napari_inr_volume.plugin.job import Job
 from napari_inr_volume.plugin.samples import SAMPLE
 
@@ -36,7 +37,7 @@ PATIENCE = 400  # seconds that anything may take
 
 
 def main() -> None:
-    """Draw the eight pictures, or the moving one."""
+    """Draw the nine pictures, or the moving one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=IMAGES, help="folder of the pictures")
     parser.add_argument("--size", default="1600x1000", help="of the window in pixels")
@@ -51,6 +52,7 @@ def main() -> None:
         return
     draw_compress(_viewer(width, height, given.theme), given.out)
     draw_inr_file(_viewer(width, height, given.theme), given.out)
+    draw_labels(_viewer(width, height, given.theme), given.out)
     draw_codec_comparison(_viewer(width, height, given.theme), given.out)
     draw_keep(_viewer(width, height, given.theme), given.out)
     exact = make_exact(Path(tempfile.mkdtemp()) / "phantom.inr")
@@ -141,6 +143,29 @@ def draw_inr_file(viewer: napari.Viewer, out: Path) -> None:
     _scroll_to(widget, widget.errors.table)
     viewer.fit_to_view()
     _draw(viewer, out / "inr-file.png")
+    viewer.close()
+
+
+def draw_labels(viewer: napari.Viewer, out: Path) -> None:
+    """Draw labels of bone that were made on the small LR, beside the same on the full grid."""
+    lr, hr = viewer.open(str(SAMPLE), plugin=PLUGIN)
+    _wait(lambda: lr.data.sharp and hr.data.sharp)
+    viewer.layers.selection.active = lr
+    new_labels(viewer)
+    small = viewer.layers[-1]
+    small.data = (np.asarray(lr.data) > 300).astype(np.uint8)  # a segmentation, if a simple one
+    viewer.layers.selection.active = small
+    labels_on_full_grid(viewer)
+    for layer in (lr, small, hr, viewer.layers[-1]):  # in the order of the cells
+        viewer.layers.move(viewer.layers.index(layer), len(viewer.layers))
+        layer.name_overlay.visible = True
+        layer.name_overlay.font_size = 8
+    for layer in viewer.layers[1::2]:
+        layer.opacity = 0.5
+        layer.name_overlay.position = "bottom_right"  # the image's is at the top
+    viewer.canvas.grid.enabled, viewer.canvas.grid.stride, viewer.canvas.grid.shape = True, 2, (1, -1)
+    viewer.fit_to_view()
+    _draw(viewer, out / "labels.png")
     viewer.close()
 
 

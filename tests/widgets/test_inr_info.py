@@ -27,7 +27,7 @@ from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.inr_volume import FitRecord, InrVolume, UpscalerRef
 from napari_inr_volume.io.inr_file import to_bytes, write_inr
-from napari_inr_volume.plugin import dialogs
+from napari_inr_volume.plugin import commands, dialogs
 from napari_inr_volume.plugin.layers import add_layer, carried, lr_layer, original_layer
 from napari_inr_volume.plugin.work.inr import Contents
 from napari_inr_volume.plugin.work.inr import Section as FileSection
@@ -336,6 +336,14 @@ def test_layers_that_go_while_they_are_decoded_do_not_come_back(qtbot, opened: I
     assert "Drop an .inr" in opened.file.words.text()
 
 
+def test_the_chosen_layer_is_exported(qtbot, opened: InrFileWidget, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *_: tmp_path / "out.npy")
+    opened.viewer.layers.selection.clear()
+    qtbot.mouseClick(opened.file.export, LEFT)
+    qtbot.waitUntil(lambda: not commands.running)
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), np.asarray(opened.layer.data))
+
+
 # Error
 
 
@@ -347,7 +355,7 @@ def test_error_is_that_of_the_decoded_file_and_follows_the_slider(qtbot, opened,
         opened.viewer.dims.set_point(0, opened.original.data_to_world((z, 0, 0))[0])
         qtbot.waitUntil(lambda z=z: table(opened)[0][0] == f"Slice {z}")
         slices = expected.slices
-        assert table(opened)[2][0] == "Lanczos"
+        assert table(opened)[2][0] == "Lanczos\nvs original"
         assert table(opened)[2][1] == f"{slices.psnr[z]:.1f}"
         assert table(opened)[2][4] == f"{slices.rmse[z]:.0f}"
         assert opened.errors.plot.marker.value() == z

@@ -19,6 +19,7 @@ class FileSection(Section):
 
     open_wanted = Signal()
     decode_wanted = Signal(str)
+    export_wanted = Signal()
     cancel_wanted = Signal()
 
     def __init__(self) -> None:
@@ -47,10 +48,14 @@ class FileSection(Section):
         row.addWidget(self.decode_lr)
         row.addWidget(self.decode_hr)
         self.body.addLayout(row)
-        self.view = TextLine()  # what is in view of the exact layer
+        self.view = TextLine()  # what is in view, and how good it is
         below = QHBoxLayout()
         below.addWidget(self.view, 2)
         below.addWidget(self.decode_exact, 1)
+        self.export = QPushButton("&Export...")
+        self.export.setToolTip("Write the layer above as NIfTI, NRRD, TIFF or NumPy, as it decodes.")
+        self.export.clicked.connect(self.export_wanted)
+        below.addWidget(self.export, 1)
         self.body.addLayout(below)
         self.show_view("")
         self.progress = CancelBar("Slices done.", "Stop; nothing is changed.", "&Cancel")
@@ -69,12 +74,12 @@ class FileSection(Section):
         self.words.setVisible(bool(words))
 
     def show_view(self, words: str) -> None:
-        """Say what is in view of the exact layer: exact already, or the preview still."""
+        """Say what is in view: decoded already, or something coarser still."""
         self.view.setText(words)
         self.view.setVisible(bool(words))
 
     def show_possible(self, free: bool, exact: bool = False) -> None:
         """Offer to decode, if there is something and nothing is being done."""
-        for button in (self.decode_lr, self.decode_hr, self.decode_exact):
+        for button in (self.decode_lr, self.decode_hr, self.decode_exact, self.export):
             button.setEnabled(free)
         self.decode_exact.setVisible(exact)

@@ -11,6 +11,7 @@ from superqt.utils import QSignalThrottler
 from ..core.errors import InrError
 from ..core.windows import Window
 from ..plugin import dialogs
+from ..plugin.exports import export_layer
 from ..plugin.job import Done, Job, LatestJob
 from ..plugin.layers import Carried, carried, check_layer, path_of
 from ..plugin.notices import show_error
@@ -63,6 +64,7 @@ class InrFileWidget(Panel):
         self.file.layers.layer_chosen.connect(self._layer_chosen)
         self.file.open_wanted.connect(self._open)
         self.file.decode_wanted.connect(self._decode)
+        self.file.export_wanted.connect(self._export)
         self.file.cancel_wanted.connect(self._cancel)
         self.errors.measure_wanted.connect(self._measure)
         self.errors.originals.layer_chosen.connect(self._original_chosen)
@@ -160,8 +162,11 @@ class InrFileWidget(Panel):
             self.viewer.layers.selection.active = opened[-1]
 
     def _follow_view(self) -> None:
-        """Say from now on what is in view of the exact layer of the chosen `.inr`, if it has one."""
-        layer = None if self.inr is None else layer_of(self.viewer, self.inr, "exact")
+        """Say from now on what is in view of the best layer of the chosen `.inr`, as long as it sharpens."""
+        inr = self.inr
+        kinds: tuple[Kind, ...] = ("exact", "hr", "lr")
+        layers = [] if inr is None else [layer_of(self.viewer, inr, kind) for kind in kinds]
+        layer = next((one for one in layers if one is not None), None)
         sharpening = sharpening_of(layer)
         if sharpening is not self._sharpening:
             if self._sharpening is not None:
@@ -173,6 +178,12 @@ class InrFileWidget(Panel):
 
     def _show_view(self) -> None:
         self.file.show_view("" if self._sharpening is None else self._sharpening.words)
+
+    def _export(self) -> None:
+        """Export the layer that is chosen, as the menu does with the one that is selected."""
+        if self.layer is not None:
+            self.viewer.layers.selection.active = self.layer
+            export_layer(self.viewer)
 
     # Decode
 
