@@ -18,7 +18,7 @@ from napari_inr_volume.io.dicom import read_dicom
 from napari_inr_volume.io.inr_file import read_inr, write_inr
 from napari_inr_volume.io.volumes import read_volume
 from napari_inr_volume.plugin import commands, dialogs, exports
-from napari_inr_volume.plugin.compare import difference_layer
+from napari_inr_volume.plugin.difference import Difference
 from napari_inr_volume.plugin.layers import add_layer, original_layer
 
 pytestmark = pytest.mark.gui
@@ -79,8 +79,7 @@ def test_a_layer_of_an_inr_is_exported_as_it_decodes(opened, exported, tmp_path,
 def test_a_difference_is_exported_where_its_original_lies(opened, exported, tmp_path) -> None:
     hr = opened.layers[1]
     error = np.asarray(hr.data).astype(np.float32) / 10
-    data, arguments = difference_layer(error, "head [difference, HU]", hr)
-    opened.layers.selection.active = opened.add_image(data, **arguments)
+    opened.layers.selection.active = Difference(opened, error, hr, hr, units="HU").layer
     volume = read_volume(exported("error.nrrd"))
     np.testing.assert_array_equal(volume.read(), error)
     expected = read_inr(tmp_path / "head.inr").geometry

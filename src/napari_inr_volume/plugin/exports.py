@@ -128,7 +128,8 @@ def _volume(layer: Layer, geometry: Geometry, factor: Triple) -> Volume:
     if isinstance(layer, Labels):
         voxels = labels_on_grid(np.asarray(layer.data), geometry.shape, factor)
         return Volume(voxels=smallest(voxels), geometry=geometry, units=RAW)
-    if carried(layer) is not None:
+    held = carried(layer)
+    if held is not None and held.kind != "made":
         return volume_of(layer)
     # A difference is no CT, whatever its values look like.
     return Volume(voxels=np.asarray(layer.data), geometry=geometry, units=RAW)

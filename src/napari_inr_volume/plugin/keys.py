@@ -27,11 +27,15 @@ class Keyed(Protocol):
     def show_next_window(self) -> None:
         """Show the volume through the next window."""
 
+    def flicker(self) -> None:
+        """Show all of the reconstruction and all of the original in turn."""
+
 
 KEYS = {  # names of what `Keyed` does; as napari spells keys
     "fit_or_stop": "Control-Alt-F",
     "compare_next": "Control-Alt-C",
     "show_next_window": "Control-Alt-W",
+    "flicker": "F",
 }
 
 
@@ -48,6 +52,11 @@ def compare_next(viewer: napari.viewer.Viewer) -> None:
 def show_next_window(viewer: napari.viewer.Viewer) -> None:
     """Show the chosen volume through the next window."""
     _panel(viewer).show_next_window()
+
+
+def flicker(viewer: napari.viewer.Viewer) -> None:
+    """Show all of the reconstruction and all of the original in turn."""
+    _panel(viewer).flicker()
 
 
 def _panel(viewer: napari.viewer.Viewer) -> Keyed:

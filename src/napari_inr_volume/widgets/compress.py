@@ -116,8 +116,8 @@ class CompressWidget(Panel):
         layers.inserted.connect(self._layer_added, position="last")  # when napari has made room for it
 
     def _bind_keys(self) -> None:
-        """Bind the keys to what they do, as long as the panel is there."""
-        keymap, bound = self.viewer, ref(self)
+        """Bind the keys to what they do; once the panel is gone they do nothing, until another binds them."""
+        bound = ref(self)
         for name, key in KEYS.items():
 
             def act(_: object, name: str = name) -> None:
@@ -125,8 +125,7 @@ class CompressWidget(Panel):
                 if panel is not None:
                     getattr(panel, name)()
 
-            keymap.bind_key(key, act, overwrite=True)
-        self.destroyed.connect(lambda: [keymap.bind_key(key, None) for key in KEYS.values()])
+            self.viewer.bind_key(key, act, overwrite=True)
 
     def fit_or_stop(self) -> None:
         """Do what the Fit button does, or say why it cannot be pressed."""
@@ -142,6 +141,10 @@ class CompressWidget(Panel):
     def show_next_window(self) -> None:
         """Show the volume through the next window."""
         self.source.choose_next_window()
+
+    def flicker(self) -> None:
+        """Show all of the reconstruction and all of the original in turn."""
+        self.compare_controller.flicker()
 
     def reset_choices(self, _: object = None) -> None:
         """Offer the layers that are in the viewer now."""

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 CURSOR_DELAY_MS = 50  # the values under the cursor follow this often
-FLICKER_KEY = "F"
 
 
 class CompareController(QObject):
@@ -55,9 +54,6 @@ class CompareController(QObject):
         self._under.setTimeout(CURSOR_DELAY_MS)
         self._under.triggered.connect(self.show_values)
         state.viewer.cursor.events.position.connect(self._cursor_moved)
-        state.viewer.bind_key(FLICKER_KEY, self._flicker, overwrite=True)
-        viewer = state.viewer
-        self.destroyed.connect(lambda: viewer.bind_key(FLICKER_KEY, None))
         state.changed.connect(self.show_possible)
         self.subtracting.finished.connect(self._subtracted)
         self.subtracting.failed.connect(self._not_subtracted)
@@ -152,7 +148,7 @@ class CompareController(QObject):
         if self.arrangement.wipe is not None:
             self.arrangement.wipe.move(share)
 
-    def _flicker(self, _: object = None) -> None:
+    def flicker(self) -> None:
         """Show all of the reconstruction and all of the original in turn, as a wipe."""
         if self.section.button("wipe").isEnabled():
             self.section.choose("wipe")
