@@ -136,9 +136,9 @@ class FitSection(Section):
         """Show where the fit stands."""
         self.bar.setValue(BAR * report.step // report.steps)
         psnr = in_decibels(report.psnr) if report.psnr > 0 else DASH
+        left = "" if report.seconds_left is None else f", {in_time(report.seconds_left)} left"
         self.words.setText(
-            f"Step {report.step:,} of {report.steps:,}, {in_time(report.seconds_left)} left\n"
-            f"LR PSNR {psnr} dB, loss {report.loss:.1e}"
+            f"Step {report.step:,} of {report.steps:,}{left}\nLR PSNR {psnr} dB, loss {report.loss:.1e}"
         )
         self.plot.add(report.step, report.psnr, report.loss)
 

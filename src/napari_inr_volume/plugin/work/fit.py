@@ -15,7 +15,7 @@ from ...inr_volume import InrVolume
 from ..job import Control
 from .exact import one_at_a_time, with_exact
 from .measure import Decoding, FitMeasured
-from .previews import Preview, Previews
+from .previews import PREVIEW_SHARE, Preview, Previews
 from .threads import leave_a_core
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class FitReport:
     loss: float
     psnr: float  # dB (range) of the LR; 0 before it was followed first
     seconds: float  # of fitting, pauses not counted
-    seconds_left: float
+    seconds_left: float | None  # until the fit has its result, previews counted; None before it is known
     preview: Preview | None
 
 
@@ -170,8 +170,21 @@ class _Fitting:
         elif isinstance(record, session.Compressed):
             self._show_compressed(record)
         elif isinstance(record, FitProgress):
-            self.control.report(_report(record, self.idle, self.previews.next(record.field, record.loss)))
+            self.control.report(self._report(record, self.previews.next(record.field, record.loss)))
             self.idle += self.control.wait_while_paused()
+
+    def _report(self, progress: FitProgress, preview: Preview | None) -> FitReport:
+        seconds, left = progress.seconds - self.idle, progress.seconds_left
+        fitting = max(seconds - self.previews.seconds, seconds * (1 - PREVIEW_SHARE))
+        return FitReport(
+            step=progress.step,
+            steps=progress.steps,
+            loss=progress.loss,
+            psnr=progress.psnr,
+            seconds=seconds,
+            seconds_left=None if left is None else left * seconds / fitting,
+            preview=preview,
+        )
 
     def keep(self, state: FitState) -> None:
         """Keep where the fit stands. Raises InrError if that cannot be saved."""
@@ -245,16 +258,3 @@ def room_for(inr: InrVolume) -> tuple[int, int]:
     if lr_bytes + 2 * hr_bytes <= left:  # by a network, and by Lanczos beside it
         return lr_bytes, hr_bytes
     return (lr_bytes if lr_bytes <= left else CACHE_BYTES), CACHE_BYTES
-
-
-def _report(progress: FitProgress, idle: float, preview: Preview | None) -> FitReport:
-    seconds = progress.seconds - idle
-    return FitReport(
-        step=progress.step,
-        steps=progress.steps,
-        loss=progress.loss,
-        psnr=progress.psnr,
-        seconds=seconds,
-        seconds_left=seconds / progress.step * (progress.steps - progress.step),
-        preview=preview,
-    )

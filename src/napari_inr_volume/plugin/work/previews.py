@@ -52,6 +52,7 @@ class Previews:
         self.control = control
         self.interval = interval  # seconds
         self.due = 0.0
+        self.seconds = 0.0  # spent on previews so far
         self.most = SHOWN_FROM * 4 * mean_s_error(volume)  # of the loss, which is on a scale of [-1, 1]
         self.shape = lr_shape(volume.shape, settings.factor)
         self.age = np.zeros(self.shape[0], dtype=np.int64)  # previews since a slice was in one
@@ -81,6 +82,7 @@ class Previews:
         self.age[slices] = 0
         self.control.shown.clear()
         ended = time.perf_counter()
+        self.seconds += ended - started
         self.due = ended + max(self.interval, (ended - started) * (1 / PREVIEW_SHARE - 1))
         return Preview(slices=tuple(slices), voxels=np.stack(planes), across=across)
 
