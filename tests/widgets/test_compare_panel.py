@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-
 import dask.array
 import numpy as np
 import pytest
@@ -149,8 +147,6 @@ def test_keys_do_nothing_once_the_panel_is_gone(qtbot, window: Viewer) -> None:
     with qtbot.waitSignal(panel.destroyed):
         window.window.remove_dock_widget(dock)
         panel.deleteLater()
-    del dock, panel
-    gc.collect()
     for act in window.keymap.values():
         act(window)
 

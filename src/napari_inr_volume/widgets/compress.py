@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 from weakref import ref
 
+from qtpy.compat import isalive
 from qtpy.QtWidgets import QDockWidget
 
 from ..core.choices import Device
@@ -122,7 +123,7 @@ class CompressWidget(Panel):
 
             def act(_: object, name: str = name) -> None:
                 panel = bound()
-                if panel is not None:
+                if panel is not None and isalive(panel):
                     getattr(panel, name)()
 
             self.viewer.bind_key(key, act, overwrite=True)
