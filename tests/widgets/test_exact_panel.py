@@ -254,7 +254,7 @@ def test_exact_voxels_are_shown_and_measured_beside_the_original(
     assert carried(fitted.hr).kind == "exact"
     assert np.abs(fitted.hr.data.astype(int) - volume.voxels).max() <= 4
     assert fitted.comparisons[fitted.upscaler].max_error <= 4
-    assert fitted.upscaler in [name for name, _, _ in fitted.lines()]
+    assert fitted.upscaler in [line.name for line in fitted.lines()]
     assert fitted.shown == [fitted.source, fitted.lr, fitted.hr]
     qtbot.mouseClick(panel.reconstruct.apply, LEFT)  # and the preview's reconstruction in its place
     qtbot.waitUntil(lambda: not (panel.state.applying.running or panel.state.measuring.running), timeout=LONG)

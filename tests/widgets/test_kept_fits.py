@@ -166,7 +166,7 @@ def test_closing_napari_while_measuring_keeps_the_fit(qtbot, settings, volume: V
     with monkeypatch.context() as patch:
         patch.setattr(Reader, "planes", lambda *_, **__: panel.state.measuring.control.drop.wait())
         qtbot.mouseClick(panel.fit.fit, LEFT)
-        qtbot.waitUntil(lambda: panel.state.measuring.running)
+        qtbot.waitUntil(lambda: panel.state.measuring.running and not panel.state.fitting.running)
         panel.state.measuring.drop()
         wait_for_the_end(qtbot, panel)
     assert unsaved.find(kept_fits.identity(volume)) is not None

@@ -216,6 +216,6 @@ def test_opened_in_a_window_the_file_tries_the_weights_chosen_last(
     assert hr.name == f"own [SPAN {inr.quality.hr_psnr:.1f} dB]"
     path.unlink()
     _, hr = window.open(str(tmp_path / "own.inr"), plugin=PLUGIN)
-    assert hr.name.startswith(f"own [Lanczos {inr.quality.lanczos_psnr:.1f} dB]")
+    qtbot.waitUntil(lambda: hr.name.startswith(f"own [Lanczos {inr.quality.lanczos_psnr:.1f} dB]"))
     assert notification_manager.records[-1].severity.name == "WARNING"
     assert "restored by Lanczos, not by SPAN" in notification_manager.records[-1].message

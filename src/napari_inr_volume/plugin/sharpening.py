@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -234,7 +235,10 @@ def follow(voxels: ShownVoxels, opened: Opened, name: str, layer_name: str) -> N
     def ready(layer: Image) -> None:
         for note in opened.notes:
             show_warning(note)
-        if voxels.level == "hr" and layer.name == layer_name:
+        as_given = re.fullmatch(
+            re.escape(layer_name) + r"( \[\d+\])?", layer.name
+        )  # napari numbers what is alike
+        if voxels.level == "hr" and as_given:
             layer.name = opened.hr_name(name)
 
     sharpening.tell_ready(ready)

@@ -22,7 +22,6 @@ from ..core.volume import Volume
 from ..fields.registry import find_preset
 from ..plugin.kept_fits import settings_from
 from ..plugin.keys import KEYS, TITLE
-from ..plugin.looking import select_seen
 from ..plugin.predict import predicted_memory
 from ..plugin.settings import OWN_WEIGHTS, load_last_used, own_weights, preferences, remember
 from .compare_section import CompareSection
@@ -109,7 +108,6 @@ class CompressWidget(Panel):
             self.viewer.dims.events.ndisplay,
         ):
             event.connect(self._scrolled)
-        self.compare.mode_chosen.connect(lambda: select_seen(self.viewer))
         layers = self.viewer.layers.events
         for event in (layers.inserted, layers.removed, layers.renamed):
             event.connect(self.reset_choices)

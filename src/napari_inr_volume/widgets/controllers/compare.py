@@ -17,6 +17,7 @@ from ...plugin.compare_with import compared, first_slice, short_name, value_at
 from ...plugin.fit_layers import FitLayers
 from ...plugin.job import LatestJob
 from ...plugin.layers import carried
+from ...plugin.looking import select_seen
 from ...plugin.notices import file_name, show_error, show_info
 from ...plugin.work import measure as work
 from ...plugin.writers import save_inr
@@ -100,6 +101,7 @@ class CompareController(QObject):
         else:
             share = self.section.edge.value() / 100
             self.arrangement.show(mode, fitted.shown, fitted.error, share=share, look=self.section.look)
+        select_seen(self.state.viewer)
 
     def _other_wanted(self, fitted: FitLayers) -> bool:
         """Whether the difference that is there is not the one that is chosen."""
