@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Generator, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
 from os import PathLike
 from threading import Event
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .compute.device import errors_in_words, find_device
 from .core.choices import Device
 from .core.errors import FitError, InrFileError
 from .core.lowres import LowRes, low_res
 from .core.memory import check_memory
+from .core.region import Region
 from .core.resample import lr_shape
-from .core.volume import Volume
+from .core.scratch import room
+from .core.volume import Geometry, Volume
 from .fields.base import FitProgress, FitResult, FitState
 from .fields.registry import find_kind
 from .fields.samples import LrSamples
@@ -34,6 +37,8 @@ from .superres.upscale import Upscaler, find_restorer
 # Of a fit, on the CPU or a GPU that shares its memory: intensity, and with padding its share and index too.
 BYTES_A_SAMPLE, BYTES_A_PADDED_SAMPLE = 4, 17
 
+DecodedLevel = Literal["best", "hr", "exact"]
+
 
 def decompress(
     inr: InrVolume,
@@ -41,7 +46,7 @@ def decompress(
     upscaler: Upscaler | None = None,
     weights: Iterable[str | PathLike[str] | bytes | None] = (),
     device: Device = "auto",
-    level: Literal["best", "hr", "exact"] = "best",
+    level: DecodedLevel = "best",
     on_slices: OnSlices | None = None,
     warn: Callable[[str], object] = warnings.warn,
 ) -> Volume:
@@ -55,21 +60,74 @@ def decompress(
     `weights`, which are weights files of your own, or what `io.inr_file.read_model` found embedded in the
     `.inr`; or from those that ship. Without them Lanczos restores, and `warn` is told so. `upscaler`
     replaces what the `InrVolume` names. Where the original had padding, the reconstruction has its lowest
-    intensity. A part of the volume, or a volume larger than memory, is read by `reader.Reader`. Raises
-    InrFileError on damaged weights of the fit, and if the volume is larger than memory.
+    intensity. The voxels of a volume that is large for the memory lie in a nameless file; a part of it is
+    read by `reader.Reader`, and `Decoded` never holds the whole. Raises InrFileError on damaged weights of
+    the fit, and if there is no room for the volume.
     """
-    check_whole(inr)
-    reader = Reader(inr, upscaler or find_restorer(inr, warn, weights=weights, device=device), device=device)
-    voxels = np.empty(reader.shape(), dtype=reader.dtype())
-    slices = reader.best_slices(warn) if level == "best" else reader.slices(level)
-    for z, plane in slices:
+    upscaler = upscaler or find_restorer(inr, warn, weights=weights, device=device)
+    shape, dtype = inr.geometry.shape, np.dtype(inr.dtype)
+    what = f"the whole volume, {' x '.join(map(str, shape))} {dtype},"
+    voxels = room(
+        shape, dtype, what, "open the file in napari, which decodes the slice in view alone", InrFileError
+    )
+    source = Decoded(Reader(inr, upscaler, device=device), level, warn)
+    for z, plane in enumerate(source.slices()):
         voxels[z] = plane
         if on_slices is not None:
             on_slices(z + 1, len(voxels))
-    exact = inr.exact is not None and level != "hr"
-    return Volume(
-        voxels=voxels, geometry=inr.geometry, units=inr.units, padding=inr.padding if exact else None
-    )
+    return Volume(voxels=voxels, geometry=inr.geometry, units=inr.units, padding=source.padding)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The decoded volume as a `Source`: decoded where it is read, its range known from the file.
+
+    `warn` is told of damaged parts of an exact layer, in whose place `slices` gives the reconstruction if
+    the level is the best.
+    """
+
+    reader: Reader
+    level: DecodedLevel = "best"
+    warn: Callable[[str], object] = warnings.warn
+
+    @property
+    def padding(self) -> float | None:
+        """The original's, at level `exact`; at `hr` what was padded comes back as the lowest intensity."""
+        return self.reader.inr.padding if self._level == "exact" else None
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where the voxels lie."""
+        return self.reader.geometry()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Their type, that of the original."""
+        return self.reader.dtype()
+
+    @property
+    def units(self) -> str:
+        """What their values are in."""
+        return self.reader.inr.units
+
+    @property
+    def intensity_range(self) -> tuple[float, float]:
+        """The smallest and the largest value of the original, which no voxel leaves."""
+        return self.reader.inr.intensity_range
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """Return the voxels of a region (z, y, x)."""
+        return self.reader.read(region, self._level)
+
+    def slices(self) -> Iterator[NDArray[Any]]:
+        """Yield every slice (y, x), read-only, in order; on all cores."""
+        best = self.level == "best"
+        for _, plane in self.reader.best_slices(self.warn) if best else self.reader.slices(self._level):
+            yield plane
+
+    @property
+    def _level(self) -> Literal["hr", "exact"]:
+        return self.reader.best if self.level == "best" else self.level
 
 
 def fit_volume(
@@ -137,15 +195,4 @@ def encode(volume: Volume, settings: Settings, result: FitResult, upscaler: Upsc
         payload=result.payload,
         upscaler=UpscalerRef(name=upscaler.name, sha256=upscaler.sha256),
         steps=result.steps,
-    )
-
-
-def check_whole(inr: InrVolume) -> None:
-    """Raise InrFileError if the reconstruction does not fit into memory."""
-    size = " x ".join(map(str, inr.geometry.shape))
-    check_memory(
-        math.prod(inr.geometry.shape) * np.dtype(inr.dtype).itemsize,
-        f"the whole volume, {size} {inr.dtype},",
-        "open the file in napari, which decodes the slice in view alone, or use a machine with more memory",
-        InrFileError,
     )

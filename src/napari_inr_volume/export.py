@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .codec import decompress
+from .codec import Decoded, decompress
 from .core.advice import advice
 from .core.choices import Device
 from .core.even import evened
-from .core.region import Region
 from .core.source import Source
 from .core.units import suffix
 from .core.version import __version__
-from .core.volume import Geometry
 from .core.words import in_ratio
 from .inr_volume import InrVolume
 from .io.dicom_export import (
@@ -31,49 +25,12 @@ from .io.dicom_export import (
     headers_like,
     write_series,
 )
-from .reader import Level, Reader
+from .reader import Reader
 from .superres.upscale import Upscaler
 
 # Of the RMSE that was measured, by which the RMSE to the original may be larger now: on other processors, and
 # restored by another upscaler. That to another scan of the same place is several times as large.
 SAME, RESTORED = 1.05, 2.0
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """The reconstruction as a `Source`: decoded where it is read, its range known from the file."""
-
-    reader: Reader
-    level: Level = "hr"
-
-    @property
-    def padding(self) -> float | None:
-        """The original's, at level `exact`; at `hr` what was padded comes back as the lowest intensity."""
-        return self.reader.inr.padding if self.level == "exact" else None
-
-    @property
-    def geometry(self) -> Geometry:
-        """Where the voxels lie."""
-        return self.reader.geometry()
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Their type, that of the original."""
-        return self.reader.dtype()
-
-    @property
-    def units(self) -> str:
-        """What their values are in."""
-        return self.reader.inr.units
-
-    @property
-    def intensity_range(self) -> tuple[float, float]:
-        """The smallest and the largest value of the original, which no voxel leaves."""
-        return self.reader.inr.intensity_range
-
-    def read(self, region: Region) -> NDArray[Any]:
-        """Return the voxels of a region (z, y, x)."""
-        return self.reader.read(region, self.level)
 
 
 def export_series(

@@ -101,7 +101,7 @@ class Reader:
         self._cache_bytes = self._hr.limit = hr_bytes
 
     @property
-    def best(self) -> Level:
+    def best(self) -> Literal["hr", "exact"]:
         """The level nearest to the original."""
         return "hr" if self._exact is None else "exact"
 

@@ -20,6 +20,7 @@ from .upscalers import chosen_upscaler, named_upscaler
 
 if TYPE_CHECKING:
     from ..core.choices import Device
+    from ..core.source import Source
     from ..exact.layer import ExactLayer
     from ..inr_volume import InrVolume
     from ..io.dicom_export import Original
@@ -174,35 +175,41 @@ def _write_file(
     check: Callable[[], None],
     level: ReadLevel,
 ) -> dict[str, Any]:
-    from ..codec import decompress
+    from ..codec import Decoded, decompress
+    from ..core.even import evened
     from ..io.volumes import EVEN_GRIDS, find_suffix, write_volume
+    from ..reader import Reader
 
     damaged: list[str] = []
-    with slices_bar("decoding") as on_slices:
-        volume = decompress(
-            inr, upscaler=restore, device=run.device, level=level, on_slices=on_slices, warn=damaged.append
-        )
-    for words in damaged:
-        warn(words)
+    source: Source = Decoded(Reader(inr, restore, device=run.device), level, damaged.append)
     if even:
-        from ..core.even import evened
-
+        with slices_bar("decoding") as on_slices:
+            volume = decompress(
+                inr,
+                upscaler=restore,
+                device=run.device,
+                level=level,
+                on_slices=on_slices,
+                warn=damaged.append,
+            )
         with spinner("resampling"):
-            volume = evened(volume)
-    caveats = volume.geometry.caveats
+            source = evened(volume)
+    caveats = source.geometry.caveats
     if caveats and find_suffix(to) in EVEN_GRIDS:
         warn(
             f"{to.name} cannot describe this grid exactly: {'; '.join(caveats)}; --even exports an evenly"
             " spaced, orthogonal volume"
         )
-    with spinner(f"writing {to.name}"):
+    with slices_bar(f"writing {to.name}") as on_slices:
         check()
-        write_volume(volume, to)
+        write_volume(source, to, on_slices)
+    for words in damaged:
+        warn(words)
     return {
         "output": str(to),
-        "shape": volume.shape,
-        "dtype": volume.dtype.name,
-        "units": volume.units,
+        "shape": source.geometry.shape,
+        "dtype": source.dtype.name,
+        "units": source.units,
         "damaged": damaged,
     }
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from .memory import check_memory
+from .scratch import room
 from .volume import Geometry, Volume, triple
 
 Numbers = NDArray[np.float64]
@@ -41,12 +42,9 @@ def evened(volume: Volume) -> Volume:
     grid = _grid_over(volume.geometry)
     shape = grid.geometry.shape
     size = " x ".join(str(length) for length in shape)
-    check_memory(
-        math.prod(shape) * volume.dtype.itemsize + PLANES * 8 * math.prod(shape[1:]),
-        f"the evenly spaced volume, {size} {volume.dtype},",
-        "close other programs, or take the volume as it was scanned",
-    )
-    voxels = np.empty(shape, dtype=volume.dtype)
+    what, advice = f"the evenly spaced volume, {size} {volume.dtype},", "take the volume as it was scanned"
+    check_memory(PLANES * 8 * math.prod(shape[1:]), what, advice)
+    voxels = room(shape, volume.dtype, what, advice)
     _fill(voxels, volume, grid)
     spacing = " x ".join(f"{mm:.4g}" for mm in grid.geometry.spacing)
     note = f"resampled to an evenly spaced, orthogonal grid of {size} voxels, {spacing} mm"

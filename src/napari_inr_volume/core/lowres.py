@@ -27,9 +27,8 @@ def low_res(volume: Volume, factor: Triple) -> LowRes:
     Raises VolumeError if memory does not suffice for it.
     """
     z, y, x = lr_shape(volume.shape, factor)
-    along_z = z if factor[0] != 1 else 0
     check_memory(
-        4 * (volume.shape[0] + along_z) * y * x,
+        4 * z * y * x,
         f"the volume on the grid of the fit, {z} x {y} x {x},",
         "choose a larger factor, crop the volume, or use a machine with more memory",
         VolumeError,

@@ -9,6 +9,7 @@ import psutil
 from .errors import InrError
 from .words import in_bytes
 
+SHARE = 4  # of the free memory, the part that a volume may take: a fit, its figures and others need some too
 OUT_OF_MEMORY = "out of memory; free some, or give a smaller volume or batch"
 
 
@@ -20,6 +21,11 @@ def check_memory(needed: int, what: str, advice: str, error: type[InrError] = In
     free = available()
     if needed > free:
         raise error(f"{what} needs {in_bytes(needed)} of memory, and {in_bytes(free)} are free; {advice}")
+
+
+def is_large(nbytes: int) -> bool:
+    """Return whether so many bytes of a volume are better left in a file than taken into memory."""
+    return nbytes > available() // SHARE
 
 
 def available() -> int:

@@ -8,7 +8,7 @@ The LR of a length that the factor does not divide has one more voxel, which han
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import scipy.sparse
@@ -63,17 +63,38 @@ def downsample(
 
     `read_slice` returns one axial slice (y, x), so that no float copy of the volume is ever made.
     """
+    lr = np.empty(lr_shape(shape, factor), dtype=np.float32)
+    for z, plane in enumerate(downsampled(read_slice, shape, factor)):
+        lr[z] = plane
+    return lr
+
+
+def downsampled(
+    read_slice: Callable[[int], NDArray[np.float32]], shape: tuple[int, int, int], factor: Triple
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the slices of the LR as `downsample` returns them, with no more in memory than each is made of.
+
+    `read_slice` is asked for every slice once, in order.
+    """
     lr_z, lr_y, lr_x = lr_shape(shape, factor)
     rows = lanczos_weights(shape[1], lr_y, factor[1])
     columns = lanczos_weights(shape[2], lr_x, factor[2])
-    lr = np.empty((shape[0], lr_y, lr_x), dtype=np.float32)
-    for z in range(shape[0]):
-        lr[z] = _apply(read_slice(z), rows, columns)
+    in_plane = (_apply(read_slice(z), rows, columns) for z in range(shape[0]))
     if factor[0] == 1:
-        return lr
+        yield from in_plane
+        return
     depth = lanczos_weights(shape[0], lr_z, factor[0])
-    along_z: NDArray[np.float32] = depth @ lr.reshape(shape[0], -1)
-    return along_z.reshape(lr_z, lr_y, lr_x)
+    window: dict[int, NDArray[np.float32]] = {}  # slices by number, resampled in the plane
+    for z in range(lr_z):
+        entries = slice(depth.indptr[z], depth.indptr[z + 1])
+        numbers, weights = depth.indices[entries], depth.data[entries]
+        window = {number: plane for number, plane in window.items() if number >= numbers[0]}
+        for number in range(max(window, default=-1) + 1, numbers[-1] + 1):
+            window[number] = next(in_plane)
+        found = np.zeros((lr_y, lr_x), np.float32)
+        for number, weight in zip(numbers, weights, strict=True):
+            found += weight * window[number]
+        yield found
 
 
 def lr_shape(shape: tuple[int, int, int], factor: Triple) -> tuple[int, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,3 +37,6 @@ class Source(Protocol):
 
     def read(self, region: Region) -> NDArray[Any]:
         """Return the voxels of a region (z, y, x)."""
+
+    def slices(self) -> Iterator[NDArray[Any]]:
+        """Yield every slice (y, x) once, in order: the best way to go through all of a large source."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -225,6 +226,11 @@ class Volume:
     def plane(self, z: int) -> NDArray[Any]:
         """Return slice z, its voxels (y, x)."""
         return np.asarray(self.voxels[z])
+
+    def slices(self) -> Iterator[NDArray[Any]]:
+        """Yield every slice (y, x), in order."""
+        for z in range(self.shape[0]):
+            yield self.plane(z)
 
     @property
     def summary(self) -> str:

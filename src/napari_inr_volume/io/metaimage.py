@@ -20,7 +20,7 @@ from ..core.text import printable
 from ..core.volume import Volume
 from .detached import data_file
 from .lengths import completed, length
-from .payload import CHUNK, check_claim
+from .payload import CHUNK, check_claim, check_fits
 from .values import geometry_of, guess_meaning
 
 HEADER = 1 << 16  # bytes read for a header, at most
@@ -148,6 +148,7 @@ def _check_voxels(fields: dict[str, str], lengths: list[int], end: int, path: Pa
     width = WIDTHS[kind.lower()]
     stored, needed = data.stat().st_size - end, math.prod(lengths) * width
     check_claim(data, lengths[::-1], width, stored, packed=packed)
+    check_fits(data, lengths[::-1], width)
     if packed and "CompressedDataSize" not in fields:  # without it ITK reads something else
         raise SourceError(f"'{path.name}' does not say how long its packed voxels are; save it again")
     size = int(fields.get("CompressedDataSize", stored))

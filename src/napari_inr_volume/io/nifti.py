@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import SourceError
+from ..core.source import Source
 from ..core.units import Units, is_units
 from ..core.volume import Volume
 from .nifti_place import RAS_TO_LPS, find_affine
@@ -55,16 +57,16 @@ def read_nifti(path: Path) -> Volume:
     )
 
 
-def write_nifti(volume: Volume, path: Path) -> None:
-    """Write a volume as NIfTI-1, compressed if the name ends in .gz. See `volumes.write_volume`."""
+def write_nifti(source: Source, planes: Iterable[Voxels], path: Path) -> None:
+    """Write voxels as NIfTI-1, compressed if the name ends in .gz. See `volumes.write_volume`."""
     import nibabel
 
-    geometry, voxels = volume.geometry, volume.read()
-    if voxels.dtype == np.float16:  # which NIfTI does not know
-        voxels = voxels.astype(np.float32)
+    geometry, dtype = source.geometry, source.dtype
+    if dtype == np.float16:  # which NIfTI does not know
+        dtype = np.dtype(np.float32)
     affine = RAS_TO_LPS @ geometry.affine[:, [2, 1, 0, 3]]
     image: Any = nibabel.Nifti1Image(  # type: ignore[no-untyped-call]
-        voxels.T, affine, dtype=voxels.dtype
+        np.broadcast_to(dtype.type(0), geometry.shape[::-1]), affine, dtype=dtype
     )
     image.set_sform(affine, code="scanner")
     axes = np.array(geometry.direction)
@@ -73,9 +75,14 @@ def write_nifti(volume: Volume, path: Path) -> None:
     image.header.set_xyzt_units("mm")
     if geometry.slice_positions is not None:
         image.header["descrip"] = b"irregular slice distances: the spacing along z is their mean"
-    notes = json.dumps({"writer": WRITER, "units": volume.units, "padding": volume.padding})
+    notes = json.dumps({"writer": WRITER, "units": source.units, "padding": source.padding})
     image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", notes.encode()))
-    nibabel.save(image, path)
+    image.header.set_slope_inter(1, 0)
+    with nibabel.openers.ImageOpener(str(path), "wb") as file:
+        image.header.write_to(file)
+        file.write(bytes(int(image.header.get_data_offset()) - file.tell()))
+        for plane in planes:
+            file.write(plane.astype(dtype, copy=False).tobytes())
 
 
 def _files(path: Path) -> tuple[Path, Path]:

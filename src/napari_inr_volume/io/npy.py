@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from ..core.errors import SourceError
+from ..core.source import Source
 from ..core.text import printable
 from ..core.volume import Triple, Volume, triple
 from .lengths import completed
@@ -37,10 +39,17 @@ def read_npz(path: Path) -> Volume:
     return _volume(stored, None if spacing is None else _spacing(spacing, path))
 
 
-def write_npy(volume: Volume, path: Path) -> None:
+def write_npy(source: Source, planes: Iterable[Voxels], path: Path) -> None:
     """Write the voxels alone. See `volumes.write_volume`."""
-    with path.open("wb") as file:  # given a name, numpy may add a suffix of its own
-        np.save(file, volume.read(), allow_pickle=False)
+    head = {
+        "descr": npy_format.dtype_to_descr(source.dtype),
+        "fortran_order": False,
+        "shape": source.geometry.shape,
+    }
+    with path.open("wb") as file:
+        npy_format.write_array_header_1_0(file, head)
+        for plane in planes:
+            file.write(plane.tobytes())
 
 
 def _volume(stored: Voxels, spacing: Triple | None) -> Volume:

@@ -11,13 +11,14 @@ import bz2
 import gzip
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..core.errors import SourceError
+from ..core.source import Source
 from ..core.text import printable
 from ..core.units import is_units
 from ..core.volume import Geometry, Volume
@@ -69,23 +70,23 @@ def read_nrrd(path: Path) -> Volume:
     )
 
 
-def write_nrrd(volume: Volume, path: Path) -> None:
-    """Write a volume as one NRRD file, compressed by gzip. See `volumes.write_volume`."""
-    geometry, voxels = volume.geometry, volume.read()
-    if voxels.dtype == np.float16:  # which NRRD does not know
-        voxels = voxels.astype(np.float32)
+def write_nrrd(source: Source, planes: Iterable[Voxels], path: Path) -> None:
+    """Write voxels as one NRRD file, compressed by gzip. See `volumes.write_volume`."""
+    geometry, dtype = source.geometry, source.dtype
+    if dtype == np.float16:  # which NRRD does not know
+        dtype = np.dtype(np.float32)
     columns = geometry.affine[:3, 2::-1]  # mm (LPS) from voxel to voxel along x, y, z
     notes = {
-        "units": volume.units,
-        "padding": volume.padding,
+        "units": source.units,
+        "padding": source.padding,
         "slice_positions_mm": geometry.slice_positions,
     }
     lines = (
         "NRRD0004",
-        f"type: {TYPES.get(voxels.dtype.str[1:], voxels.dtype.name)}",
+        f"type: {TYPES.get(dtype.str[1:], dtype.name)}",
         "dimension: 3",
         "space: left-posterior-superior",
-        "sizes: " + " ".join(str(length) for length in voxels.shape[::-1]),
+        "sizes: " + " ".join(str(length) for length in geometry.shape[::-1]),
         "space directions: " + " ".join(_vector(column) for column in columns.T),
         "kinds: domain domain domain",
         "endian: little",
@@ -98,8 +99,8 @@ def write_nrrd(volume: Volume, path: Path) -> None:
         file.write(("\n".join(lines) + "\n\n").encode("ascii"))
         # without a name or a time, so that the same volume gives the same bytes
         with gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed:
-            for plane in voxels.astype(voxels.dtype.newbyteorder("<"), copy=False):
-                packed.write(plane.tobytes())
+            for plane in planes:
+                packed.write(plane.astype(dtype.newbyteorder("<"), copy=False).tobytes())
 
 
 def _fields(start: io.BytesIO, path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ ours beside it: `"napari_inr_volume": {"origin_mm": [x, y, z], "direction": [[..
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from ..core.errors import SourceError, VolumeError
 from ..core.extras import extra
-from ..core.resample import downsample, lr_shape
+from ..core.resample import downsampled, lr_shape
+from ..core.source import Source
 from ..core.text import printable
 from ..core.units import HU, is_units
 from ..core.volume import AXIAL, Geometry, Triple, Volume, triple
 from .foreign import errors_of_ours
 from .lengths import completed, length
-from .values import guess_meaning
+from .values import Voxels, guess_meaning
 
 SUFFIX = ".zarr"
 OWN = "napari_inr_volume"  # the attribute
@@ -51,24 +52,41 @@ def read_ome_zarr(path: Path) -> Volume:
     return _volume(array, image, dataset, notes if isinstance(notes, dict) else {}, path)
 
 
-def write_ome_zarr(volume: Volume, folder: Path) -> None:
-    """Write a volume and coarser levels of it, in the codecs that every reader of Zarr has.
+def write_ome_zarr(source: Source, planes: Iterable[Voxels], folder: Path) -> None:
+    """Write voxels and coarser levels of them, in the codecs that every reader of Zarr has.
 
-    Each level has half the voxels along y and x, and along z where they are about as long.
+    Each level has half the voxels along y and x, and along z where they are about as long. It is made of the
+    level before, as that was written, a few slices at a time.
     """
     with extra("zarr", f"'{folder.name}'", SourceError):
         import zarr
     group = zarr.open_group(folder, mode="w", zarr_format=3)
-    datasets = []
-    for number, level in enumerate(_levels(volume)):
-        chunks = tuple(map(min, level.shape, CHUNK))
+    geometry, padding = source.geometry, source.padding
+    datasets: list[dict[str, Any]] = []
+    while True:
+        chunks = tuple(map(min, geometry.shape, CHUNK))
+        name = str(len(datasets))
         array = group.create_array(
-            str(number), shape=level.shape, chunks=chunks, dtype=level.dtype, dimension_names=("z", "y", "x")
+            name, shape=geometry.shape, chunks=chunks, dtype=source.dtype, dimension_names=("z", "y", "x")
         )
-        for z in range(0, level.shape[0], chunks[0]):
-            array[z : z + chunks[0]] = level.read((slice(z, z + chunks[0]), slice(None), slice(None)))
-        datasets.append({"path": str(number), "coordinateTransformations": _placed(level.geometry)})
-    group.attrs.update({"ome": _ome(volume, datasets), OWN: _notes(volume)})
+        _fill(array, planes, chunks[0])
+        datasets.append({"path": name, "coordinateTransformations": _placed(geometry)})
+        if (factor := _step(geometry)) is None:
+            break
+        finer = OmeVoxels(array, (0, 1, 2), folder)
+        planes = _coarser(finer, factor, source.intensity_range, padding)
+        geometry, padding = geometry.coarser(factor, lr_shape(geometry.shape, factor)), None
+    group.attrs.update({"ome": _ome(source, datasets), OWN: _notes(source)})
+
+
+def _fill(array: Any, planes: Iterable[Voxels], depth: int) -> None:
+    """Write slices to an array, a row of its chunks at a time."""
+    row = np.empty((depth, *array.shape[1:]), array.dtype)
+    for z, plane in enumerate(planes):
+        row[z % depth] = plane
+        if z % depth == depth - 1 or z == array.shape[0] - 1:
+            first = z // depth * depth
+            array[first : z + 1] = row[: z + 1 - first]
 
 
 def is_ours(folder: Path) -> bool:
@@ -79,10 +97,10 @@ def is_ours(folder: Path) -> bool:
         return False
 
 
-def _ome(volume: Volume, datasets: list[dict[str, Any]]) -> dict[str, Any]:
-    low, high = volume.intensity_range
+def _ome(source: Source, datasets: list[dict[str, Any]]) -> dict[str, Any]:
+    low, high = source.intensity_range
     window = {"min": low, "max": high, "start": low, "end": high}
-    label = "CT" if volume.units == HU else "values"
+    label = "CT" if source.units == HU else "values"
     axes = [{"name": name, "type": "space", "unit": "millimeter"} for name in "zyx"]
     return {
         "version": VERSION,
@@ -91,15 +109,15 @@ def _ome(volume: Volume, datasets: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _notes(volume: Volume) -> dict[str, Any]:
-    geometry = volume.geometry
+def _notes(source: Source) -> dict[str, Any]:
+    geometry = source.geometry
     notes: dict[str, Any] = {
         "origin_mm": geometry.origin,
         "direction": geometry.direction,
-        "units": volume.units,
+        "units": source.units,
     }
-    if volume.padding is not None:
-        notes["padding"] = volume.padding
+    if source.padding is not None:
+        notes["padding"] = source.padding
     if geometry.slice_positions is not None:
         notes["slice_positions_mm"] = geometry.slice_positions
     return notes
@@ -114,31 +132,28 @@ def _placed(geometry: Geometry) -> list[dict[str, Any]]:
     ]
 
 
-def _levels(volume: Volume) -> Iterator[Volume]:
-    """Yield the volume, and each coarser level."""
-    while True:
-        yield volume
-        z_mm, *in_plane = volume.geometry.spacing
-        if max(volume.shape[1:]) <= COARSEST:
-            return
-        factor: Triple = (2.0 if volume.shape[0] > 1 and z_mm < FLAT * min(in_plane) else 1.0, 2.0, 2.0)
-        volume = _coarser(volume, factor)
+def _step(geometry: Geometry) -> Triple | None:
+    """Return by which factor along z, y, x the next level is coarser; None if there is to be none."""
+    z_mm, *in_plane = geometry.spacing
+    if max(geometry.shape[1:]) <= COARSEST:
+        return None
+    return 2.0 if geometry.shape[0] > 1 and z_mm < FLAT * min(in_plane) else 1.0, 2.0, 2.0
 
 
-def _coarser(volume: Volume, factor: Triple) -> Volume:
-    """Return a volume whose voxels are so many times as large; padding counts as the lowest value."""
-    low, high = volume.intensity_range
+def _coarser(
+    voxels: OmeVoxels, factor: Triple, intensity_range: tuple[float, float], padding: float | None
+) -> Iterator[Voxels]:
+    """Yield the slices of a level from those of the one before; padding counts as the lowest value."""
+    low, high = intensity_range
 
     def plane(z: int) -> NDArray[np.float32]:
-        found = volume.plane(z)
-        found = found if volume.padding is None else np.where(found == volume.padding, low, found)
+        found = voxels[z]
+        found = found if padding is None else np.where(found == padding, low, found)
         return found.astype(np.float32)
 
-    values = downsample(plane, volume.shape, factor).astype(np.float64).clip(low, high)
-    whole = volume.dtype.kind in "iu"
-    geometry = volume.geometry.coarser(factor, lr_shape(volume.shape, factor))
-    voxels = (np.rint(values) if whole else values).astype(volume.dtype)
-    return Volume(voxels=voxels, geometry=geometry, units=volume.units)
+    for each in downsampled(plane, voxels.shape, factor):
+        values = each.astype(np.float64).clip(low, high)
+        yield (np.rint(values) if voxels.dtype.kind in "iu" else values).astype(voxels.dtype)
 
 
 def _image(ome: Any, path: Path) -> dict[str, Any]:

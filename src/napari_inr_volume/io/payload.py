@@ -1,11 +1,11 @@
 """Voxels as they lie in a file: how many there can be, and reading just those.
 
-What a header claims is checked against the bytes in the file, and against the memory, before anything is
-allocated.
+What a header claims is checked against the bytes in the file before anything is allocated.
 """
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,20 +14,22 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..core.errors import SourceError
-from ..core.memory import check_memory
+from ..core.memory import check_memory, is_large
+from ..core.scratch import room
 from ..core.words import in_bytes
 from .values import Voxels
 
 # Bytes that one stored byte can become: of deflate never more. bzip2, LZW, JPEG XL and the like could be
 # made to give more, but only of nothing: CT stays below 20, so they are held to the same.
 EXPANSION = 1032
+PARTS = "use a machine with more memory, or cut the volume into parts"
 CHUNK = 1 << 22  # bytes read at once, so that no second copy of a volume is held
 
 
 def check_claim(
     path: Path, shape: Sequence[int], itemsize: int, stored: int, *, packed: bool, skipped: int = 0
 ) -> None:
-    """Raise SourceError if `stored` bytes cannot hold the array that a header claims, or the memory cannot.
+    """Raise SourceError if `stored` bytes cannot hold the array that a header claims.
 
     `skipped` bytes lie before the voxels. Call it before allocating anything.
     """
@@ -41,21 +43,28 @@ def check_claim(
             f"'{path.name}' is cut off or damaged: it claims {_times(shape)} voxels,"
             f" {in_bytes(needed)}, but its file has {held}; copy it again"
         )
-    check_memory(
-        needed,
-        f"'{path.name}', {_times(shape)} voxels,",
-        "use a machine with more memory, or cut the volume into parts",
-        SourceError,
-    )
+
+
+def check_fits(path: Path, shape: Sequence[int], itemsize: int) -> None:
+    """Raise SourceError if the memory cannot hold an array, for what cannot be read otherwise."""
+    check_memory(math.prod(shape) * itemsize, f"'{path.name}', {_times(shape)} voxels,", PARTS, SourceError)
+
+
+def room_for(path: Path, shape: Sequence[int], dtype: Any) -> Voxels:
+    """Return an array for the voxels of a file, in memory or not. Raises SourceError if there is no room."""
+    return room(shape, dtype, f"'{path.name}', {_times(shape)} voxels,", PARTS, SourceError)
 
 
 def read_voxels(stream: BinaryIO, shape: Sequence[int], dtype: Any, path: Path) -> Voxels:
     """Return the array (C order) that starts here in an open file, packed or not. The claim was checked.
 
-    Where a packed stream ends behind the array, its checksum is verified. Raises SourceError if the stream
-    breaks off.
+    A large one stays in its file, if that is not packed, to be read where it is looked at. Where a packed
+    stream ends behind the array, its checksum is verified. Raises SourceError if the stream breaks off.
     """
-    voxels = np.empty(shape, dtype)
+    packed = not isinstance(stream, io.BufferedReader)
+    if not packed and is_large(math.prod(shape) * np.dtype(dtype).itemsize):
+        return np.memmap(stream, dtype, "r", stream.tell(), tuple(shape))
+    voxels = room_for(path, shape, dtype)
     target = voxels.reshape(-1).view(np.uint8)
     done = 0
     try:

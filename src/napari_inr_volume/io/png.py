@@ -13,7 +13,7 @@ from pathlib import Path
 from ..core.errors import SourceError
 from ..core.extras import extra
 from .lengths import length, plausible
-from .payload import check_claim
+from .payload import check_claim, check_fits
 from .values import Voxels, only_grey
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -55,6 +55,7 @@ def read_png(path: Path) -> tuple[Voxels, tuple[float | None, float | None]]:
     stored = len(header.packed) * (8 // header.bits if header.bits < 8 else 1)
     itemsize = 2 if header.bits == 16 else 1
     check_claim(path, (header.height, header.width, samples), itemsize, stored, packed=True)
+    check_fits(path, (header.height, header.width, samples), itemsize)
     pixels: Voxels = imagecodecs.png_decode(_plain(header, path))
     return pixels if pixels.ndim == 2 else only_grey(pixels, 2, path), header.sizes
 

@@ -6,10 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from ..core.errors import SourceError
-from ..core.memory import check_memory
+from ..core.scratch import room
 from ..core.text import printable
 from ..core.volume import Geometry, Volume
 from .foreign import errors_of_ours
@@ -52,13 +50,8 @@ def read_slices(folder: Path, on_progress: Callable[[int, int], None] | None = N
     paths, step = in_order(paths)
     first, sizes = _read_slice(paths[0])
     height, width = first.shape
-    check_memory(
-        len(paths) * first.nbytes,
-        f"the stack of {len(paths)} files like '{paths[0].name}', {_kind(first)},",
-        "use a machine with more memory, or give fewer slices",
-        SourceError,
-    )
-    voxels = np.empty((len(paths), height, width), first.dtype)
+    what = f"the stack of {len(paths)} files like '{paths[0].name}', {_kind(first)},"
+    voxels = room((len(paths), height, width), first.dtype, what, "give fewer slices", SourceError)
     for z, path in enumerate(paths):
         plane, told = _read_slice(path) if z else (first, sizes)
         if (plane.shape, plane.dtype) != (first.shape, first.dtype):

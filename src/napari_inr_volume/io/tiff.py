@@ -9,15 +9,17 @@ files, the voxel sizes of OME and ImageJ, the resolution of the pages and ImageJ
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import SourceError
 from ..core.extras import extra
+from ..core.source import Source
 from ..core.units import is_units
 from ..core.volume import Geometry, Triple, Volume, triple
 from .lengths import completed
-from .payload import check_claim
+from .payload import check_claim, read_voxels, room_for
 from .tiff_spacing import find_sizes, imagej_calibration, json_notes
 from .values import Voxels, guess_meaning, only_grey, rescaled
 
@@ -54,24 +56,26 @@ def read_tiff(path: Path) -> Volume:
     )
 
 
-def write_tiff(volume: Volume, path: Path) -> None:
-    """Write a volume as an uncompressed stack of slices. See `volumes.write_volume`."""
+def write_tiff(source: Source, planes: Iterable[Voxels], path: Path) -> None:
+    """Write voxels as an uncompressed stack of slices. See `volumes.write_volume`."""
     import tifffile
 
-    geometry = volume.geometry
+    geometry = source.geometry
     notes: dict[str, Any] = {
         "spacing_mm": geometry.spacing,
         "origin_mm": geometry.origin,
         "direction": geometry.direction,
-        "units": volume.units,
+        "units": source.units,
     }
-    if volume.padding is not None:
-        notes["padding"] = volume.padding
+    if source.padding is not None:
+        notes["padding"] = source.padding
     if geometry.slice_positions is not None:
         notes["slice_positions_mm"] = geometry.slice_positions
     tifffile.imwrite(
         path,
-        volume.read(),
+        iter(planes),
+        shape=geometry.shape,
+        dtype=source.dtype,
         photometric="minisblack",
         metadata={"axes": "ZYX", **notes},
         resolution=(10 / geometry.spacing[2], 10 / geometry.spacing[1]),  # pixels a centimetre along x, y
@@ -121,8 +125,13 @@ def read_pages(file: Any, path: Path) -> Voxels:
 
 def _pixels(series: Any, path: Path) -> Voxels:
     """Return a series's pixels. Raises SourceError where they are packed and imagecodecs is missing."""
+    if series.dataoffset is not None and not series.is_multifile and series.transform is None:
+        with path.open("rb") as stream:
+            stream.seek(series.dataoffset)
+            dtype = series.dtype.newbyteorder(series.keyframe.parent.byteorder)
+            return read_voxels(stream, series.shape, dtype, path)
     try:
-        pixels: Voxels = series.asarray()
+        pixels: Voxels = series.asarray(out=room_for(path, series.shape, series.dtype))
     except (KeyError, ValueError):
         with extra("formats", f"'{path.name}', a packed TIFF,", SourceError):
             import imagecodecs  # noqa: F401

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import SourceError
+from ..core.scratch import room
 from ..core.units import HU, RAW, Units, guess_units
 from ..core.volume import Geometry, triple
 
@@ -26,20 +28,28 @@ def rescaled(stored: Voxels, slope: float = 1.0, intercept: float = 0.0) -> Voxe
         return stored  # Volume says what is wrong with it
     if (slope, intercept) == (1, 0):
         too_wide = kind == "f" and stored.dtype.itemsize > 8  # long double: no library behind us takes it
-        return stored.astype(np.float64 if too_wide else stored.dtype.newbyteorder("="), copy=False)
+        native = np.dtype(np.float64) if too_wide else stored.dtype.newbyteorder("=")
+        return stored if stored.dtype == native else _each(stored, native, lambda plane: plane)
     if kind != "f" and float(slope).is_integer() and float(intercept).is_integer():
         working: Any = np.int64
         slope, intercept = int(slope), int(intercept)
         ends = [int(end) * slope + intercept for end in (stored.min(), stored.max())]
         dtype: Any = next((kind for kind in (np.int16, np.int32, np.int64) if _holds(kind, ends)), None)
         if dtype is None:  # beyond 64 bits
-            return rescaled(stored.astype(np.float64), slope, intercept)
+            working = dtype = np.float64
+            slope, intercept = float(slope), float(intercept)
     else:
         working = np.float64
         dtype = np.result_type(stored.dtype, np.float32)
-    values = np.empty(stored.shape, dtype)
-    for z, plane in enumerate(stored):  # slice by slice: no wide copy of the whole
-        values[z] = plane.astype(working) * slope + intercept
+    return _each(stored, dtype, lambda plane: plane.astype(working) * slope + intercept)
+
+
+def _each(stored: Voxels, dtype: Any, change: Callable[[Voxels], Voxels]) -> Voxels:
+    """Return another array of what each slice becomes: no wide copy of the whole."""
+    what = f"the volume as {np.dtype(dtype)}"
+    values = room(stored.shape, dtype, what, "cut the volume into parts", SourceError)
+    for at in np.ndindex(stored.shape[:1]):
+        values[at] = change(stored[at])
     return values
 
 

@@ -7,11 +7,12 @@ and `values.guess_meaning` decides about its units.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from ..core.atomic import atomic_folder, atomic_write
 from ..core.errors import SourceError
+from ..core.source import Source
 from ..core.volume import Volume
 from .foreign import errors_of_ours
 from .metaimage import read_metaimage
@@ -21,6 +22,7 @@ from .nrrd import read_nrrd, write_nrrd
 from .ome_zarr import is_ours, read_ome_zarr, write_ome_zarr
 from .slices import read_slices
 from .tiff import read_tiff, write_tiff
+from .values import Voxels
 
 
 def read_volume(path: Path, on_progress: Callable[[int, int], None] | None = None) -> Volume:
@@ -38,17 +40,27 @@ def read_volume(path: Path, on_progress: Callable[[int, int], None] | None = Non
         return READERS[find_suffix(path)](path)
 
 
-def write_volume(volume: Volume, path: Path) -> None:
-    """Write a volume as NIfTI, NRRD, TIFF, OME-Zarr or `.npy`, by the suffix; whole, or not at all.
+def write_volume(source: Source, path: Path, on_slices: Callable[[int, int], None] | None = None) -> None:
+    """Write voxels as NIfTI, NRRD, TIFF, OME-Zarr or `.npy`, by the suffix; whole, or not at all.
 
-    TIFF and OME-Zarr keep everything, and NRRD too, the spacing to 15 digits. NIfTI keeps the geometry in
-    single precision, and of irregular slices only the mean distance, as its description then says. `.npy`
-    keeps nothing but the voxels. Raises SourceError as `check_output` does, InrError if it cannot be saved.
+    They are taken a slice at a time, so a source may be larger than memory; `on_slices` is told how many of
+    how many are written, and may raise to end it. TIFF and OME-Zarr keep everything, and NRRD too, the
+    spacing to 15 digits. NIfTI keeps the geometry in single precision, and of irregular slices only the mean
+    distance, as its description then says. `.npy` keeps nothing but the voxels. Raises SourceError as
+    `check_output` does, InrError if it cannot be saved.
     """
+
+    def planes() -> Iterator[Voxels]:
+        depth = source.geometry.shape[0]
+        for done, plane in enumerate(source.slices(), start=1):
+            yield plane
+            if on_slices is not None:
+                on_slices(done, depth)
+
     check_output(path)
     save = atomic_folder if find_suffix(path) in FOLDERS else atomic_write
     with errors_of_ours(path, "written"), save(path) as temporary:
-        WRITERS[find_suffix(path)](volume, temporary)
+        WRITERS[find_suffix(path)](source, planes(), temporary)
 
 
 def check_output(path: Path, suffixes: Collection[str] | None = None) -> None:
@@ -93,7 +105,7 @@ READERS: dict[str, Callable[[Path], Volume]] = {
 }
 FOLDERS = (".zarr",)  # which look like one file to a person
 EVEN_GRIDS = (".nii", ".nii.gz", ".nrrd")  # whose grids most programs take for even, with right angles
-WRITERS: dict[str, Callable[[Volume, Path], None]] = {
+WRITERS: dict[str, Callable[[Source, Iterable[Voxels], Path], None]] = {
     ".nii": write_nifti,
     ".nii.gz": write_nifti,
     ".nrrd": write_nrrd,

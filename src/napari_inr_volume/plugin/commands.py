@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from ..core.choices import Device
+    from ..core.source import Source
     from ..core.volume import Volume
     from ..inr_volume import InrVolume
     from ..io.dicom import Broken, Listing
@@ -161,17 +162,19 @@ def decode_and_write(
     from .. import codec
     from ..core.even import evened
     from ..io.volumes import write_volume
+    from ..reader import Reader
     from .work.inr import restorer
 
     upscaler, notes = restorer(inr, path, own, device)
     damaged: list[str] = []
-    volume = codec.decompress(
-        inr, upscaler=upscaler, device=device, on_slices=control.on_progress, warn=damaged.append
-    )
+    source: Source = codec.Decoded(Reader(inr, upscaler, device=device), warn=damaged.append)
     if even:
-        volume = evened(volume)
+        volume = codec.decompress(
+            inr, upscaler=upscaler, device=device, on_slices=control.on_progress, warn=damaged.append
+        )
+        source = evened(volume)
     control.check()
-    write_volume(volume, output)
+    write_volume(source, output, control.on_progress)
     return (*notes, *map(sentence, damaged))
 
 

@@ -105,8 +105,7 @@ def write_layer(control: Control, layer: Layer, geometry: Geometry, factor: Trip
     from ..io.volumes import write_volume
 
     volume = _volume(layer, geometry, factor)
-    control.check()
-    write_volume(volume, path)
+    write_volume(volume, path, control.on_progress)
 
 
 def write_layer_series(

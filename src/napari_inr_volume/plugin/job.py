@@ -40,7 +40,7 @@ class Done:
     total: int
 
 
-class Cancelled(Exception):  # noqa: N818, it is no error
+class Cancelled(BaseException):  # it is no error, which libraries and `except Exception` would swallow
     """Raised inside work that is to be dropped; never leaves this module."""
 
 

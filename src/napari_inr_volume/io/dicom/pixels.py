@@ -1,7 +1,7 @@
 """From the stored pixels of DICOM slices to HU, and what in them was never measured.
 
 pydicom decodes; stored bits, rescale and padding are seen to here, slice by slice, so that there is never
-more in memory than the volume and one slice.
+more in memory than the volume and one slice; of a large volume, only the slice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit
 
 from ...core.errors import SourceError
-from ...core.memory import check_memory
+from ...core.scratch import room
 from .codestream import check_frame
 from .header import Slice, losses_refused, read_dataset, reason
 from .padding import Padding
@@ -53,19 +53,22 @@ def read_voxels(planes: Sequence[Sequence[Slice]], on_slice: Callable[[int, int]
     int16 if slope and intercept are whole numbers everywhere, int32 if the values need it, else
     float32. Raises BrokenPixelsError for a file whose pixels cannot be decoded, SourceError for kinds of
     pixels that no decoder here turns into the right numbers, for images that share a position but not their
-    pixels, and for a volume that does not fit into memory.
+    pixels, and for a volume that there is no room for.
     """
     images = [image for plane in planes for image in plane]
     for image in images:
         _refuse_undecodable(image)
-    voxels = _empty(planes, images)
+    shape = (len(planes), *images[0].size)
+    voxels = _room(shape, np.int16 if _are_whole(images) else np.float32)
     padding = Padding(len(planes))
     seen: dict[int, Slice] = {}
     for done, (z, image, stored) in enumerate(_decode(planes), start=1):
         values = _rescaled(stored, image)
         padding.find(z, image, stored, values, voxels.dtype)
         if voxels.dtype == np.int16 and (values.min() < -(2**15) or values.max() >= 2**15):
-            voxels = voxels.astype(np.int32)
+            narrow, voxels = voxels, _room(shape, np.int32)
+            for decoded in seen:
+                voxels[decoded] = narrow[decoded]
         plane = values.astype(voxels.dtype)
         if z not in seen:
             voxels[z] = plane
@@ -77,23 +80,20 @@ def read_voxels(planes: Sequence[Sequence[Slice]], on_slice: Callable[[int, int]
     return Voxels(voxels, value, notes)
 
 
-def _empty(planes: Sequence[Sequence[Slice]], images: Sequence[Slice]) -> NDArray[Any]:
-    """Return the array to fill, once it is known that there is memory for it."""
-    whole = all(
-        number.is_integer() and abs(number) < 2**15  # so that int32 holds every product
+def _are_whole(images: Sequence[Slice]) -> bool:
+    """Return whether all values are whole numbers, of which int32 holds every one."""
+    return all(
+        number.is_integer() and abs(number) < 2**15
         for image in images
         for number in (image.slope, image.intercept)
     )
-    shape, dtype = (len(planes), *images[0].size), np.dtype(np.int16 if whole else np.float32)
+
+
+def _room(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Return the array to fill."""
     words = " x ".join(str(length) for length in shape)
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    check_memory(
-        size,
-        f"the series, {words} {dtype},",
-        "close other programs, or give some of its files only",
-        SourceError,
-    )
-    return np.empty(shape, dtype)
+    what = f"the series, {words} {np.dtype(dtype)},"
+    return room(shape, dtype, what, "give some of its files only", SourceError)
 
 
 def _rescaled(stored: Plane, image: Slice) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from ...core.source import Source
 from ...core.units import suffix
 from ...core.words import in_figures
 from ..dicom.header import reason
-from .stored import Plane, Stored, decimal, find_stored, planes
+from .stored import Plane, Stored, decimal, find_stored
 
 METHOD = "INR_VOLUME"  # of the lossy compression; DICOM's own terms name none like it
 IMPLEMENTATION = UID(generate_uid(entropy_srcs=["napari-inr-volume"]))  # that wrote a file
@@ -92,7 +92,7 @@ def write_series(
     except OSError as error:
         raise _unwritable(folder, error) from error
     with atomic_folder(folder) as temporary:
-        for z, plane in planes(source):
+        for z, plane in enumerate(source.slices()):
             image = _image(header.slice(z, plane), z, plane, stored)
             if derivation is not None:
                 _derive(image, derivation, stored, suffix(source.units))

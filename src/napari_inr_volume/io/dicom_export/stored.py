@@ -7,7 +7,6 @@ ranges that are too wide, is spread over all 16 bits, rounded to steps that are 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,8 +24,6 @@ Plane = NDArray[Any]  # (y, x)
 CT_INTERCEPT = -1024  # HU of a stored 0, as most scanners have it
 CT_BITS = 12  # that most scanners store
 STEPS = 2**16 - 1  # between the least and the largest of 16 bits
-SLICES_AT_ONCE = 8  # read together: enough for what decodes them, little memory
-VOXELS_AT_ONCE = 2**24  # of them, unless a slice alone has more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +92,7 @@ def find_stored(source: Source) -> Stored:
     """
     low, high = source.intensity_range
     padding = source.padding
-    whole = source.dtype.kind != "f" or all(_is_whole(plane) for _, plane in planes(source))
+    whole = source.dtype.kind != "f" or all(map(_is_whole, source.slices()))
     if whole:
         for values in [(low, high)] if padding is None else [(low, high, padding), (low, high)]:
             for found in _exact(source.units, min(values)):
@@ -133,15 +130,6 @@ def _exact(units: str, low: float) -> list[Stored]:
 
 def _is_whole(plane: Plane) -> bool:
     return bool((plane == np.rint(plane)).all())
-
-
-def planes(source: Source) -> Iterator[tuple[int, Plane]]:
-    """Yield every slice's number and voxels (y, x), a few of them in memory at a time."""
-    depth, rows, columns = source.geometry.shape
-    at_once = min(max(VOXELS_AT_ONCE // (rows * columns), 1), SLICES_AT_ONCE)
-    for start in range(0, depth, at_once):
-        region = slice(start, start + at_once), slice(None), slice(None)
-        yield from enumerate(source.read(region), start)
 
 
 def decimal(number: float) -> str:
