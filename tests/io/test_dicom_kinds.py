@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -785,12 +786,14 @@ def test_codestream_that_asks_for_more_than_its_bytes_can_justify_is_not_decoded
         check_frame(bytes(100), RLELossless, (512, 512), 16)
 
 
-def test_image_larger_than_memory_is_refused_before_it_is_allocated(
+def test_image_larger_than_memory_and_disk_is_refused_before_it_is_allocated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_series(tmp_path, range(3), pixels=pixels_of(0, 64, 64))
     monkeypatch.setattr("napari_inr_volume.core.memory.available", lambda: 1_000)
-    with pytest.raises(SourceError, match=r"the series, 3 x 64 x 64 int16, needs 24.6 kB of memory"):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1_000))
+    words = r"the series, 3 x 64 x 64 int16, needs 24\.6 kB, .* has 1\.0 kB; set TMPDIR"
+    with pytest.raises(SourceError, match=words):
         read_dicom(tmp_path)
 
 

@@ -27,6 +27,21 @@ def ct(shape: tuple[int, int, int] = (6, 30, 40), **geometry: Any) -> Volume:
     return Volume(voxels=voxels, geometry=Geometry(shape=shape, **known), units="HU", padding=-2000.0)
 
 
+def test_any_level_is_read_and_lies_over_the_finest(tmp_path: Path) -> None:
+    volume = ct((4, 300, 600), spacing=(5.0, 0.5, 0.5), direction=TILTED)
+    write_volume(volume, tmp_path / "a.ome.zarr")
+    coarse = read_source(tmp_path / "a.ome.zarr" / "2")
+    assert coarse.shape == (4, 75, 150)
+    expected = volume.geometry.coarser((1.0, 4.0, 4.0), coarse.shape)
+    assert np.allclose(coarse.geometry.affine, expected.affine)
+    assert (coarse.units, coarse.padding) == ("HU", None)
+    stored = zarr.open_array(tmp_path / "a.ome.zarr" / "2", mode="r")
+    assert np.array_equal(coarse.read(), stored[...])
+    (tmp_path / "a.ome.zarr" / "7").mkdir()
+    with pytest.raises(SourceError, match=r"'a\.ome\.zarr' has no level '7'; it has 0, 1, 2"):
+        read_source(tmp_path / "a.ome.zarr" / "7")
+
+
 @pytest.mark.parametrize(
     "geometry",
     [{}, {"direction": TILTED}, {"slice_positions": (0.0, 1.0, 3.0, 4.0, 6.5, 9.0)}],

@@ -599,7 +599,7 @@ def save_as(volume: Volume, path: Path) -> None:
         SimpleITK.WriteImage(SimpleITK.GetImageFromArray(volume.voxels), path.with_suffix(".mha"))
         path.with_suffix(".mha").rename(path)
     elif path.suffix == ".nhdr":
-        write_nrrd(volume, path)
+        write_nrrd(volume, volume.slices(), path)
     else:
         write_volume(volume, path)
 

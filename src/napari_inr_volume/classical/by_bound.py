@@ -120,7 +120,7 @@ def _code(
     """Encode, decode and measure."""
     levels = np.empty(volume.shape, np.uint8 if lattice.levels <= SMALL else np.uint16)
     for z in range(len(levels)):
-        levels[z] = lattice.to_levels(volume.plane(z), volume.padding)
+        levels[z] = lattice.to_levels(volume.plane(z)[np.newaxis], volume.padding)[0]
     near = int(max_error) if way.near else 0
     started = time.perf_counter()
     pixels = to_form(levels, way.form)

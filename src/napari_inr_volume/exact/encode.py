@@ -153,7 +153,8 @@ def _encoded(
             return encode_plain(voxels), checksum(voxels)
         lattice = coder.lattice
         levels = lattice.to_levels(voxels, volume.padding)
-        check_bound(voxels, lattice.to_voxels(levels, volume.dtype, volume.padding), layer.max_error)
+        for plane, found in zip(voxels, levels, strict=True):  # one by one, for what they take in between
+            check_bound(plane, lattice.to_voxels(found, volume.dtype, volume.padding), layer.max_error)
         # Networks as the reader has them: its rules are the writer's.
         data = encode_slab(levels, layer.context_networks, lattice.levels, gone, threads_a_slab(at_once))
         return data, checksum(levels)

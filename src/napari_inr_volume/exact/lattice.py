@@ -29,7 +29,13 @@ class Lattice:
     padded: bool
 
     def to_levels(self, voxels: NDArray[Any], padding: float | None) -> NDArray[np.int32]:
-        """Return the level next to each voxel."""
+        """Return the level next to each voxel (z, y, x)."""
+        levels = np.empty(voxels.shape, np.int32)
+        for plane, found in zip(voxels, levels, strict=True):  # one by one, for what they take in between
+            found[:] = self._nearest(plane, padding)
+        return levels
+
+    def _nearest(self, voxels: NDArray[Any], padding: float | None) -> NDArray[np.int64]:
         if voxels.dtype.kind in "iu":
             step = int(self.step)
             found = (voxels.astype(np.int64) - int(self.base) + step // 2) // step
@@ -37,7 +43,7 @@ class Lattice:
             found = np.rint((voxels.astype(np.float64) - self.base) / self.step).astype(np.int64)
         if self.padded:
             found = np.where(voxels == padding, 0, found + 1)
-        return found.astype(np.int32)
+        return found
 
     def to_voxels(self, levels: NDArray[Any], dtype: np.dtype[Any], padding: float | None) -> NDArray[Any]:
         """Return the value of each level."""

@@ -27,7 +27,7 @@ from .tables import tables
 Levels = NDArray[np.int32]  # (z, y, x), from 0 on
 Stream = tuple[Any, ...]  # a slice's coder, words, starts and counts
 
-BYTES_A_VOXEL = 40  # of a slab while it is coded: voxels twice, levels twice, residuals, counts, words
+BYTES_A_VOXEL = 28  # of a slab while it is coded: voxels, levels twice, residuals, starts, counts
 WAVES_AT_ONCE = 64  # that a thread codes before others hear of it
 
 LENGTH = struct.Struct("<I")  # words of a slice's stream

@@ -35,7 +35,27 @@ FLAT = 1.5  # z is halved with y and x unless its voxels are so many times as lo
 
 
 def read_ome_zarr(path: Path) -> Volume:
-    """Read the finest level of an image, when its voxels are asked for. See `volumes.read_volume`."""
+    """Read a level of an image, when its voxels are asked for. See `volumes.read_volume`.
+
+    It is the finest, or that whose folder within the image `path` names, such as `scan.ome.zarr/1`.
+    """
+    if is_level(path):
+        folder = image_of(path)
+        return _read(folder, path.relative_to(folder).as_posix())
+    return _read(path, None)
+
+
+def is_level(path: Path) -> bool:
+    """Return whether a folder lies in an OME-Zarr image, as each of its levels does."""
+    return image_of(path) != path and path.is_dir()
+
+
+def image_of(path: Path) -> Path:
+    """Return the folder of the image that a level lies in, by their names; without one, the path itself."""
+    return next((each for each in (path, *path.parents) if each.suffix.lower() == SUFFIX), path)
+
+
+def _read(path: Path, level: str | None) -> Volume:
     with extra("zarr", f"'{path.name}'", SourceError):
         import zarr
     try:
@@ -44,7 +64,7 @@ def read_ome_zarr(path: Path) -> Volume:
         raise SourceError(f"'{path.name}' is no OME-Zarr image; give the folder that holds one") from error
     attributes = dict(group.attrs)
     image = _image(attributes.get("ome", attributes), path)
-    dataset = image["datasets"][0]
+    dataset = _dataset(image["datasets"], level, path)
     array = group.get(str(dataset["path"]))
     if not isinstance(array, zarr.Array):
         raise SourceError(f"'{path.name}' has no array '{printable(str(dataset['path']))}'; copy it again")
@@ -171,6 +191,15 @@ def _image(ome: Any, path: Path) -> dict[str, Any]:
     return found
 
 
+def _dataset(datasets: list[Any], level: str | None, path: Path) -> dict[str, Any]:
+    """Return the level of that name, or the finest, the first. Raises SourceError if it is not there."""
+    named = {str(each["path"]): each for each in datasets if isinstance(each, dict) and "path" in each}
+    found: dict[str, Any] | None = datasets[0] if level is None else named.get(level)
+    if found is None:
+        raise SourceError(f"'{path.name}' has no level '{level}'; it has {printable(', '.join(named))}")
+    return found
+
+
 def _volume(
     array: Any, image: dict[str, Any], dataset: dict[str, Any], notes: Mapping[str, Any], path: Path
 ) -> Volume:
@@ -196,15 +225,23 @@ def _volume(
     if not is_units(notes.get("units")):
         units, padding = guess_meaning(voxels)
     known: dict[str, Any] = {}
+    millimetres = [length(1, axes[each].get("unit", "mm"), exact=True) or 0 for each in spatial]
+    at, finest = (
+        np.array(_numbers("translation", (each, image), array.ndim, 0.0))[spatial] * millimetres
+        for each in (dataset, image["datasets"][0])
+    )
     if "origin_mm" in notes:
-        known["origin"] = triple(notes["origin_mm"])
-        known["direction"] = tuple(triple(row) for row in notes["direction"])
+        direction = tuple(triple(row) for row in notes["direction"])
+        origin = np.array(notes["origin_mm"]) + np.array(direction) @ (at - finest)
+        known |= {"origin": triple(origin), "direction": direction}
     else:
-        shift = _numbers("translation", (dataset, image), array.ndim, 0.0)
-        at = [shift[each] * (length(1, axes[each].get("unit", "mm"), exact=True) or 0) for each in spatial]
-        known["origin"] = triple(AXIAL @ np.array(at))
-    if "slice_positions_mm" in notes:
-        known["slice_positions"] = tuple(float(value) for value in notes["slice_positions_mm"])
+        known["origin"] = triple(AXIAL @ at)
+    is_finest = dataset is image["datasets"][0]
+    if not is_finest:
+        padding = None  # it counts as the lowest value there
+    positions = notes.get("slice_positions_mm", ())
+    if positions and (is_finest or len(positions) == voxels.shape[0]):
+        known["slice_positions"] = tuple(float(value) for value in positions)
     return Volume(
         voxels=voxels,
         geometry=Geometry(shape=voxels.shape, spacing=spacing, **known),

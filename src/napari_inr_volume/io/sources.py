@@ -11,7 +11,7 @@ from ..core.volume import Volume
 from ..core.words import counted
 from .dicom import is_dicom_source, looks_like_dicom, read_dicom
 from .slices import find_pictures
-from .volumes import FOLDERS, READERS, find_suffix, read_volume
+from .volumes import FOLDERS, READERS, read_volume, source_suffix
 
 
 def read_source(
@@ -37,12 +37,12 @@ def read_source(
         return read_dicom(path, series, on_progress, skip_broken=skip_broken)
     if series is not None:
         raise SourceError(f"'{path}' is not DICOM, so it has no series to choose from; leave the series out")
-    if path.is_dir() and find_suffix(path) not in FOLDERS:
+    if path.is_dir() and source_suffix(path) not in FOLDERS:
         if not find_pictures(path):
             raise SourceError(f"the folder '{path}' holds neither DICOM files nor PNG or TIFF slices")
     elif path.suffix.lower() == ".inr":
         raise SourceError(f"'{path.name}' is compressed already; decompress it, or give the original")
-    elif find_suffix(path) not in READERS:
+    elif source_suffix(path) not in READERS:
         raise SourceError(
             f"'{path.name}' is not DICOM and none of the other files read here: {', '.join(READERS)}"
         )
@@ -51,11 +51,11 @@ def read_source(
 
 def holds_dicom(path: Path) -> bool:
     """Return whether a file is DICOM, which old archives call .img, or a zip, or a folder with any DICOM."""
-    if find_suffix(path) in FOLDERS:
+    if source_suffix(path) in FOLDERS:
         return False
-    if path.is_dir() or find_suffix(path) not in READERS:
+    if path.is_dir() or source_suffix(path) not in READERS:
         return is_dicom_source(path)
-    return find_suffix(path) == ".img" and looks_like_dicom(path)
+    return source_suffix(path) == ".img" and looks_like_dicom(path)
 
 
 def _check_pictures(path: Path) -> None:

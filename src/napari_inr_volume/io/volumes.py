@@ -19,7 +19,7 @@ from .metaimage import read_metaimage
 from .nifti import read_nifti, write_nifti
 from .npy import read_npy, read_npz, write_npy
 from .nrrd import read_nrrd, write_nrrd
-from .ome_zarr import is_ours, read_ome_zarr, write_ome_zarr
+from .ome_zarr import image_of, is_level, is_ours, read_ome_zarr, write_ome_zarr
 from .slices import read_slices
 from .tiff import read_tiff, write_tiff
 from .values import Voxels
@@ -32,12 +32,13 @@ def read_volume(path: Path, on_progress: Callable[[int, int], None] | None = Non
     SourceError for what is missing, damaged or of another kind, VolumeError for what can be read but
     makes no volume.
     """
-    if path.is_dir() and find_suffix(path) not in FOLDERS:
+    suffix = source_suffix(path)
+    if path.is_dir() and suffix not in FOLDERS:
         return read_slices(path, on_progress)
-    if find_suffix(path) not in READERS:
+    if suffix not in READERS:
         raise SourceError(f"'{path.name}' is not one of the file types read here: {', '.join(READERS)}")
     with errors_of_ours(path, "read"):
-        return READERS[find_suffix(path)](path)
+        return READERS[suffix](path)
 
 
 def write_volume(source: Source, path: Path, on_slices: Callable[[int, int], None] | None = None) -> None:
@@ -84,6 +85,11 @@ def find_suffix(path: Path) -> str:
     """Return the suffix that tells the format, in small letters: .nii.gz has two dots."""
     suffix = path.suffix.lower()
     return path.with_suffix("").suffix.lower() + suffix if suffix == ".gz" else suffix
+
+
+def source_suffix(path: Path) -> str:
+    """Return the suffix that tells the format of a source; a level has that of its OME-Zarr image."""
+    return find_suffix(image_of(path) if is_level(path) else path)
 
 
 READERS: dict[str, Callable[[Path], Volume]] = {
