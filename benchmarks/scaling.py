@@ -1,10 +1,11 @@
 """How time and memory grow: of reading, resampling and decoding with the voxels, of a fit with its settings.
 
-    python benchmarks/scaling.py [--json OUT]
+    python benchmarks/scaling.py [--json OUT] [--cubes 128,256,512]
 
 Reading, resampling and decoding run at three sizes of the head phantom as DICOM: they grow as the voxels do.
 A fit's step is timed at three batches and five networks; its memory is taken at three sizes of the LR.
-What is said of memory is measured in processes of their own, five times over; medians count.
+What is said of memory is measured in processes of their own, five times over; medians count. --cubes measures
+only the way from OME-Zarr on disk to an `.inr` and back, which is never in memory, once at each size.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -25,13 +26,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from napari_inr_volume import compress
-from napari_inr_volume.codec import decompress, encode, fit_volume
+from napari_inr_volume.codec import Decoded, decompress, encode, fit_volume
 from napari_inr_volume.compute import threads
 from napari_inr_volume.core.lowres import low_res
 from napari_inr_volume.core.phantom import head_phantom
-from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.core.region import Region
+from napari_inr_volume.core.volume import Geometry, Volume
 from napari_inr_volume.fields.base import FitProgress, FitResult
 from napari_inr_volume.fields.registry import PRESETS
 from napari_inr_volume.fields.samples import LrSamples
@@ -43,6 +46,9 @@ from napari_inr_volume.fields.siren.network import Siren
 from napari_inr_volume.inr_volume import InrVolume
 from napari_inr_volume.io.dicom import read_dicom
 from napari_inr_volume.io.dicom_export import write_dicom_series
+from napari_inr_volume.io.sources import read_source
+from napari_inr_volume.io.volumes import write_volume
+from napari_inr_volume.reader import Reader
 from napari_inr_volume.superres.upscale import LanczosUpscaler, Upscaler
 
 from report import forget_peak, in_turns, machine, peak_memory, table, write_json, write_section
@@ -70,7 +76,15 @@ def main() -> None:
     parser.add_argument("--series", type=Path, help=argparse.SUPPRESS)  # one size, in a process of its own
     parser.add_argument("--fit-slices", type=int, help=argparse.SUPPRESS)  # the same for a fit
     parser.add_argument("--whole-slices", type=int, help=argparse.SUPPRESS)  # and for both ways
+    parser.add_argument("--cubes", help="sides of cubes, such as 128,256,512: only the way there and back")
+    parser.add_argument("--cube", type=Path, help=argparse.SUPPRESS)  # one of them
     arguments = parser.parse_args()
+    if arguments.cube:
+        print(json.dumps(cube(arguments.cube)))
+        return
+    if arguments.cubes:
+        measure_cubes([int(side) for side in arguments.cubes.split(",")], arguments.json)
+        return
     if arguments.series:
         print(json.dumps(measure(arguments.series)))
         return
@@ -115,14 +129,96 @@ def main() -> None:
 
 def median_alone(*arguments: str, **environment: str) -> dict[str, float]:
     """Measure in processes of their own, and return the medians of what they print."""
-    command = [sys.executable, __file__, *arguments]
-    runs = [
-        json.loads(
-            subprocess.run(command, check=True, stdout=subprocess.PIPE, env=os.environ | environment).stdout
-        )
-        for _ in range(REPEATS)
-    ]
+    runs = [alone(*arguments, **environment) for _ in range(REPEATS)]
     return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+
+
+def alone(*arguments: str, **environment: str) -> dict[str, float]:
+    """Measure in a process of its own, and return what it prints."""
+    command = [sys.executable, __file__, *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=os.environ | environment)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+class Cube:
+    """A source of noisy tissue in the shape of waves, of which there is one slice at a time."""
+
+    dtype, units, padding, intensity_range = np.dtype(np.int16), "HU", None, (-1024.0, 1024.0)
+
+    def __init__(self, side: int) -> None:
+        self.geometry = Geometry(shape=(side, side, side), spacing=(0.5, 0.5, 0.5))
+
+    def read(self, region: Region) -> NDArray[np.int16]:
+        """Return a region, for which the whole is made."""
+        return np.stack(list(self.slices()))[region]
+
+    def slices(self) -> Iterator[NDArray[np.int16]]:
+        """Yield every slice (y, x)."""
+        side = self.geometry.shape[0]
+        y, x = np.ogrid[:side, :side]
+        for z in range(side):
+            waves = 400 * np.sin(y / 37 + z / 50) + 300 * np.cos(x / 29)
+            noise = np.random.default_rng(z).normal(0, 10, (side, side))
+            yield (waves + noise).astype(np.int16)
+
+
+def measure_cubes(sides: list[int], to: Path | None) -> None:
+    """Measure the way there and back at these sizes, print the table, and put it into docs."""
+    figures = []
+    for side in sides:
+        with tempfile.TemporaryDirectory() as folder:
+            write_volume(Cube(side), Path(folder) / "cube.ome.zarr")
+            figures.append({"side": side} | alone("--cube", folder, MALLOC_MMAP_THRESHOLD_="65536"))
+    text = cubes_text(figures)
+    print(text)
+    write_section("scaling-cubes", text)
+    write_json(to, {"machine": machine(), "cubes": figures})
+
+
+def cube(folder: Path) -> dict[str, float]:
+    """Return seconds of each way, and by how many MB the process grew at its peak."""
+    settings = replace(PRESETS["fast"], fit=PRESETS["fast"].fit.with_all_steps(20))
+    # What torch and compiled functions take when they are first used is no cost of these.
+    small = compress(head_phantom((8, 64, 64)), settings, max_error=0, device="cpu", upscaler="lanczos")
+    decompress(small, device="cpu")
+    figures: dict[str, float] = {}
+    for way, chosen, bound in (("lossless", None, 0), ("network", settings, None)):
+        forget_peak()
+        before = peak_memory()
+        volume = read_source(folder / "cube.ome.zarr")
+        inr = timed(
+            f"{way}, compress",
+            figures,
+            lambda: compress(volume, chosen, max_error=bound, device="cpu", upscaler="lanczos"),  # noqa: B023
+        )
+        source = Decoded(Reader(inr, device="cpu"))
+        out = folder / f"{way}.ome.zarr"
+        timed(f"{way}, decompress", figures, lambda: write_volume(source, out))  # noqa: B023
+        figures[f"{way}, megabytes"] = peak_memory() - before
+    return figures
+
+
+def cubes_text(figures: list[dict[str, float]]) -> str:
+    """Return the table of both ways: seconds a million voxels, and memory beside the volume."""
+    rows = []
+    for found in figures:
+        voxels = found["side"] ** 3
+        times = [
+            f"{found[f'{way}, {step}']:.0f} s ({found[f'{way}, {step}'] / voxels * 1e6:.2f})"
+            for way in ("lossless", "network")
+            for step in WAYS
+        ]
+        grown = [found[f"{way}, megabytes"] for way in ("lossless", "network")]
+        memory = [f"{mb:.0f} MB ({mb * 1e6 / voxels:.2f})" for mb in grown]
+        rows.append([f"{found['side']:.0f}^3", f"{2 * voxels / 1e6:.0f} MB", *times, *memory])
+    header = ["volume", "its voxels", *(f"{way}: {step}" for way in ("lossless", "network") for step in WAYS)]
+    return (
+        "Noisy waves, from OME-Zarr to an `.inr` and back to OME-Zarr with its levels; lossless without a"
+        " network, and preset `fast` with 20 steps and Lanczos; one run. In brackets seconds a million voxels,"
+        f" and bytes a voxel; memory is what the process grew by at its peak. {machine()}.\n\n"
+        f"{table([*header, 'lossless: memory', 'network: memory'], rows)}"
+    )
 
 
 def measure(series: Path) -> dict[str, float]:
