@@ -215,8 +215,8 @@ def cubes_text(figures: list[dict[str, float]]) -> str:
     header = ["volume", "its voxels", *(f"{way}: {step}" for way in ("lossless", "network") for step in WAYS)]
     return (
         "Noisy waves, from OME-Zarr to an `.inr` and back to OME-Zarr with its levels; lossless without a"
-        " network, and preset `fast` with 20 steps and Lanczos; one run. In brackets seconds a million voxels,"
-        f" and bytes a voxel; memory is what the process grew by at its peak. {machine()}.\n\n"
+        " network, and preset `fast` with 20 steps and Lanczos; one run. In brackets seconds a million"
+        f" voxels, and bytes a voxel; memory is what the process grew by at its peak. {machine()}.\n\n"
         f"{table([*header, 'lossless: memory', 'network: memory'], rows)}"
     )
 

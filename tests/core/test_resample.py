@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
-from napari_inr_volume.core.resample import downsample, lanczos_weights, lr_shape, resample_plane
+from napari_inr_volume.core.resample import downsample, downsampled, lanczos_weights, lr_shape, resample_plane
 
 lengths = st.integers(1, 70)
 factors = st.floats(1.0, 9.0)
@@ -122,3 +123,21 @@ def test_read_slice_is_asked_for_every_slice_once() -> None:
 
     downsample(read_slice, (5, 8, 8), (2.0, 2.0, 2.0))
     assert asked == [0, 1, 2, 3, 4]
+
+
+def test_lr_slices_come_before_all_slices_are_read() -> None:
+    volume = np.random.default_rng(0).normal(size=(40, 8, 9)).astype(np.float32)
+    asked = []
+
+    def read_slice(z: int) -> NDArray[np.float32]:
+        asked.append(z)
+        return volume[z]
+
+    coming = downsampled(read_slice, volume.shape, (2.0, 2.0, 2.0))
+    first = next(coming)
+    assert asked == list(range(7))  # those that three lobes reach
+    lr = np.stack([first, *coming])
+    assert asked == list(range(40))
+    in_plane = downsample(lambda z: volume[z], volume.shape, (1.0, 2.0, 2.0))
+    along_z = lanczos_weights(40, 20, 2.0) @ in_plane.reshape(40, -1)
+    assert np.array_equal(lr, along_z.reshape(lr.shape))
