@@ -235,9 +235,8 @@ def follow(voxels: ShownVoxels, opened: Opened, name: str, layer_name: str) -> N
     def ready(layer: Image) -> None:
         for note in opened.notes:
             show_warning(note)
-        as_given = re.fullmatch(
-            re.escape(layer_name) + r"( \[\d+\])?", layer.name
-        )  # napari numbers what is alike
+        numbered = r"( \[\d+\])?"  # by napari, where another has the name
+        as_given = re.fullmatch(re.escape(layer_name) + numbered, layer.name)
         if voxels.level == "hr" and as_given:
             layer.name = opened.hr_name(name)
 
