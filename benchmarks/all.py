@@ -3,8 +3,8 @@
     python benchmarks/all.py DATA [--only NAME...] [--again]
     python benchmarks/all.py --table
 
-DATA is the folder of the CT volumes. A benchmark that was run before is not run again, unless --again asks for
-it; those that keep points of their own then do what is missing. When each was run, on which machine and at
+DATA is the folder of the CT volumes. A benchmark that was run before is not run again, unless --again says
+so; those that keep points of their own then do what is missing. When each was run, on which machine and at
 which commit is kept in benchmarks/all.json, and in the table of docs/benchmarks/runs.md. Let the machine do
 nothing else meanwhile.
 """
