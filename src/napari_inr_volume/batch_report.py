@@ -81,7 +81,7 @@ def fingerprint(paths: Iterable[Path]) -> str:
     """Return a digest of files' names, sizes and times, by which a later run sees that they are the same."""
     found = hashlib.sha256()
     for path in paths:
-        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             about = file.stat()
             found.update(repr((file.name, about.st_size, about.st_mtime_ns)).encode())
     return found.hexdigest()[:16]

@@ -13,6 +13,8 @@ from PIL import Image
 from pydicom.uid import generate_uid
 
 from napari_inr_volume.core.errors import SourceError
+from napari_inr_volume.core.volume import Volume
+from napari_inr_volume.io.ome_zarr import write_ome_zarr
 from napari_inr_volume.io.studies import Studies, find_studies
 
 
@@ -106,6 +108,18 @@ def test_volume_files_zips_and_slices_are_found(tmp_path: Path) -> None:
     shapes = [study.read().shape for study in found.studies]
     assert shapes == [(3, 4, 5), (3, 4, 5), (3, 4, 5), (2, 6, 8), (3, 4, 5)]
     assert sum(found.skipped.values()) == 1
+
+
+def test_an_ome_zarr_image_is_one_volume(tmp_path: Path) -> None:
+    pytest.importorskip("zarr", reason="OME-Zarr needs the extra zarr")
+    volume = Volume.from_array(np.random.default_rng(1).integers(0, 99, (3, 8, 9), dtype=np.int16))
+    (tmp_path / "deep").mkdir()
+    write_ome_zarr(volume, iter(volume.voxels), tmp_path / "deep" / "scan.ome.zarr")
+    found = find_studies(tmp_path)
+    (study,) = found.studies
+    assert study.name == "deep/scan.ome"
+    np.testing.assert_array_equal(study.read().read(), volume.voxels)
+    assert found.skipped == {}
 
 
 def test_names_are_alike_on_no_system(tmp_path: Path) -> None:

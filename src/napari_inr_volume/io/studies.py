@@ -16,7 +16,7 @@ from .dicom import Broken, Series, files_below, is_zip, list_series, looks_like_
 from .files import SUFFIX
 from .slices import KINDS
 from .tiff import is_single_page
-from .volumes import READERS, find_suffix, read_volume
+from .volumes import FOLDERS, READERS, find_suffix, read_volume
 
 NOT_DICOM = "not DICOM"  # as a listing counts it
 UNKNOWN = "of no kind that is read here"
@@ -62,11 +62,13 @@ def find_studies(folder: Path, on_progress: Callable[[int, int], None] | None = 
     found = list(_dicom_studies(listing.series, listing.broken, folder))
     skipped = Counter({why: count for why, count in listing.skipped_by_reason.items() if why != NOT_DICOM})
     in_series = {path for line in listing.series for path in line.paths}
-    volumes, pictures = [], []
+    volumes, pictures, images = list[Path](), list[Path](), dict[Path, int]()
     for path in files_below(folder):
-        if path in in_series or path.suffix == SUFFIX or looks_like_dicom(path):
+        if (image := _image_around(path, folder)) is not None:
+            images[image] = images.get(image, 0) + path.stat().st_size
+        elif path in in_series or path.suffix == SUFFIX or looks_like_dicom(path):
             continue
-        if is_zip(path):
+        elif is_zip(path):
             inside = list_series(path)
             found += [_of_series(line, (path,), path.relative_to(folder)) for line in inside.series]
             skipped.update(inside.skipped_by_reason)
@@ -78,12 +80,19 @@ def find_studies(folder: Path, on_progress: Callable[[int, int], None] | None = 
             skipped[UNKNOWN] += 1
     found += _of_pictures(pictures, folder)
     found += [_of_file(path, folder) for path in volumes if not _is_second_of_pair(path)]
+    found += [replace(_of_file(path, folder), source_bytes=size) for path, size in images.items()]
     beside = {source for study in found for source in study.sources}
     return Studies(
         studies=tuple(_with_names_of_their_own(found)),
         broken=tuple(one for one in listing.broken if one.path not in beside),
         skipped=dict(skipped),
     )
+
+
+def _image_around(path: Path, folder: Path) -> Path | None:
+    """Return the folder that is an image as a whole, such as OME-Zarr, and holds a file; the outermost."""
+    around = [one for one in path.parents if one.suffix.lower() in FOLDERS and folder in one.parents]
+    return around[-1] if around else None
 
 
 def _dicom_studies(lines: Sequence[Series], broken: Sequence[Broken], folder: Path) -> Iterator[Study]:
