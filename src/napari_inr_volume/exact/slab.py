@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Condition, Event
 from typing import Any
@@ -27,7 +27,7 @@ from .tables import tables
 Levels = NDArray[np.int32]  # (z, y, x), from 0 on
 Stream = tuple[Any, ...]  # a slice's coder, words, starts and counts
 
-BYTES_A_VOXEL = 28  # of a slab while it is coded: voxels, levels twice, residuals, starts, counts
+BYTES_A_VOXEL = 20  # of a slab while it is coded: voxels, levels twice, residuals
 WAVES_AT_ONCE = 64  # that a thread codes before others hear of it
 
 LENGTH = struct.Struct("<I")  # words of a slice's stream
@@ -53,17 +53,34 @@ class Memory:
         self._moved = Condition()
 
     def code(
-        self, slices: range, streams: Sequence[Stream], *, encode: bool, threads: int, gone: Event
+        self,
+        slices: range,
+        begin: Callable[[int], Stream],
+        end: Callable[[int, Stream], None] | None = None,
+        *,
+        threads: int,
+        gone: Event,
     ) -> None:
-        """Code the next slices, by several threads one behind another. `gone` ends it early."""
+        """Code the next slices, by several threads one behind another. `gone` ends it early.
+
+        `begin` gives the stream of a slice when it is its turn. With `end`, which is given it as it came to
+        be, slices are encoded, or else decoded.
+        """
         with ThreadPoolExecutor(min(threads, len(slices)), "exact") as pool:
             # In order: whoever waits for a slice knows that a thread is at it already.
-            futures = [pool.submit(self._code, z, streams[z], encode, gone) for z in slices]
+            futures = [pool.submit(self._code, z, begin, end, gone) for z in slices]
         for future in futures:
             future.result()
 
-    def _code(self, z: int, stream: Stream, encode: bool, gone: Event) -> None:
+    def _code(
+        self,
+        z: int,
+        begin: Callable[[int], Stream],
+        end: Callable[[int, Stream], None] | None,
+        gone: Event,
+    ) -> None:
         try:
+            stream, encode = begin(z), end is not None
             _, rows, columns = self.shape
             net = self._nets[min(z, 2)]
             made, tile = tables(len(net.residuals)), work(net)
@@ -76,6 +93,8 @@ class Memory:
                     return
                 code_waves(net, made, values, residuals, tile, stream, shape, (first, last), encode)
                 self._tell(z, last)
+            if end is not None:
+                end(z, stream)
         finally:
             self._tell(z, self._waves)  # nobody is to wait for it, even if it has failed
 
@@ -120,18 +139,23 @@ def encode_slab(
     gone = gone or Event()
     memory = Memory(slab.shape, networks, levels)
     memory.values[1:, *memory.inner] = slab
-    starts, counts = np.empty((2, len(slab), slab[0].size), np.uint32)
-    streams = [(_coder(), NONE, *each) for each in zip(starts, counts, strict=True)]
-    memory.code(range(len(slab)), streams, encode=True, threads=threads, gone=gone)
+    voxels = slab[0].size
+    coded = [(b"", b"")] * len(slab)  # of each slice: the words of its stream, and how many there are
+
+    def begin(_: int) -> Stream:
+        return _coder(), NONE, np.empty(voxels, np.uint32), np.empty(voxels, np.uint32)
+
+    def end(z: int, stream: Stream) -> None:
+        coder, _, starts, counts = stream
+        words = np.empty(voxels + 1, np.uint32)  # a level takes 28 bits at most
+        state, written = write_words(starts, counts, int(coder[CODED]), words)
+        data = FIRST_STATE.pack(state) + words[:written][::-1].astype("<u4").tobytes()
+        coded[z] = data, LENGTH.pack(written)
+
+    memory.code(range(len(slab)), begin, end, threads=threads, gone=gone)
     if gone.is_set():
         return b""
-    words = np.empty(slab[0].size + 1, np.uint32)  # a level takes 28 bits at most
-    lengths, parts = [], []
-    for coder, _, *coded in streams:
-        state, written = write_words(*coded, int(coder[CODED]), words)
-        lengths.append(LENGTH.pack(written))
-        parts += [FIRST_STATE.pack(state), words[:written][::-1].astype("<u4").tobytes()]
-    return b"".join(lengths + parts)
+    return b"".join((*(length for _, length in coded), *(data for data, _ in coded)))
 
 
 class SlabDecoder:
@@ -150,7 +174,7 @@ class SlabDecoder:
         Raises InrFileError if one of them is damaged.
         """
         slices = range(self._done, self._done + count)
-        self._memory.code(slices, self._streams, encode=False, threads=threads, gone=Event())
+        self._memory.code(slices, self._streams.__getitem__, threads=threads, gone=Event())
         for z in slices:
             coder, words, *_ = self._streams[z]
             if coder[FAILED] or coder[STATE] != LEAST_STATE or coder[WORD] != len(words):
