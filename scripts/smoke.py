@@ -15,7 +15,7 @@ def main() -> None:
     viewer = napari.Viewer(show=True)
     (phantom,) = viewer.open_sample(PLUGIN, "head_phantom")
     fitted = viewer.open_sample(PLUGIN, "head_phantom_inr")
-    for panel in ("Compress (INR)", "INR file", "Codec comparison"):
+    for panel in ("Compress (INR)", "INR file", "Codec comparison", "Batch"):
         viewer.window.add_plugin_dock_widget(PLUGIN, panel)
     names = [layer.name for layer in viewer.layers]
     decoded = np.asarray(fitted[-1].data[len(phantom.data) // 2])

@@ -116,7 +116,7 @@ def test_writer_of_several_layers_is_called_with_a_list(plugins: PluginManager) 
 
 def test_widgets_are_named_as_the_docs_name_them(plugins: PluginManager) -> None:
     names = [widget.display_name for widget in plugins.iter_widgets()]
-    assert names == ["Compress (INR)", "INR file", "Codec comparison"]
+    assert names == ["Compress (INR)", "INR file", "Codec comparison", "Batch"]
 
 
 def test_menus_name_the_keys_that_the_panel_binds() -> None:

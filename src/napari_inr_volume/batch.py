@@ -8,13 +8,16 @@ A volume that cannot be read, a fit that fails and a process that dies end one t
 from __future__ import annotations
 
 import signal
+import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from threading import Event
+from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 from .core.errors import InrError
@@ -32,7 +35,7 @@ BASE_MEMORY = 700_000_000  # bytes of a process that fits or decodes, whatever t
 MEMORY_A_BYTE = 6  # beside them, for each byte of the source's voxels
 SECONDS_PER_LOOK = 0.2  # at whether to stop
 
-AGAIN = "run the command again to continue"
+AGAIN = "start it again to continue"
 
 Status = Literal["done", "refused", "failed", "interrupted"]
 
@@ -96,17 +99,19 @@ class Ended:
     outcome: Outcome
 
 
-def run_tasks(tasks: Sequence[Task], workers: int, stop: Event | None = None) -> Iterator[Working | Ended]:
+def run_tasks(
+    tasks: Sequence[Task], workers: int, stopped: Callable[[], bool] = lambda: False
+) -> Generator[Working | Ended]:
     """Do all tasks, at most `workers` at once and only as many as there is memory for; yields what happens.
 
-    Setting `stop` ends those at work, with their state kept beside their outputs, and starts no more; all of
-    these end as `interrupted`, and are resumed when they are run again.
+    `stopped` is asked a few times a second. Once it says so, those at work end, with their state kept beside
+    their outputs, and no more are begun; all of these end as `interrupted`, and are resumed when they are run
+    again. If it raises, or the generator is closed, those at work are ended at once.
     """
     waiting, running = deque(tasks), list[_Process]()
-    stop = stop or Event()
     try:
         while waiting or running:
-            if stop.is_set():
+            if stopped():
                 for process in running:
                     process.ask_to_stop()
                 for task in waiting:
@@ -140,7 +145,8 @@ class _Process:
         context = get_context("spawn")  # a fork would copy threads' locks
         self.pipe, theirs = context.Pipe(duplex=False)
         self._process: SpawnProcess = context.Process(target=_work, args=(task, theirs), daemon=True)
-        self._process.start()
+        with _without_main():
+            self._process.start()
         theirs.close()
 
     def told(self) -> Iterator[Working]:
@@ -171,12 +177,26 @@ class _Process:
         self._process.join()
 
 
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Have a process that is started meanwhile not run the caller's script again, as `spawn` does.
+
+    Nothing of it is needed. It may be napari itself, or open a window without asking for `__main__`.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 def _ending(code: int | None) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         hint = "; the system ends processes so where memory runs out" if name == "SIGKILL" else ""
-        return f"its process was ended by {name}{hint}; run the command again"
-    return f"its process ended with code {code} and said nothing; run the command again"
+        return f"its process was ended by {name}{hint}; start it again"
+    return f"its process ended with code {code} and said nothing; start it again"
 
 
 # In the process of a task
@@ -266,7 +286,10 @@ def _compress(
         sources=task.study.sources,
         force=task.force,
     )
-    task.output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        task.output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InrError(f"the folder {task.output.parent} cannot be made: {error.strerror}") from error
     kept = Kept(task.output)
     with to.claimed(), claimed(kept.fit):
         running = run(

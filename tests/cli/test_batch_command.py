@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -28,6 +29,22 @@ from napari_inr_volume.io.studies import Study
 from napari_inr_volume.records import Request
 
 LOSSLESS = ["--exact-only", "--workers", "1", "--json"]
+SCRIPT = """
+import sys
+from pathlib import Path
+from napari_inr_volume.batch import Ended, Task, run_tasks
+from napari_inr_volume.fields.constant import NO_NETWORK
+from napari_inr_volume.io.studies import find_studies
+from napari_inr_volume.records import Request
+
+print("run", flush=True)
+folder = Path(sys.argv[1])
+(study,) = find_studies(folder / "a.npy").studies
+request = Request(settings=NO_NETWORK, upscaler="lanczos", device="cpu", max_error=0.0)
+for told in run_tasks([Task(study=study, output=folder / "a.inr", request=request)], 1):
+    if isinstance(told, Ended):
+        print(told.outcome.status)
+"""
 ROW = Row(name="a", title="a", source="a", status="done")
 
 
@@ -173,13 +190,19 @@ def test_a_process_that_dies_ends_its_task_alone(tasks: list[Task]) -> None:
 
 
 def test_nothing_is_begun_once_it_is_to_stop(tasks: list[Task]) -> None:
-    from threading import Event
-
-    stop = Event()
-    stop.set()
-    found = outcomes(run_tasks(tasks, workers=2, stop=stop))
+    found = outcomes(run_tasks(tasks, workers=2, stopped=lambda: True))
     assert {outcome.status for outcome in found.values()} == {"interrupted"}
     assert not any(task.output.exists() for task in tasks)
+
+
+@pytest.mark.slow
+def test_a_script_that_runs_tasks_is_not_run_again_by_their_processes(tmp_path: Path) -> None:
+    """`spawn` would run it, and one of napari's opens a window; few ask for `__main__`."""
+    np.save(tmp_path / "a.npy", np.arange(96, dtype=np.int16).reshape(4, 4, 6))
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    ran = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["run", "done"]
 
 
 @pytest.mark.parametrize("output", [".", "inside"])

@@ -103,7 +103,7 @@ def test_volume_files_zips_and_slices_are_found(tmp_path: Path) -> None:
     found = find_studies(tmp_path)
     assert names(found)[0] == "head"
     assert names(found)[1:3] == ["png/slices", "stack"]
-    assert names(found)[3].startswith("study.zip/9-")
+    assert names(found)[3].startswith("study/9-")
     assert names(found)[4:] == ["tiff/slices"]
     shapes = [study.read().shape for study in found.studies]
     assert shapes == [(3, 4, 5), (3, 4, 5), (3, 4, 5), (2, 6, 8), (3, 4, 5)]
@@ -144,8 +144,23 @@ def test_a_localizer_is_left_out_and_counted(tmp_path: Path) -> None:
     assert found.skipped == {"localizer": 1}
 
 
-def test_a_file_is_no_tree(tmp_path: Path) -> None:
-    path = tmp_path / "a.npy"
-    np.save(path, np.zeros((2, 3, 4)))
-    with pytest.raises(SourceError, match="no folder"):
-        find_studies(path)
+def test_one_file_is_found_without_those_beside_it(tmp_path: Path) -> None:
+    for name in ("a.npy", "b.npy"):
+        np.save(tmp_path / name, np.zeros((2, 3, 4)))
+    (found,) = find_studies(tmp_path / "a.npy").studies
+    assert (found.name, found.sources) == ("a", (tmp_path / "a.npy",))
+
+
+def test_a_zip_by_itself_holds_its_series(tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "in", [0, 1, 2])
+    with ZipFile(tmp_path / "study.zip", "w") as archive:
+        for path in paths:
+            archive.write(path, path.name)
+    (found,) = find_studies(tmp_path / "study.zip").studies
+    assert found.name.startswith("study/")
+    assert found.read().shape[0] == 3
+
+
+def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="there is no file or folder"):
+        find_studies(tmp_path / "nothing")

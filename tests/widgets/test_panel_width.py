@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 NARROW = 300  # pixels
 LONG_NAME = "1.3.6.1.4.1.14519.5.2.1.3320.3273 CT Abdomen 5.0 B30f venous " + "and so on " * 12
-PANELS = ["Compress (INR)", "INR file", "Codec comparison"]
+PANELS = ["Compress (INR)", "INR file", "Codec comparison", "Batch"]
 
 
 def too_wide(panel: Panel) -> list[str]:

@@ -13,7 +13,7 @@ import typer
 from rich.progress import Progress, TaskID
 
 from ..console import Stop, interruptible, print_json, progress_bar, say, slices_bar, tell
-from ..core.errors import InrError
+from ..core.errors import InrError, SourceError
 from ..core.words import counted, in_bytes
 from .compress import request_of
 from .options import ExactOptions, FitOptions, RunOptions, SkipBrokenOption, TargetOptions, UpscalerOptions
@@ -99,6 +99,8 @@ def _check_apart(src: Path, output: Path) -> None:
 def _found(src: Path, on_files: Any) -> Studies:
     from ..io.studies import find_studies
 
+    if not src.is_dir():
+        raise SourceError(f"'{src}' is no folder; give the one that holds the volumes")
     found = find_studies(src, on_files)
     if not found.studies and not found.broken:
         raise InrError(f"there is no volume in '{src}' or below it that is read here")
@@ -148,7 +150,7 @@ class _Batch:
         with progress_bar("more") as progress:
             whole = progress.add_task(self.src.name, total=len(tasks), more="")
             with interruptible(self.stop):
-                for told in run_tasks(tasks, at_once, self.stop):
+                for told in run_tasks(tasks, at_once, self.stop.is_set):
                     if isinstance(told, Ended):
                         self._end(told)
                         progress.advance(whole)
@@ -192,58 +194,21 @@ class _Batch:
         progress.update(self._bars[study.name], completed=told.done, total=told.total, more=told.words)
 
     def _end(self, ended: Ended) -> None:
-        study, outcome = ended.task.study, ended.outcome
-        verified, now = outcome.verified, time.perf_counter()
-        row = self._row(
-            study,
-            status=outcome.status,
-            reason=outcome.reason,
-            output=f"{study.name}.inr" if outcome.status == "done" else "",
-            source_bytes=outcome.source_bytes,
-            file_bytes=outcome.file_bytes,
-            ratio=outcome.source_bytes / outcome.file_bytes if outcome.file_bytes else None,
-            psnr=outcome.psnr,
-            max_error=outcome.max_error,
-            verified=None if verified is None else verified.holds,
-            largest_error=None if verified is None else verified.largest_error,
-            seconds=round(now - self._began.get(study.name, now), 1),
-            notes="; ".join(outcome.notes),
-        )
+        from ..batch_report import result_in_words
+
+        study, now = ended.task.study, time.perf_counter()
+        output = f"{study.name}.inr" if ended.outcome.status == "done" else ""
+        seconds = round(now - self._began.get(study.name, now), 1)
+        row = self._row(study, ended, output=output, seconds=seconds)
         self.report.add(row)
-        say(f"{study.name}: {_in_words(row)}")
+        say(f"{study.name}: {result_in_words(row)}")
 
-    def _row(self, study: Study, **given: Any) -> Row:
+    def _row(self, study: Study, ended: Ended | None = None, **more: Any) -> Row:
         """Return a volume's row, which says of what settings and files it is."""
-        from ..batch_report import Row, fingerprint
+        from ..batch_report import fingerprint, row_of
 
-        return Row(
-            name=study.name,
-            title=study.title,
-            source=_common(study.sources).relative_to(self.src).as_posix(),
-            series=study.series or "",
-            settings=self.settings,
-            fingerprint=fingerprint(study.sources),
-            **given,
-        )
-
-
-def _common(paths: tuple[Path, ...]) -> Path:
-    """Return a file, or the folder that holds all of several."""
-    return paths[0] if len(paths) == 1 else Path(os.path.commonpath([path.parent for path in paths]))
-
-
-def _in_words(row: Row) -> str:
-    """Return what became of a volume, in a line."""
-    if row.status != "done":
-        return f"{row.status}: {row.reason}"
-    words = [f"{in_bytes(row.file_bytes)}, {row.ratio:.3g}:1"]
-    if row.psnr is not None:
-        words.append(f"{row.psnr:.2f} dB (range)")
-    if row.max_error is not None:
-        words.append("lossless" if row.max_error == 0 else f"every voxel within {row.max_error:g}")
-    if row.verified:
-        words.append("verified")
-    return ", ".join(words)
+        same = {"settings": self.settings, "fingerprint": fingerprint(study.sources)}
+        return row_of(study, self.src, self.request, ended, **same, **more)
 
 
 def _print(report: Report, found: Studies, as_json: bool) -> None:

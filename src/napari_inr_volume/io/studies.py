@@ -49,33 +49,36 @@ class Studies:
     skipped: dict[str, int]  # files that hold no volume, by the reason
 
 
-def find_studies(folder: Path, on_progress: Callable[[int, int], None] | None = None) -> Studies:
-    """Find every volume in a folder and all below it; reads headers only.
+def find_studies(path: Path, on_progress: Callable[[int, int], None] | None = None) -> Studies:
+    """Find every volume in a folder and all below it, or in one file; reads headers only.
 
     A DICOM series whose files lie in several folders is one study if no two of them show the same place, and
     else one in each folder, since archives hold copies. `on_progress` is told (files done, files in all).
-    Raises SourceError if there is no such folder, or one that cannot be read.
+    Raises SourceError if there is no such file or folder, or one that cannot be read.
     """
-    if not folder.is_dir():
-        raise SourceError(f"'{folder}' is no folder; give the one that holds the volumes")
-    listing = list_series(folder, on_progress)
+    if not path.exists():
+        raise SourceError(f"there is no file or folder '{path}'")
+    folder = folder_of(path)
+    listing = list_series([] if is_zip(path) else path, on_progress)  # zips are looked into one by one
     found = list(_dicom_studies(listing.series, listing.broken, folder))
     skipped = Counter({why: count for why, count in listing.skipped_by_reason.items() if why != NOT_DICOM})
     in_series = {path for line in listing.series for path in line.paths}
     volumes, pictures, images = list[Path](), list[Path](), dict[Path, int]()
-    for path in files_below(folder):
-        if (image := _image_around(path, folder)) is not None:
-            images[image] = images.get(image, 0) + path.stat().st_size
-        elif path in in_series or path.suffix == SUFFIX or looks_like_dicom(path):
+    files = files_below(path) if path.is_dir() else [path]
+    for file in files:
+        if (image := _image_around(file, folder)) is not None:
+            images[image] = images.get(image, 0) + file.stat().st_size
+        elif file in in_series or file.suffix == SUFFIX or looks_like_dicom(file):
             continue
-        elif is_zip(path):
-            inside = list_series(path)
-            found += [_of_series(line, (path,), path.relative_to(folder)) for line in inside.series]
+        elif is_zip(file):
+            inside = list_series(file)
+            place = file.relative_to(folder).with_suffix("")
+            found += [_of_series(line, (file,), place) for line in inside.series]
             skipped.update(inside.skipped_by_reason)
-        elif path.suffix.lower() in KINDS:
-            pictures.append(path)
-        elif find_suffix(path) in READERS:
-            volumes.append(path)
+        elif file.suffix.lower() in KINDS:
+            pictures.append(file)
+        elif find_suffix(file) in READERS:
+            volumes.append(file)
         else:
             skipped[UNKNOWN] += 1
     found += _of_pictures(pictures, folder)
@@ -87,6 +90,11 @@ def find_studies(folder: Path, on_progress: Callable[[int, int], None] | None = 
         broken=tuple(one for one in listing.broken if one.path not in beside),
         skipped=dict(skipped),
     )
+
+
+def folder_of(path: Path) -> Path:
+    """Return the folder to which names of studies in `path` are relative."""
+    return path if path.is_dir() and path.suffix.lower() not in FOLDERS else path.parent
 
 
 def _image_around(path: Path, folder: Path) -> Path | None:

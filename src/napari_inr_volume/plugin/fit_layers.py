@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..core.metrics import Comparison
 from ..core.volume import Volume
+from ..figures_table import Compared
 from ..inr_volume import InrVolume
 from ..superres.catalogue import title_of
 from .compare import link
@@ -168,6 +169,15 @@ class FitLayers:
         if self.upscaler is not None and self.upscaler not in names:
             names.append(self.upscaler)
         return [self._line(name) for name in names]
+
+    @property
+    def compared(self) -> list[Compared]:
+        """What was measured so far, to be saved as a table."""
+        return [
+            Compared(name=title_of(name), against=LR if name == FIT else ORIGINAL, figures=found)
+            for name, found in self.comparisons.items()
+            if self.inr is not None and found.compared.any()
+        ]
 
     def _line(self, name: str) -> Line:
         found, in_slice, whole, cut = self.comparisons.get(name), None, None, self.cut

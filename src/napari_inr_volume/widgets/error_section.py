@@ -14,10 +14,11 @@ from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ..core.units import Units, suffix
 from ..core.windows import Window
+from ..figures_table import Compared
 from ..plugin.figures import LR, ORIGINAL, Line
 from ..plugin.work.inr import Errors
 from ..superres.catalogue import title_of
-from .figure_table import FigureTable
+from .figure_table import FIGURES_TOOLTIP, FigureTable
 from .layer_box import LayerBox
 from .plot import COLOURS, still_plot
 from .section import Section, TextLine, labelled
@@ -33,6 +34,7 @@ class ErrorSection(Section):
     """Chooses the original, and shows the error of each slice and of the one in view."""
 
     measure_wanted = Signal()
+    save_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__("Error", "How far each slice is from the original, if that is in the viewer.")
@@ -51,6 +53,10 @@ class ErrorSection(Section):
         self.body.addWidget(self.plot)
         self.table = FigureTable()
         self.body.addWidget(self.table)
+        self.save = QPushButton("Figures as CS&V...")
+        self.save.setToolTip(FIGURES_TOOLTIP)
+        self.body.addWidget(self.save)
+        self.save.clicked.connect(self.save_wanted)
         self.measure.clicked.connect(self.measure_wanted)
         self._found: Measured | None = None
         self.show_nothing("")
@@ -60,13 +66,24 @@ class ErrorSection(Section):
         """Whether there are figures."""
         return self._found is not None
 
+    @property
+    def compared(self) -> list[Compared]:
+        """What was measured; nothing if nothing was."""
+        found = self._found
+        if found is None:
+            return []
+        parts = [("LR fit", LR, found.lr), ("Lanczos", ORIGINAL, found.lanczos)]
+        if found.upscaler != "lanczos":
+            parts.append((title_of(found.upscaler), ORIGINAL, found.reconstruction))
+        return [Compared(name=name, against=against, figures=one) for name, against, one in parts]
+
     def show_nothing(self, words: str) -> None:
         """Show why there are no figures."""
         self._found = None
         self.words.setText(words)
         self.words.setVisible(bool(words))
-        self.plot.hide()
-        self.table.hide()
+        for widget in (self.plot, self.table, self.save):
+            widget.hide()
 
     def show_errors(self, errors: Errors, window: Window, units: Units) -> None:
         """Show what was measured; `window` is how the original was shown."""
@@ -80,20 +97,21 @@ class ErrorSection(Section):
             curves.append((title_of("lanczos"), found.lanczos.slices.psnr))
         self.plot.show_curves(curves)
         self.table.show_regions(units, window)
-        self.plot.show()
-        self.table.show()
+        for widget in (self.plot, self.table, self.save):
+            widget.show()
 
     def show_slice(self, z: int, lr_z: int) -> None:
         """Show the figures of a slice, by its number in the reconstruction and in the LR."""
-        found = self._found
-        if found is None:
+        if self._found is None:
             return
-        parts = [("LR fit", LR, found.lr, lr_z), ("Lanczos", ORIGINAL, found.lanczos, z)]
-        if found.upscaler != "lanczos":
-            parts.append((title_of(found.upscaler), ORIGINAL, found.reconstruction, z))
         lines = [
-            Line(name=name, against=against, in_slice=one.of_slice(at), whole=one.of_volume())
-            for name, against, one, at in parts
+            Line(
+                name=one.name,
+                against=one.against,
+                in_slice=one.figures.of_slice(lr_z if one.against == LR else z),
+                whole=one.figures.of_volume(),
+            )
+            for one in self.compared
         ]
         self.table.show_figures(f"Slice {z}", "Volume", lines)
         self.plot.show_slice(z)

@@ -30,6 +30,10 @@ COLUMNS = (
     ("Window", PEAK),
     ("SSIM", "Structural similarity within axial slices, from 0 to 1."),
 )
+FIGURES_TOOLTIP = (
+    "Save the figures of the volume and of every slice measured so far as a table, with bytes, ratio and"
+    " settings."
+)
 BODY, WINDOW = 2, 3  # columns that not every volume has
 
 
@@ -115,6 +119,7 @@ class FiguresView(QWidget):
 
     cancel_wanted = Signal()
     measure_wanted = Signal()
+    save_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,6 +136,10 @@ class FiguresView(QWidget):
         layout.addWidget(self.table)
         layout.addWidget(self.progress)
         layout.addWidget(self.measure)
+        self.save = QPushButton("Figures as CS&V...")
+        self.save.setToolTip(FIGURES_TOOLTIP)
+        layout.addWidget(self.save)
+        self.save.clicked.connect(self.save_wanted)
         self.progress.cancel.clicked.connect(self.cancel_wanted)
         self.measure.clicked.connect(self.measure_wanted)
         self.show_nothing()
@@ -138,12 +147,17 @@ class FiguresView(QWidget):
     def show_nothing(self) -> None:
         """Show that there is no fit."""
         self.show_idle(complete=True)
+        self.show_possible(False)
         self.table.show_regions(RAW, None)
         empty = [
             Line(name=name, against=against, in_slice=None, whole=None)
             for name, against in (("LR fit", LR), ("Lanczos", ORIGINAL))
         ]
         self.table.show_figures("Slice", "Volume", empty)
+
+    def show_possible(self, figures: bool) -> None:
+        """Offer to save figures, if there are some."""
+        self.save.setEnabled(figures)
 
     def show_progress(self, done: int, total: int) -> None:
         """Show how far the measuring has come."""

@@ -12,6 +12,7 @@ from ..core.errors import InrError
 from ..core.windows import Window
 from ..plugin import dialogs
 from ..plugin.exports import export_layer
+from ..plugin.figures_file import save_figures
 from ..plugin.job import Done, Job, LatestJob
 from ..plugin.layers import Carried, carried, check_layer, path_of
 from ..plugin.notices import show_error
@@ -19,7 +20,7 @@ from ..plugin.opened import Kind, inr_of, layer_of, show_decoded
 from ..plugin.settings import PLUGIN, own_weights, preferences
 from ..plugin.sharpening import Sharpening, sharpening_of
 from ..plugin.work import inr as work
-from ..plugin.work.inr import Decoded, Errors
+from ..plugin.work.inr import Contents, Decoded, Errors
 from ..plugin.writers import SUFFIX
 from .contents_section import ContentsSection
 from .error_section import EMPTY, ErrorSection
@@ -51,6 +52,7 @@ class InrFileWidget(Panel):
         self.looking, self.decoding, self.measuring = LatestJob(self), Job(self), Job(self)
         self._wanted: tuple[Image, Kind] | None = None  # a layer of what is being decoded, and what of it
         self._sharpening: Sharpening | None = None  # of the exact layer that is chosen
+        self._contents: Contents | None = None  # of its file, once it was looked into
         self._outcome = ""  # of decoding or measuring, in words
         self._window = Window("shown", 0, 1)  # of the figures
         self._scrolls = QSignalThrottler(parent=self)
@@ -67,8 +69,9 @@ class InrFileWidget(Panel):
         self.file.export_wanted.connect(self._export)
         self.file.cancel_wanted.connect(self._cancel)
         self.errors.measure_wanted.connect(self._measure)
+        self.errors.save_wanted.connect(self._save_figures)
         self.errors.originals.layer_chosen.connect(self._original_chosen)
-        self.looking.finished.connect(self.contents.show_contents)
+        self.looking.finished.connect(self._show_contents)
         self.looking.failed.connect(self.contents.show_words)
         self.decoding.finished.connect(self._show_decoded)
         self.decoding.ended.connect(self._decoding_ended)
@@ -140,10 +143,15 @@ class InrFileWidget(Panel):
         self._choose_original()
         self._original_chosen()
         self.looking.forget()
+        self._contents = None
         self.contents.show_words("" if inr is None else "Reading it...")
         if inr is not None and layer is not None:
             means = path_of(layer), own_weights(), preferences().device
             self.looking.ask(object(), work.look, inr, *means)
+
+    def _show_contents(self, contents: Contents) -> None:
+        self._contents = contents
+        self.contents.show_contents(contents)
 
     def _original_chosen(self) -> None:
         self.measuring.drop()
@@ -248,6 +256,14 @@ class InrFileWidget(Panel):
         assert self.inr is not None
         self.errors.show_errors(found, self._window, self.inr.units)
         self._show_slice()
+
+    def _save_figures(self) -> None:
+        """Save the figures, with what is known of the file."""
+        found, layer = self._contents, self.layer
+        if found is not None and layer is not None:
+            name = layer.name.split(" [")[0]
+            model = 0 if found.embedded else found.model_bytes
+            save_figures(name, found.inr, found.file_bytes, model, self.errors.compared, self.window())
 
     def _measuring_ended(self) -> None:
         self.file.progress.hide()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, cast
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QDoubleSpinBox,
     QFormLayout,
-    QHBoxLayout,
     QLabel,
     QWidget,
 )
@@ -18,14 +15,14 @@ from ..core.choices import Device
 from ..core.errors import InrError
 from ..fields.registry import PRESETS, find_kind, find_preset, settings_to_dict
 from ..fields.settings import Settings
-from ..target import Target, TargetKind
+from ..target import Target
 from .elided import ElidedBox
 from .kept_row import KeptRow
 from .plot import SizePlot
 from .section import AdviceLine, Section, TextLine
-from .settings_form import SettingsForm, let_shrink
+from .settings_form import SettingsForm
+from .target_row import TargetRow
 
-WIDEST_VALUE, STEPPERS = "1000.0 kB", 44  # what the box of a target must show; pixels of its buttons
 CUSTOM = "custom"  # what a preset becomes once a number of it is changed
 PRESET_WORDS = {  # what it gives and what it costs
     "fast": "A first look in the shortest time. Fine detail stays blurred.",
@@ -38,15 +35,6 @@ PRESET_WORDS = {  # what it gives and what it costs
 }
 
 
-# Words, suffix, unit, least, most and usual value of each kind of target.
-TARGETS: dict[TargetKind, tuple[str, str, float, float, float, float]] = {
-    "preset": ("none", "", 1.0, 0.0, 0.0, 0.0),
-    "bytes": ("file size", " kB", 1e3, 0.1, 1e6, 30.0),
-    "ratio": ("ratio", ":1", 1.0, 1.0, 1e6, 1000.0),
-    "psnr": ("PSNR", " dB", 1.0, 5.0, 150.0, 36.0),
-}
-
-
 class SettingsSection(Section):
     """Gives `settings`, `target`, `max_error` and `device`; emits `changed` on every edit."""
 
@@ -54,24 +42,16 @@ class SettingsSection(Section):
 
     def __init__(self) -> None:
         super().__init__("Settings", "How large the network is and how long it is fitted.")
-        self._filling = False
         self.preset = _preset_box()
         self.preset_words = TextLine()
         self.preset_words.setToolTip("What the preset gives, and what it costs.")
-        self.target_kind = ElidedBox(
-            "Ask for a file size, a ratio or a PSNR of the reconstruction (peak: the intensity range). A"
-            " short look at the volume then chooses factor, hidden features and bits per weight; the preset"
-            " gives the steps and everything else."
-        )
-        for kind, (words, *_) in TARGETS.items():
-            self.target_kind.addItem(words, kind)
-        self.target_value = _decimal(0.0, 1e6, 1, 1.0)
-        self.target_value.setAccessibleName("target")
+        self.target_row = TargetRow()
+        self.target_kind, self.target_value = self.target_row.kind, self.target_row.value
         self.kept = KeptRow()
         form = QFormLayout()
         form.addRow(_label("P&reset", self.preset), self.preset)
         form.addRow(self.preset_words)
-        form.addRow(_label("&Target", self.target_kind), self._target_row())
+        form.addRow(_label("&Target", self.target_kind), self.target_row)
         form.addRow(_label("&Keep", self.kept.kept), self.kept)
         self.body.addLayout(form)
 
@@ -101,57 +81,20 @@ class SettingsSection(Section):
             self.body.addWidget(line)
         self.show_settings(self._shown)
         self._say_preset(self.preset.currentText())
-        self.show_target(Target())
         self.preset.currentTextChanged.connect(self._say_preset)
         self.preset.textActivated.connect(self._choose_preset)
-        self.target_kind.activated.connect(self._choose_target)
-        self.target_value.valueChanged.connect(self._target_edited)
+        self.target_row.edited.connect(self.changed)
         self.kept.edited.connect(self.changed)
-        self.sizes.chosen.connect(self._choose_size)
-
-    def _target_row(self) -> QWidget:
-        widget = QWidget()
-        row = QHBoxLayout(widget)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.target_kind, 1)
-        row.addWidget(self.target_value, 1)
-        let_shrink(self.target_value, self.fontMetrics().horizontalAdvance(WIDEST_VALUE) + STEPPERS)
-        return widget
+        self.sizes.chosen.connect(self.target_row.choose_size)
 
     @property
     def target(self) -> Target:
         """What the file is to be."""
-        kind: TargetKind = self.target_kind.currentData()
-        _, _, unit, *_ = TARGETS[kind]
-        return Target(kind=kind, value=unit * self.target_value.value())
+        return self.target_row.target
 
     def show_target(self, target: Target) -> None:
         """Set the target."""
-        self._filling = True
-        self.target_kind.setCurrentIndex(list(TARGETS).index(target.kind))
-        _, suffix, unit, low, high, usual = TARGETS[target.kind]
-        self.target_value.setSuffix(suffix)
-        self.target_value.setRange(low, high)
-        self.target_value.setValue(target.value / unit if target.kind != "preset" else usual)
-        self.target_value.setVisible(target.kind != "preset")
-        self._filling = False
-
-    def _choose_target(self) -> None:
-        kind: TargetKind = self.target_kind.currentData()
-        _, _, unit, *_, usual = TARGETS[kind]
-        self.show_target(Target(kind=kind, value=unit * usual))
-        self.changed.emit()
-
-    def _choose_size(self, size: int) -> None:
-        """Ask for a file of this size in bytes, as the box rounds it up."""
-        _, _, unit, *_ = TARGETS["bytes"]
-        tenths = 10 ** self.target_value.decimals()
-        self.show_target(Target(kind="bytes", value=unit * math.ceil(size / unit * tenths) / tenths))
-        self.changed.emit()
-
-    def _target_edited(self) -> None:
-        if not self._filling:
-            self.changed.emit()
+        self.target_row.show_target(target)
 
     @property
     def max_error(self) -> float | None:
@@ -211,7 +154,7 @@ class SettingsSection(Section):
 
     def lock(self, locked: bool) -> None:
         """Lock the settings while they are in use, and say so."""
-        for box in (self.preset, self.target_kind, self.target_value, self.kept, self.sizes):
+        for box in (self.preset, self.target_row, self.kept, self.sizes):
             box.setEnabled(not locked)
         self.advanced.setEnabled(not locked)
         self.locked.setVisible(locked)
@@ -260,12 +203,3 @@ def _label(words: str, buddy: QWidget) -> QLabel:
     label.setBuddy(buddy)
     label.setToolTip(buddy.toolTip())
     return label
-
-
-def _decimal(low: float, high: float, decimals: int, step: float) -> QDoubleSpinBox:
-    box = QDoubleSpinBox()
-    box.setDecimals(decimals)
-    box.setRange(low, high)
-    box.setSingleStep(step)
-    let_shrink(box)
-    return box

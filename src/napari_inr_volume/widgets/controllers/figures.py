@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import QObject, Signal
 from superqt.utils import QSignalThrottler
 
+from ...plugin.figures_file import save_figures
 from ...plugin.fit_layers import FitLayers
 from ...plugin.job import Done
 from ...plugin.notices import show_error
@@ -35,6 +36,7 @@ class FiguresController(QObject):
         self._refreshes.triggered.connect(self._refresh)
         view.cancel_wanted.connect(self.cancel)
         view.measure_wanted.connect(self._measure_rest)
+        view.save_wanted.connect(self._save)
         state.session_changed.connect(self._session_changed)
         state.changed.connect(self.show_figures)
         state.measuring.reported.connect(self._reported)
@@ -57,9 +59,17 @@ class FiguresController(QObject):
         window = self.state.find_window(fitted.volume) if found is None else found.window
         self.view.table.show_regions(fitted.volume.units, None if window.name == "full" else window)
         self.view.table.show_figures(fitted.slice_words, fitted.volume_words, fitted.lines())
+        self.view.show_possible(bool(fitted.compared))
         if not self.state.measuring.running:
             left = fitted.inr is not None and not fitted.measured and not self.state.fitting.running
             self.view.show_idle(complete=not left)
+
+    def _save(self) -> None:
+        """Save the figures that there are."""
+        fitted = self.state.fitted
+        if fitted is not None and fitted.inr is not None:
+            sizes = fitted.file_bytes, fitted.model_bytes
+            save_figures(fitted.name, fitted.inr, *sizes, fitted.compared, self.view.window())
 
     def _session_changed(self) -> None:
         """Measure what is left of the fit that is shown now; the one before waits until it is shown again."""
