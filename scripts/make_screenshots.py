@@ -20,12 +20,13 @@ os.environ.setdefault("NAPARI_CONFIG", "")  # the settings of whoever runs this 
 import napari
 import numpy as np
 from PIL import Image
-from qtpy.QtWidgets import QApplication, QScrollArea, QWidget
+from qtpy.QtWidgets import QApplication, QComboBox, QScrollArea, QWidget
 
 from napari_inr_volume.core.generators import drain
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.exact.encode import encode_exact
 from napari_inr_volume.io.inr_file import read_inr, write_inr
+from napari_inr_volume.io.volumes import write_volume
 from napari_inr_volume.plugin import kept_fits
 from napari_inr_volume.plugin.exports import labels_on_full_grid, new_labels
 from napari_inr_volume.plugin.job import Job
@@ -37,14 +38,13 @@ PATIENCE = 400  # seconds that anything may take
 
 
 def main() -> None:
-    """Draw the nine pictures, or the moving one."""
+    """Draw the pictures, or the moving one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=IMAGES, help="folder of the pictures")
     parser.add_argument("--size", default="1600x1000", help="of the window in pixels")
     parser.add_argument("--theme", choices=("dark", "light"), default="dark")
     parser.add_argument("--moving", action="store_true", help="draw the moving picture of the README alone")
     given = parser.parse_args()
-    kept_fits.FOLDER = Path(tempfile.mkdtemp())  # the pictures show no fit of another day
     width, height = (int(length) for length in given.size.split("x"))
     given.out.mkdir(parents=True, exist_ok=True)
     if given.moving:
@@ -58,6 +58,7 @@ def main() -> None:
     exact = make_exact(Path(tempfile.mkdtemp()) / "phantom.inr")
     draw_exact_file(_viewer(width, height, given.theme), given.out, exact)
     draw_bounded_comparison(_viewer(width, height, given.theme), given.out, exact)
+    draw_batch(_viewer(width, height, given.theme), given.out)
 
 
 def draw_compress(viewer: napari.Viewer, out: Path) -> None:
@@ -68,6 +69,7 @@ def draw_compress(viewer: napari.Viewer, out: Path) -> None:
     panel.settings.preset.setCurrentText("fast")
     panel.settings.preset.textActivated.emit("fast")
     _wait(lambda: "about" in panel.settings.prediction.text())  # the speed is known
+    _show_window(panel, "soft tissue")
 
     panel.fit.fit.click()
     _wait(lambda: len(panel.fit.plot.steps) > 0 and panel.fit.plot.steps[-1] > 1_500)
@@ -95,6 +97,7 @@ def draw_moving(viewer: napari.Viewer, out: Path) -> None:
     panel.settings.preset.setCurrentText("fast")
     panel.settings.preset.textActivated.emit("fast")
     _wait(lambda: "about" in panel.settings.prediction.text())
+    _show_window(panel, "soft tissue")
     frames = [_frame(viewer)]
     panel.fit.fit.click()
     _wait(lambda: len(panel.fit.plot.steps) > 0)
@@ -237,12 +240,50 @@ def draw_bounded_comparison(viewer: napari.Viewer, out: Path, exact: Path) -> No
     viewer.close()
 
 
+def draw_batch(viewer: napari.Viewer, out: Path) -> None:
+    """Draw the widget Batch: three volumes, of which one is done, one at work, and one cannot be read."""
+    folder = Path(tempfile.mkdtemp()) / "studies"
+    for name, depth in (("patient-1/head", 16), ("patient-2/head", 24)):
+        (folder / name).parent.mkdir(parents=True)
+        write_volume(head_phantom((depth, 128, 128)), folder / f"{name}.nii.gz")
+    (folder / "patient-3.nii.gz").write_bytes(b"cut off")
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Batch")
+    widget.add(folder)
+    _wait_for(widget)
+    _choose(widget.request.preset, "fast")
+    widget.table.selectRow(1)
+    _choose(widget.request.target_row.kind, "ratio")
+    widget.request.target_row.value.setValue(100)
+    _choose(widget.request.kept.kept, "within")
+    widget.table.clearSelection()
+    widget.run.start.click()
+    _wait(lambda: widget.table.item(1, 2).text().startswith("fitting,"))
+    _draw(viewer, out / "batch.png")
+    widget.run.stop.click()
+    _wait_for(widget)
+    viewer.close()
+
+
+def _choose(box: QComboBox, words: str) -> None:
+    """Choose from a list, as a person would."""
+    box.setCurrentText(words)
+    box.activated.emit(box.currentIndex())
+
+
 def _viewer(width: int, height: int, theme: str) -> napari.Viewer:
+    kept_fits.FOLDER = Path(tempfile.mkdtemp())  # a picture shows no fit of another
     viewer = napari.Viewer(show=True)
     viewer.theme = theme
     viewer.window.resize(width, height)
     _pump(0.8)
     return viewer
+
+
+def _show_window(panel: QWidget, name: str) -> None:
+    """Choose a window under Source."""
+    box = panel.source.windows
+    box.setCurrentIndex(box.findData(name))
+    box.textActivated.emit(box.currentText())
 
 
 def _wait_for(panel: QWidget) -> None:

@@ -22,7 +22,7 @@ FLOORS = [
     {"inr_volume"},
     {"superres"},
     {"reader", "io", "classical"},
-    {"measuring", "outputs"},
+    {"measuring", "outputs", "figures_table"},
     {"codec", "target", "picture"},
     {"planning", "export", "records"},
     {"session", "training"},

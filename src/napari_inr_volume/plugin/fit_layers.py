@@ -339,5 +339,6 @@ class FitLayers:
     def _add(self, layer_data: LayerData) -> Image:
         """Add a layer over the others; it is selected, as what is seen."""
         layer: Image = add_layer(self.viewer, layer_data)
+        layer.contrast_limits_range = self.source.contrast_limits_range
         link([*self.shown, layer] if layer not in self.shown else self.shown)
         return layer

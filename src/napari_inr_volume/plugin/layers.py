@@ -185,17 +185,19 @@ def kwargs_over(layer: Layer, factor: Triple = (1.0, 1.0, 1.0)) -> dict[str, Any
 
 
 def add_layer(viewer: ViewerModel, layer_data: LayerData) -> Layer:
-    """Add a layer to the viewer, its contrast slider going over all the intensities. On the UI thread only.
-
-    A reader cannot set the slider's range: there it spans the default window until another one is chosen.
-    """
+    """Add a layer to the viewer, its contrast slider going over all intensities. On the UI thread only."""
     data, arguments, _ = layer_data
     layer = viewer.add_image(data, **arguments)
+    widen_contrast(layer)
+    return layer
+
+
+def widen_contrast(layer: Layer) -> None:
+    """Let the contrast slider of a layer of ours go over all the intensities; a reader cannot say so."""
     held = carried(layer)
     if held is not None and held.holds is not None:
         (low, high), (black, white) = held.holds.intensity_range, layer.contrast_limits
         layer.contrast_limits_range = (min(low, black), max(high, white))
-    return layer
 
 
 def original_layer(volume: Volume, name: str) -> LayerData:

@@ -10,6 +10,7 @@ from weakref import ref
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 from .job import Job
+from .layers import widen_contrast
 from .notices import plain, show_error, show_warning
 from .shown_voxels import ShownVoxels, Step
 from .work.sharpen import Damaged, Ready, sharpen
@@ -88,6 +89,7 @@ class Sharpening(QObject):
             return
         if layer.data is voxels:
             self._layer, self._new = ref(layer), False
+            widen_contrast(layer)
             layer.events.data.connect(self._data_changed)
             layer.events.visible.connect(self._say)
         elif not self._new:

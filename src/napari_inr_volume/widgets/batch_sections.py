@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFormLayout, QHBoxLayout, QLabel, QProgressBar, QPushButton, QSpinBox
@@ -12,13 +13,15 @@ from ..core.choices import Device
 from ..fields.constant import NO_NETWORK
 from ..fields.registry import PRESETS, find_preset
 from ..plugin.work.batch import SPARED
-from ..records import Request
 from .batch_table import BatchTable
 from .elided import ElidedBox
 from .kept_row import KeptRow
 from .section import CancelBar, Section, TextLine
 from .settings_form import let_shrink
 from .target_row import TargetRow
+
+if TYPE_CHECKING:
+    from ..records import Request
 
 EMPTY = "Add a folder of DICOM series or volume files, or single files; all in and below it is found."
 ONLY_EXACT = "no network"  # the preset of files that hold the exact voxels alone
@@ -98,6 +101,8 @@ class RequestSection(Section):
 
     def request(self, device: Device) -> Request:
         """Return what is set."""
+        from ..records import Request
+
         if self.preset.currentText() == ONLY_EXACT:
             bound = self.kept.max_error
             return Request(settings=NO_NETWORK, upscaler="lanczos", device=device, max_error=bound)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableWidget, QTableWidgetItem
 
 from ..batch_report import DONE, Row, in_words, result_in_words
 from ..io.studies import Study
 from ..plugin.notices import plain
 from ..plugin.work.batch import Found, Wanted
-from ..records import Request
+
+if TYPE_CHECKING:
+    from ..records import Request
 
 COLUMNS = (
     ("Volume", "What will be compressed, by its place in the folder that was added."),
@@ -19,7 +23,9 @@ COLUMNS = (
     ("Result", "How far it is, and what became of it. Double-click to open the .inr that was made."),
 )
 WAITING = "waiting"
-HEIGHT = 220  # pixels
+HEIGHT = 260  # pixels
+SHARES = 0.3, 0.24  # of the width, of the first columns; the rest is the result's
+LINES, PADDING = 4, 8  # of a row at most; pixels
 
 
 @dataclass(eq=False)
@@ -53,12 +59,21 @@ class BatchTable(QTableWidget):
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        self.setWordWrap(False)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setFixedHeight(HEIGHT)
-        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        header.setStretchLastSection(True)
         self.cellDoubleClicked.connect(lambda at, _: self.open_wanted.emit(self.queued[at]))
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802, of Qt
+        """Give the result the most room."""
+        super().resizeEvent(event)
+        for column, share in enumerate(SHARES):
+            self.setColumnWidth(column, int(share * self.viewport().width()))
+        for at in range(len(self.queued)):
+            self._fit_height(at)
 
     @property
     def chosen(self) -> list[Queued]:
@@ -103,3 +118,9 @@ class BatchTable(QTableWidget):
         if item.text() != words:
             item.setText(words)
             item.setToolTip("\n".join(map(plain, (tooltip or words).split("\n"))))
+            self._fit_height(at)
+
+    def _fit_height(self, at: int) -> None:
+        """Let a row have the lines that its words need, up to some."""
+        most = LINES * self.fontMetrics().lineSpacing() + PADDING
+        self.setRowHeight(at, min(self.sizeHintForRow(at), most))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject
-from superqt.utils import QSignalThrottler
+from superqt.utils import QSignalThrottler, signals_blocked
 
 from ...core.errors import InrError
 from ...core.units import suffix
@@ -44,6 +44,7 @@ class CompareController(QObject):
         self.bar = bar
         self.arrangement = Arrangement(state.viewer)
         self.subtracting = LatestJob(self)
+        self._reconstruction: Image | None = None  # that was chosen to be subtracted from, when it came
         self._subtracted_from: tuple[FitLayers | None, Image | None] = None, None
         section.mode_chosen.connect(self.arrange)
         section.edge_moved.connect(self._move_edge)
@@ -83,6 +84,11 @@ class CompareController(QObject):
             self.section.subtracted.offer(
                 [layer for layer in reversed(layers) if can_subtract(layer, fitted)]
             )
+            if fitted.hr is not None and fitted.hr is not self._reconstruction:
+                with signals_blocked(self.section.subtracted):
+                    self.section.subtracted.choose(fitted.hr)
+                if self.section.subtracted.layer is fitted.hr:
+                    self._reconstruction = fitted.hr
 
     def make_way(self) -> None:
         """Stop comparing: the layers are about to change, or others are compared."""

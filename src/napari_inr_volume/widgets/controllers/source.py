@@ -15,7 +15,7 @@ from ...core.windows import find_window
 from ...plugin import dialogs
 from ...plugin.fit_layers import PLACE
 from ...plugin.job import Done, Job, LatestJob
-from ...plugin.layers import add_layer, carried, check_layer, original_layer
+from ...plugin.layers import add_layer, carried, check_layer, original_layer, widen_contrast
 from ...plugin.looking import look_at
 from ...plugin.notices import show_error
 from ...plugin.readers import Choice, choose, name_of
@@ -117,6 +117,7 @@ class SourceController(QObject):
     def _show_volume(self, volume: Volume) -> None:
         layer = self.section.layer
         assert layer is not None
+        widen_contrast(layer)
         self.section.show_volume(volume, self._memory(volume), layer.contrast_limits)
         self.state.set_source(layer, volume)
 
