@@ -43,6 +43,7 @@ def test_what_no_network_can_be_fitted_to_is_kept_as_it_is() -> None:
         assert codec.chunks.decode(chunk, data.shape, data.dtype).tobytes() == data.tobytes()
 
 
+@pytest.mark.slow  # it looks at the chunk first
 def test_a_ratio_that_cannot_be_had_is_refused() -> None:
     with pytest.raises(FitError, match="choose larger chunks, or a smaller ratio"):
         LossyCodec(ratio=500).chunks.encode(blob((4, 16, 16)))
