@@ -78,6 +78,7 @@ class Watch(QObject):
         wait(done)
         QTest.qWait(REST)
         self.gaps.append(Gap(action, *self._largest))
+        print(f"{action}: {self._largest[0]:.0f} ms", flush=True)
 
 
 def main() -> None:
