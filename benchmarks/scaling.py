@@ -169,7 +169,8 @@ def measure_cubes(sides: list[int], to: Path | None) -> None:
     for side in sides:
         with tempfile.TemporaryDirectory() as folder:
             write_volume(Cube(side), Path(folder) / "cube.ome.zarr")
-            figures.append({"side": side} | alone("--cube", folder, MALLOC_MMAP_THRESHOLD_="65536"))
+            apart = {"MALLOC_MMAP_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
+            figures.append({"side": side} | alone("--cube", folder, **apart))
     text = cubes_text(figures)
     print(text)
     write_section("scaling-cubes", text)
