@@ -20,7 +20,7 @@ from threading import Event
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
-from .core.errors import InrError
+from .core.errors import InrError, VolumeError
 from .core.memory import OUT_OF_MEMORY, available
 
 if TYPE_CHECKING:
@@ -234,6 +234,8 @@ def _outcome(task: Task, report: Callable[[str, int, int], None], stop: Event) -
         return Outcome(status="refused", reason=str(error) or OUT_OF_MEMORY)
     try:
         return _done(task, volume, report, stop)
+    except VolumeError as error:  # what is asked for cannot be done to it
+        return Outcome(status="refused", reason=str(error), notes=volume.notes)
     except (InrError, MemoryError) as error:
         interrupted = stop.is_set()
         return Outcome(

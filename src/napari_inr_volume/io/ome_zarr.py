@@ -24,7 +24,7 @@ from ..core.units import HU, is_units
 from ..core.volume import AXIAL, Geometry, Triple, Volume, triple
 from .foreign import errors_of_ours
 from .lengths import completed, length
-from .values import Voxels, guess_meaning
+from .values import Voxels, guess_meaning, meaning_of
 
 SUFFIX = ".zarr"
 OWN = "napari_inr_volume"  # the attribute
@@ -96,7 +96,7 @@ def write_ome_zarr(source: Source, planes: Iterable[Voxels], folder: Path) -> No
         finer = OmeVoxels(array, (0, 1, 2), folder)
         planes = _coarser(finer, factor, source.intensity_range, padding)
         geometry, padding = geometry.coarser(factor, lr_shape(geometry.shape, factor)), None
-    group.attrs.update({"ome": _ome(source, datasets), OWN: _notes(source)})
+    group.attrs.update({"ome": _ome(source, datasets), OWN: meaning_of(source)})
 
 
 def _fill(array: Any, planes: Iterable[Voxels], depth: int) -> None:
@@ -127,20 +127,6 @@ def _ome(source: Source, datasets: list[dict[str, Any]]) -> dict[str, Any]:
         "multiscales": [{"name": label, "axes": axes, "datasets": datasets, "type": "lanczos"}],
         "omero": {"channels": [{"label": label, "color": "FFFFFF", "active": True, "window": window}]},
     }
-
-
-def _notes(source: Source) -> dict[str, Any]:
-    geometry = source.geometry
-    notes: dict[str, Any] = {
-        "origin_mm": geometry.origin,
-        "direction": geometry.direction,
-        "units": source.units,
-    }
-    if source.padding is not None:
-        notes["padding"] = source.padding
-    if geometry.slice_positions is not None:
-        notes["slice_positions_mm"] = geometry.slice_positions
-    return notes
 
 
 def _placed(geometry: Geometry) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from ..core.volume import Geometry, Triple, Volume, triple
 from .lengths import completed
 from .payload import check_claim, read_voxels, room_for
 from .tiff_spacing import find_sizes, imagej_calibration, json_notes
-from .values import Voxels, guess_meaning, only_grey, rescaled
+from .values import Voxels, guess_meaning, meaning_of, only_grey, rescaled
 
 
 def read_tiff(path: Path) -> Volume:
@@ -61,16 +61,7 @@ def write_tiff(source: Source, planes: Iterable[Voxels], path: Path) -> None:
     import tifffile
 
     geometry = source.geometry
-    notes: dict[str, Any] = {
-        "spacing_mm": geometry.spacing,
-        "origin_mm": geometry.origin,
-        "direction": geometry.direction,
-        "units": source.units,
-    }
-    if source.padding is not None:
-        notes["padding"] = source.padding
-    if geometry.slice_positions is not None:
-        notes["slice_positions_mm"] = geometry.slice_positions
+    notes = {"spacing_mm": geometry.spacing, **meaning_of(source)}
     tifffile.imwrite(
         path,
         iter(planes),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import SourceError
 from ..core.scratch import room
+from ..core.source import Source
 from ..core.units import HU, RAW, Units, guess_units
 from ..core.volume import Geometry, triple
 
@@ -103,3 +104,18 @@ def places_voxels(affine: NDArray[np.float64]) -> bool:
         return False
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     return bool((lengths > 0).all() and abs(np.linalg.det(affine[:3, :3] / lengths)) > 1e-6)
+
+
+def meaning_of(source: Source) -> dict[str, Any]:
+    """Return what formats with notes of our own keep of a source, beside its spacing: mm, patient axes."""
+    geometry = source.geometry
+    notes: dict[str, Any] = {
+        "origin_mm": geometry.origin,
+        "direction": geometry.direction,
+        "units": source.units,
+    }
+    if source.padding is not None:
+        notes["padding"] = source.padding
+    if geometry.slice_positions is not None:
+        notes["slice_positions_mm"] = geometry.slice_positions
+    return notes
