@@ -33,7 +33,11 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return device.type == "cpu" and onednn and torch.backends.cpu.get_cpu_capability() == "AVX512"
+    if device.type != "cpu" or not onednn:
+        return False
+    # AVX-512 alone does not tell: without these instructions oneDNN works in float32 and converts.
+    found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not say
+    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def out_of_memory(error: RuntimeError) -> bool:

@@ -28,11 +28,9 @@ def side_by_side(pieces: Sequence[Callable[[], None]]) -> None:
     """Do all pieces and return once the last has ended; what one of them raises is raised here.
 
     A chunk that stays with one thread stays in its cache, and nobody waits for the other threads
-    after every operation, as torch's own threads do. A thread of `apart` does the first piece itself.
+    after every operation, as torch's own threads do. A thread of `apart` does the first piece itself; no
+    other does, not even a single one: with several threads in a product torch may add up in another order.
     """
-    if len(pieces) == 1:
-        pieces[0]()
-        return
     own = hasattr(_here, "count")
     futures: list[Future[None]] = [_pool().submit(piece) for piece in pieces[own:]]
     try:

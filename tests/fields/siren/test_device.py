@@ -18,6 +18,23 @@ def test_cpu_is_always_there() -> None:
     assert isinstance(has_fast_bfloat16(find_device("cpu")), bool)
 
 
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="products here know no bfloat16")
+@pytest.mark.parametrize(
+    ("instructions", "fast"),
+    [
+        ({}, False),
+        ({"avx512_f": True, "avx512_vnni": True, "avx512_bf16": False}, False),  # as of Cascade Lake
+        ({"avx512_f": True, "avx512_bf16": True}, True),
+        ({"amx_bf16": True}, True),
+    ],
+)
+def test_bfloat16_is_fast_where_a_processor_has_instructions_for_it(
+    instructions: dict[str, bool], fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    assert has_fast_bfloat16(torch.device("cpu")) == fast
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is on this machine")
 def test_missing_device_is_refused_with_those_there_are() -> None:
     with pytest.raises(FitError, match=r"'cuda' is not on this machine; choose auto or one of .*cpu"):

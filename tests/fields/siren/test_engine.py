@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from functools import partial
 from threading import Event
 from types import ModuleType
@@ -194,6 +194,16 @@ def test_fast_evaluation_is_that_of_the_plain_network(functions: ModuleType) -> 
     torch.testing.assert_close(siren.at(points.view(-1, 3)), expected.view(-1), atol=2e-5, rtol=0)
 
 
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Let torch use two threads here, as it does on most machines."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_fast_evaluation_does_not_depend_on_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     siren = Siren(SirenConfig(layers=3))
     axes = [axis_coordinates(length, 1.0, length) for length in (1, 90, 130)]

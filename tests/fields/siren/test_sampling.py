@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from napari_inr_volume.fields.registry import PRESETS
 from napari_inr_volume.fields.samples import LrSamples
+from napari_inr_volume.fields.siren import kernels_numba, kernels_torch
 from napari_inr_volume.fields.siren.config import Sampling
 from napari_inr_volume.fields.siren.sampling import Sampler, importance
 
@@ -39,6 +40,23 @@ def test_a_batch_is_of_voxels_that_are_there(shape: tuple[int, int, int], batch:
     index = sampler(shape, batch, kind).draw()
     assert (index.shape, index.dtype) == ((batch,), torch.int64)
     assert 0 <= index.min() <= index.max() < shape[0] * shape[1] * shape[2]
+
+
+@given(
+    shares=st.lists(st.lists(st.integers(0, 5), min_size=7, max_size=7), min_size=1, max_size=4),
+    data=st.data(),
+)
+@settings(max_examples=60, deadline=None)
+def test_compiled_or_not_the_same_voxel_is_found(shares: list[list[int]], data: st.DataObject) -> None:
+    sums = np.cumsum(np.array(shares), axis=1)
+    sums[:, -1] += 1
+    table = torch.from_numpy((sums / sums[:, -1:]).astype(np.float32))
+    points = data.draw(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1 / 3, 0.999]), min_size=1, max_size=20))
+    rows = data.draw(st.lists(st.integers(0, len(table) - 1), min_size=len(points), max_size=len(points)))
+    plain, compiled = torch.tensor(rows), torch.tensor(rows)
+    kernels_torch.find(table, torch.tensor(points), plain)
+    kernels_numba.find(table.numpy(), np.array(points, np.float32), compiled.numpy())
+    assert compiled.tolist() == plain.tolist()
 
 
 @pytest.mark.parametrize("kind", get_args(Sampling))

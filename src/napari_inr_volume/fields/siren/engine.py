@@ -74,7 +74,10 @@ class Engine:
     @torch.no_grad()
     def _compute(self) -> None:
         self.network.refresh()
-        threads.side_by_side([lane.run for lane in self.lanes])
+        if self.loss.device.type == "cpu":
+            threads.side_by_side([lane.run for lane in self.lanes])
+        else:
+            self.lanes[0].run()  # on this thread, whose stream is being recorded
         total = self.lanes[0].gradients
         for lane in self.lanes[1:]:
             total.flat.add_(lane.gradients.flat)

@@ -167,6 +167,21 @@ _kernel = kernel(_FAST)
 
 
 @_kernel
+def find(table: Floats, points: Floats, found: NDArray[np.int64]) -> None:
+    length = table.shape[1]
+    for n in range(points.shape[0]):
+        row = table[found[n]]
+        low, high = 0, length - 1  # the last share is above every point
+        while low < high:
+            middle = (low + high) // 2
+            if row[middle] <= points[n]:
+                low = middle + 1
+            else:
+                high = middle
+        found[n] = found[n] * length + low
+
+
+@_kernel
 def gather(
     index: NDArray[np.int64],
     z: Floats,

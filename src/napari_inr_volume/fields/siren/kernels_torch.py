@@ -17,6 +17,22 @@ def view(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def find(table: Tensor, points: Tensor, found: Tensor) -> None:
+    """Replace each row of `found` (n) by the flat index of the first share above its point, by halving.
+
+    `table` (rows, length) has rising shares up to 1 in each row, `points` (n) lie below 1.
+    """
+    length = table.shape[1]
+    shares, start = table.view(-1), found * length
+    passed = torch.zeros_like(found)  # shares that are not above it
+    step = 1 << (length - 1).bit_length()
+    while step := step >> 1:
+        further = passed + step
+        there = (further < length) & (shares[start + further.clamp(max=length) - 1] <= points)
+        passed = torch.where(there, further, passed)
+    torch.add(start, passed, out=found)
+
+
 def gather(
     index: Tensor, z: Tensor, y: Tensor, x: Tensor, volume: Tensor, coordinates: Tensor, intensity: Tensor
 ) -> None:

@@ -140,10 +140,13 @@ def _in_chunks(evaluate: Callable[[slice], None], count: int, chunk: int, device
     The chunks are the same for any number of threads, and so is what comes out.
     """
     chunks = [slice(start, min(start + chunk, count)) for start in range(0, count, chunk)]
-    lanes = min(threads.count(), len(chunks)) if device.type == "cpu" else 1
 
-    def run(lane: int) -> None:
-        for part in chunks[lane::lanes]:
+    def run(some: list[slice]) -> None:
+        for part in some:
             evaluate(part)
 
-    threads.side_by_side([partial(run, lane) for lane in range(lanes)])
+    if device.type != "cpu":
+        run(chunks)
+        return
+    lanes = min(threads.count(), len(chunks))
+    threads.side_by_side([partial(run, chunks[lane::lanes]) for lane in range(lanes)])

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..samples import LrSamples
 from .config import Sampling
+from .kernels import find_kernels
 
 PLASTIC = 1.2207440846057596  # the root of g^4 = g + 1
 FLOOR = 0.3  # of the mean deviation, added to each: flat regions are looked at too
@@ -73,12 +74,15 @@ class _ByImportance:
         columns = np.cumsum(voxels, axis=2)  # in float32, like the voxels: for one row it is enough
         rows = np.cumsum(columns[:, :, -1], axis=1, dtype=np.float64)
         slices = np.cumsum(rows[np.newaxis, :, -1], axis=1)
-        self._tables = [_shares(table, device) for table in (slices, rows, columns)]
+        self._kernels = find_kernels(device)
+        tables = (_shares(table, device) for table in (slices, rows, columns))
+        self._tables = [self._kernels.view(table) for table in tables]
 
     def __call__(self, points: Tensor) -> Tensor:
         found = torch.zeros(len(points), dtype=torch.int64, device=points.device)
-        for table, point in zip(self._tables, points.t(), strict=True):
-            found = _find(table, found, point)
+        view = self._kernels.view
+        for table, point in zip(self._tables, points.t().contiguous(), strict=True):
+            self._kernels.find(table, view(point), view(found))
         return found
 
 
@@ -86,19 +90,6 @@ def _shares(sums: NDArray[np.floating], device: torch.device) -> Tensor:
     """Return running sums along the last axis as shares of the last one: (rows, columns), float32."""
     shares = sums.reshape(-1, sums.shape[-1])
     return torch.from_numpy((shares / shares[:, -1:]).astype(np.float32)).to(device)
-
-
-def _find(table: Tensor, rows: Tensor, points: Tensor) -> Tensor:
-    """Return the flat index of the first share above each point in its row of a table, by halving."""
-    length = table.shape[1]
-    shares, first = table.view(-1), rows * length
-    passed = torch.zeros_like(rows)  # shares that are not above it
-    step = 1 << (length - 1).bit_length()
-    while step := step >> 1:
-        further = passed + step
-        there = (further < length) & (shares[first + further.clamp(max=length) - 1] <= points)
-        passed = torch.where(there, further, passed)
-    return first + passed
 
 
 def importance(intensity: NDArray[np.float32]) -> NDArray[np.float32]:
