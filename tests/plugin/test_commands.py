@@ -281,6 +281,7 @@ def test_export_can_be_cancelled_in_the_activity_dock(
     viewer.open(str(tmp_path / "long.inr"), plugin=PLUGIN)
     monkeypatch.setattr(dialogs, "ask_where_to_save", lambda *asked: tmp_path / "long.nii.gz")
     choose("Export reconstruction...")
+    qtbot.waitUntil(lambda: len(progress._all_instances) == 1)
     (bar,) = progress._all_instances
     (shown,) = viewer.window._qt_window._activity_dialog.findChildren(QtLabeledProgressBar)
     qtbot.waitUntil(lambda: bar.n > 0)  # slices
@@ -329,6 +330,7 @@ def test_an_export_to_dicom_that_is_cancelled_leaves_the_folder_empty(
     (tmp_path / "series").mkdir()
     monkeypatch.setattr(dialogs, "ask_folder", lambda *_: tmp_path / "series")
     choose("Export DICOM series...")
+    qtbot.waitUntil(lambda: len(progress._all_instances) == 1)
     (bar,) = progress._all_instances
     (shown,) = viewer.window._qt_window._activity_dialog.findChildren(QtLabeledProgressBar)
     qtbot.waitUntil(lambda: bar.n > 0)  # slices

@@ -16,7 +16,6 @@ from .layers import add_layer, carried, original_layer
 from .notices import (
     OUT_OF_MEMORY,
     file_name,
-    plain,
     sentence,
     show_error,
     show_info,
@@ -252,21 +251,19 @@ def in_background(
     title: str, done: Callable[[Any], None], work: Callable[..., object], *args: object
 ) -> None:
     """Run `work(control, *args)` as a `Job` with a bar in the activity dock; give its result to `done`."""
-    from napari.utils import cancelable_progress
-
+    from .activity import ActivityBar
     from .job import Done, Job
 
     job = Job()
-    bar = cancelable_progress(total=0, desc=plain(title))
-    bar.cancel = job.drop  # napari's own only ends a loop over the bar
+    bar = ActivityBar(job)
+    bar.begin(title, cancel=job.drop)
 
     def show(record: object) -> None:
         if isinstance(record, Done):
-            bar.total = record.total
-            bar.update(record.done - bar.n)
+            bar.show(record.done, record.total)
 
     def end() -> None:
-        bar.close()
+        bar.end()
         running.discard(job)
 
     job.reported.connect(show)

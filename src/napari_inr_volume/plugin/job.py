@@ -26,7 +26,7 @@ from qtpy.QtCore import QObject, Signal
 from ..core.errors import InrError
 from .notices import OUT_OF_MEMORY
 
-SECONDS_PER_REPORT = 0.1  # of loading, decoding and measuring
+SECONDS_PER_REPORT = 0.25  # each has the window drawn anew
 
 
 Cut = tuple[int, int]  # axis that a slice lies across, and its number
@@ -72,10 +72,16 @@ class Control:
     def on_progress(self, done: int, total: int) -> None:
         """Report how many of how many are done, a few times a second; raises Cancelled."""
         self.check()
-        now = time.perf_counter()
-        if now - self._told >= SECONDS_PER_REPORT or done == total:
-            self._told = now
+        if self.is_time(last=done == total):
             self.report(Done(done, total))
+
+    def is_time(self, *, last: bool) -> bool:
+        """Return whether to report again: a few times a second, and the last."""
+        now = time.perf_counter()
+        if now - self._told < SECONDS_PER_REPORT and not last:
+            return False
+        self._told = now
+        return True
 
     def wait_while_paused(self) -> float:
         """Return the seconds that were waited."""

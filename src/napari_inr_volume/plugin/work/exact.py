@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from ...core.errors import FitError, InrError
 from ...core.generators import drain
 from ...inr_volume import InrVolume
-from ..job import SECONDS_PER_REPORT, Control
+from ..job import Control
 from .threads import leave_a_core
 
 if TYPE_CHECKING:
@@ -69,16 +68,13 @@ def with_exact(
     from .. import kept_fits, unsaved
 
     leave_a_core()
-    told = 0.0
 
     def show(record: Learning | Coding) -> None:
-        nonlocal told
         control.check()
         if control.stop.is_set():
             raise _Stopped
-        report, now = _report(record), time.perf_counter()
-        if now - told >= SECONDS_PER_REPORT or report.done == report.total:
-            told = now
+        report = _report(record)
+        if control.is_time(last=report.done == report.total):
             control.report(report)
 
     if not is_ready():

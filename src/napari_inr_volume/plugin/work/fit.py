@@ -170,7 +170,9 @@ class _Fitting:
         elif isinstance(record, session.Compressed):
             self._show_compressed(record)
         elif isinstance(record, FitProgress):
-            self.control.report(self._report(record, self.previews.next(record.field, record.loss)))
+            preview = self.previews.next(record.field, record.loss)
+            if self.control.is_time(last=preview is not None or record.step == record.steps):
+                self.control.report(self._report(record, preview))
             self.idle += self.control.wait_while_paused()
 
     def _report(self, progress: FitProgress, preview: Preview | None) -> FitReport:
