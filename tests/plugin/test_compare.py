@@ -17,8 +17,10 @@ from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.inr_volume import InrVolume, UpscalerRef
-from napari_inr_volume.plugin import compare, compare_with
+from napari_inr_volume.plugin import compare
 from napari_inr_volume.plugin.job import Control
+from napari_inr_volume.plugin.layers import is_view
+from napari_inr_volume.plugin.looking import go_to, look_at
 from napari_inr_volume.plugin.work import measure
 from napari_inr_volume.superres.upscale import LanczosUpscaler
 
@@ -138,7 +140,7 @@ def test_wipe_shows_the_reconstruction_left_of_the_edge(model: ViewerModel) -> N
     wipe.move(0.0)
     assert visible(model) == ["original"]
     arrangement.show("off", [])
-    assert [layer.name for layer in model.layers if compare_with.is_view(layer)] == []
+    assert [layer.name for layer in model.layers if is_view(layer)] == []
 
 
 def test_3d_stands_side_by_side_from_the_front_and_goes_again(model: ViewerModel) -> None:
@@ -191,3 +193,31 @@ def test_linked_layers_take_contrast_and_colormap_of_the_original_and_follow_it(
     assert second.contrast_limits == [0.0, 80.0]
     assert second.colormap.name == "inferno"
     assert first.gamma == 0.7
+
+
+# Going to a volume
+
+
+def test_the_slice_in_view_stays_if_the_layer_has_it_and_else_its_middle_is_shown(model: ViewerModel) -> None:
+    original, *_ = roles(model)
+    (low, high), before = original.extent.world, model.dims.point
+    assert not go_to(model, original)
+    assert model.dims.point == before
+    apart = model.add_image(np.zeros((40, 8, 8)), translate=(high[0] + 10, 0, 0), name="apart")
+    model.dims.set_point(0, low[0])
+    y = model.dims.point[1]
+    assert go_to(model, apart)
+    assert abs(model.dims.point[0] - (high[0] + 10 + 19.5)) <= 0.5
+    assert model.dims.point[1] == y
+    model.dims.set_point(0, high[0] + 10)
+    assert go_to(model, apart, anew=True)
+    assert abs(model.dims.point[0] - (high[0] + 10 + 19.5)) <= 0.5
+
+
+def test_what_is_looked_at_is_seen_and_selected(model: ViewerModel) -> None:
+    layers = roles(model)
+    layers[0].visible = False
+    look_at(model, layers[:2])
+    assert [layer.name for layer in model.layers][-2:] == [layer.name for layer in layers[:2]]
+    assert layers[0].visible
+    assert model.layers.selection.active is layers[1]

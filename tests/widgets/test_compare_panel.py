@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from napari import Viewer
 from napari.layers import Image
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDockWidget
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtWidgets import QApplication, QDockWidget, QWidget
 
 from napari_inr_volume import compress
 from napari_inr_volume.core.lowres import low_res
@@ -16,9 +17,17 @@ from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.fields.settings import Settings
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.inr_volume import InrVolume
-from napari_inr_volume.plugin.compare_with import is_view
+from napari_inr_volume.plugin.compare import Arrangement
 from napari_inr_volume.plugin.fit_layers import FitLayers
-from napari_inr_volume.plugin.layers import add_layer, hr_layer, kwargs_over, lr_layer, original_layer
+from napari_inr_volume.plugin.layers import (
+    add_layer,
+    hr_layer,
+    is_view,
+    kwargs_over,
+    lr_layer,
+    original_layer,
+)
+from napari_inr_volume.plugin.names import Names
 from napari_inr_volume.records import Request
 from napari_inr_volume.widgets.compress import CompressWidget
 from napari_inr_volume.widgets.orthogonal import TITLE, OrthogonalViews
@@ -125,6 +134,81 @@ def test_key_shows_original_and_reconstruction_in_turn(qtbot, docked, window, in
     assert shown == [100, 0, 100]
 
 
+def test_the_edge_of_a_wipe_is_dragged_on_the_canvas(qtbot, docked, window, inr) -> None:
+    fit = fitted(docked, inr)
+    docked.compare.button("wipe").click()
+    window.fit_to_view()
+    canvas = window.window._qt_viewer.canvas.native
+    qtbot.waitExposed(canvas)
+    middle, before = canvas.rect().center(), window.scene.camera.center
+    move(qtbot, canvas, middle)
+    assert window.cursor.style == "pointing"
+    qtbot.mousePress(canvas, LEFT, pos=middle)
+    width = np.ptp(fit.source.extent.world[:, 2])
+    share = 0.5 + 60 / window.scene.camera.zoom / width
+    wipe = docked.compare_controller.arrangement.wipe
+
+    def dragged() -> bool:
+        move(qtbot, canvas, middle + QPoint(60, 0), LEFT)  # vispy drops what comes too soon after another
+        return wipe.share == pytest.approx(share, abs=0.02)
+
+    qtbot.waitUntil(dragged)
+    assert docked.compare.edge.value() == pytest.approx(100 * share, abs=2)
+    assert window.layers["left: head [SPAN 37.9 dB]"].data.shape[2] == pytest.approx(64 * share, abs=2)
+    qtbot.mouseRelease(canvas, LEFT, pos=middle + QPoint(60, 0))
+    assert window.scene.camera.center == before  # the picture stayed where it is
+    assert window.scene.camera.mouse_pan
+
+    def left() -> bool:
+        move(qtbot, canvas, middle)
+        return window.cursor.style == "standard"
+
+    qtbot.waitUntil(left)
+    docked.compare.button("off").click()
+    assert not window.mouse_move_callbacks
+    assert not any(is_view(layer) for layer in window.layers)
+
+
+def move(qtbot, canvas: QWidget, to: QPoint, button: Qt.MouseButton = Qt.MouseButton.NoButton) -> None:
+    """Move the mouse, with a button held; QTest's own move holds none."""
+    where = QPointF(to)
+    kind, none = QEvent.Type.MouseMove, Qt.KeyboardModifier.NoModifier
+    event = QMouseEvent(kind, where, QPointF(canvas.mapToGlobal(to)), button, button, none)
+    QApplication.sendEvent(canvas, event)
+
+
+def test_names_are_made_ready_before_they_are_shown_and_are_not_seen_meanwhile(
+    qtbot, docked, window, inr
+) -> None:
+    fit = fitted(docked, inr)
+    names = docked.compare_controller.names
+    qtbot.waitUntil(lambda: names.ready)
+    assert not any(layer.name_overlay.visible for layer in fit.shown)
+    info = window.window._qt_viewer.canvas.font_info()
+    made = info.font_manager.get_font(info.face)._glyphs
+    assert set("".join(layer.name for layer in fit.shown)) <= set(made)
+    docked.compare.button("side by side").click()
+    assert all(layer.name_overlay.visible and layer.name_overlay.color is None for layer in fit.shown)
+
+
+def test_a_name_that_is_shown_while_it_is_made_ready_stays(qtbot, window, volume) -> None:
+    layer, names, arrangement = add_layer(window, original_layer(volume, "head")), Names(window), None
+
+    def show(_: object) -> None:
+        nonlocal arrangement
+        if arrangement is None:
+            assert tuple(layer.name_overlay.color) == (0, 0, 0, 0)
+            arrangement = Arrangement(window)
+            arrangement.show("side by side", [layer])
+
+    layer.name_overlay.events.visible.connect(show)
+    names.want([layer])
+    qtbot.waitUntil(lambda: names.ready and arrangement is not None)
+    QApplication.processEvents()
+    assert layer.name_overlay.visible
+    assert layer.name_overlay.color is None
+
+
 def test_values_of_all_compared_layers_are_shown_under_the_cursor(qtbot, panel, head, inr) -> None:
     fit = fitted(panel, inr)
     voxel = (8, 32, 32)
@@ -217,7 +301,7 @@ def test_closed_views_follow_no_more_and_come_again(qtbot, views: OrthogonalView
     callbacks = len(window.mouse_drag_callbacks)
     window.dims.set_point(1, window.dims.range[1].start)
     window.layers["head"].contrast_limits = (1, 2)
-    assert [len(mirror.model.layers) for mirror in views.mirrors] == [0, 0]
+    assert all(mirror.model.layers["head"].contrast_limits != [1, 2] for mirror in views.mirrors)
     assert views.canvases == []
     qtbot.mouseClick(docked.compare.orthogonal, LEFT)
     again = window.window.dock_widgets[TITLE]

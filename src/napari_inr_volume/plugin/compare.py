@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 from weakref import ReferenceType, ref
 
-from .views import FROM_THE_FRONT, LOOKS, LookName, Wipe, add_3d
+from .looking import go_to
+from .views import FROM_THE_FRONT, LOOKS, LookName, add_3d
+from .wipe import Wipe
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -20,8 +22,9 @@ NAME_SIZES = 6, 10  # points, smallest and largest
 class Arrangement:
     """What comparing does to a viewer, undone when it ends."""
 
-    def __init__(self, viewer: ViewerModel) -> None:
+    def __init__(self, viewer: ViewerModel, dragged: Callable[[float], object] = lambda share: None) -> None:
         self.viewer = viewer
+        self._dragged = dragged  # told where the edge of a wipe is, while that is dragged on the canvas
         self.wipe: Wipe | None = None  # while that is the mode
         self._before: list[tuple[ReferenceType[Layer], bool, float]] = []
         self._added: list[ReferenceType[Layer]] = []  # by us, to look at others
@@ -53,7 +56,7 @@ class Arrangement:
         for layer in self.viewer.layers:
             layer.visible = any(layer is one for one in shown)
         self._name(shown, len(shown) if mode != "difference" else 1)
-        moved = self._go_to(shown)
+        moved = bool(shown) and go_to(self.viewer, shown[0])
         if mode in ("side by side", "3D"):
             grid = self.viewer.canvas.grid
             if (grid.shape, grid.stride) != ((1, -1), 1):  # each change costs a tenth of a second
@@ -74,9 +77,8 @@ class Arrangement:
         if mode == "difference":
             return [] if error is None else [error]
         if mode == "wipe" and first is not last:
-            self.wipe = Wipe(self.viewer, last, share)
+            self.wipe = Wipe(self.viewer, last, share, self._dragged)
             link([first, self.wipe.layer])
-            self._added = [ref(self.wipe.layer)]
             return [first, self.wipe.layer]
         if mode == "3D":
             views = [add_3d(self.viewer, layer, LOOKS[look]) for layer in dict.fromkeys((first, last))]
@@ -90,20 +92,6 @@ class Arrangement:
         if indices != sorted(indices):
             self.viewer.layers.move_multiple(indices, len(self.viewer.layers))
 
-    def _go_to(self, shown: Sequence[Image]) -> bool:
-        """Go to a slice that the first has, if it is not in view; return whether it was not."""
-        if not shown:
-            return False
-        dims = self.viewer.dims
-        (low, high), more = shown[0].extent.world, dims.ndim - 3
-        moved = False
-        for axis in dims.not_displayed:
-            own = axis - more
-            if own >= 0 and not low[own] <= dims.point[axis] <= high[own]:
-                dims.set_point(axis, (low[own] + high[own]) / 2)
-                moved = True
-        return moved
-
     def _name(self, shown: Sequence[Image], cells: int) -> None:
         """Write each layer's name where it is shown."""
         if not shown:
@@ -115,6 +103,7 @@ class Arrangement:
             left = self.wipe is not None and layer is self.wipe.layer
             layer.name_overlay.position = "top_left" if left else "top_right"
             layer.name_overlay.font_size = size
+            layer.name_overlay.color = None  # it may be made ready just now, without a colour
             layer.name_overlay.visible = True
 
     def _font_size(self, name: str, cells: int) -> float:
@@ -138,6 +127,8 @@ class Arrangement:
         for added in (reference() for reference in self._added):
             if added is not None and added in self.viewer.layers:
                 self.viewer.layers.remove(added)
+        if self.wipe is not None:
+            self.wipe.end()
         if fit:
             self.viewer.fit_to_view()
         self._before, self._added, self.wipe = [], [], None

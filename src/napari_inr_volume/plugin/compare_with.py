@@ -7,19 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .layers import carried
+from .layers import carried, is_view
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
 TOLERANCE = 0.01  # voxels that a layer may lie beside the original's
-
-
-def is_view(layer: Layer) -> bool:
-    """Return whether a layer was made for looking at others: a difference, a part of one, or 3D."""
-    held = carried(layer)
-    return held is not None and held.kind == "made"
 
 
 def compared(viewer: ViewerModel, source: Image) -> list[Image]:

@@ -85,6 +85,12 @@ def is_original(layer: Layer) -> bool:
     return held is None or held.kind == "original"
 
 
+def is_view(layer: Layer) -> bool:
+    """Return whether a layer was made for looking at others: a difference, a part of one, or 3D."""
+    held = carried(layer)
+    return held is not None and held.kind == "made"
+
+
 def path_of(layer: Layer) -> Path | None:
     """Return the `.inr` that a layer was opened from, if it is still there."""
     held = carried(layer)

@@ -26,14 +26,22 @@ def look_at(viewer: ViewerModel, layers: Sequence[Image], *, anew: bool = False)
         if layer is not viewer.layers[-1]:
             viewer.layers.move(viewer.layers.index(layer), len(viewer.layers))
     viewer.layers.selection.active = present[-1]
-    low, high = present[0].extent.world
-    point = np.array(viewer.dims.point)
-    axes = slice(len(point) - len(low), None)  # a layer's are the last of the viewer's
-    missed = ((point[axes] < low) | (point[axes] > high)).any()
-    if anew or missed:
-        point[axes] = (low + high) / 2
-        viewer.dims.point = tuple(point)
+    if go_to(viewer, present[0], anew=anew):
         viewer.fit_to_view(layers=present)
+
+
+def go_to(viewer: ViewerModel, layer: Image, *, anew: bool = False) -> bool:
+    """Go to the middle of a layer along each axis on which the viewer is beside it, or anew along all.
+
+    Returns whether it went anywhere: then the canvas may show none of the layer yet.
+    """
+    low, high = layer.extent.world
+    point = np.array(viewer.dims.point)
+    own = point[len(point) - len(low) :]  # a layer's axes are the last of the viewer's
+    missed = (own < low) | (own > high) | anew
+    own[missed] = ((low + high) / 2)[missed]
+    viewer.dims.point = tuple(point)
+    return bool(missed.any())
 
 
 def select_seen(viewer: ViewerModel) -> None:

@@ -89,11 +89,14 @@ class Mirror(QObject):
         self.updated.emit()
 
     def leave(self) -> None:
-        """Let the viewer go, for good."""
+        """Let the viewer go, for good.
+
+        What `model` shows stays: napari collects garbage at each layer that is taken away, which takes long.
+        """
         self._disconnect()
         self._later.stop()
         for layer in list(self._copies):
-            self._forget(layer)
+            self._unlink(layer)
 
     def _disconnect(self) -> None:
         for signal, slot in self._connections:
@@ -127,11 +130,15 @@ class Mirror(QObject):
             layer.events[name].connect(self._changed)
 
     def _forget(self, layer: Image) -> None:
+        self.model.layers.remove(self._unlink(layer))
+
+    def _unlink(self, layer: Image) -> Image:
+        """Let a layer go, and return its copy."""
         copy = self._copies.pop(layer)
         for name in ("data", "set_data", "visible", "name"):
             layer.events[name].disconnect(self._changed)
         unlink_layers([layer, copy], LINKED)
-        self.model.layers.remove(copy)
+        return copy
 
     def _changed(self, event: Event) -> None:
         layer = event.source

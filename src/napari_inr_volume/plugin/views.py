@@ -1,4 +1,4 @@
-"""Layers made for looking at others: a part of one over another, and 3D. They share the voxels, and go again.
+"""Layers made for looking at others, such as in 3D or in a wipe. They share the voxels, and go again.
 
 None of them is ever a source, an original or something to save: what they carry is of the kind `made`.
 """
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from napari.utils.colormaps import Colormap
 
 LookName = Literal["bone", "skin", "lung", "as shown"]
-LEFT = "left: "  # how the name of a wipe's layer begins
 LOWEST, HIGHEST = -1000, 3000  # HU that surfaces are made from
 FROM_THE_FRONT = (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)  # z, y, x: where to look, what is up: the head
 
@@ -99,35 +98,6 @@ def add_3d(viewer: ViewerModel, of: Image, look: Look) -> Image:
     if look.colours is not None:
         arguments["colormap"] = _colormap(look.colours)
     return add_view(viewer, of, f"3D: {of.name}", data, contrast_limits=limits, **arguments)
-
-
-class Wipe:
-    """The left part of one layer over another, up to an edge. On the UI thread only."""
-
-    def __init__(self, viewer: ViewerModel, top: Image, share: float) -> None:
-        self.viewer, self.top = viewer, top
-        self.share = share  # of the width, that is `top`
-        self.layer = add_view(viewer, top, f"{LEFT}{top.name}", blending="translucent_no_depth")
-        self._cut()
-        viewer.dims.events.order.connect(self._cut)
-
-    def move(self, share: float) -> None:
-        """Put the edge at a share of the width, from 0 to 1."""
-        self.share = share
-        self._cut()
-
-    def _cut(self, _: object = None) -> None:
-        """Show as much of `top` along the axis that goes across the canvas."""
-        if self.layer not in self.viewer.layers:
-            self.viewer.dims.events.order.disconnect(self._cut)
-            return
-        axis = self.viewer.dims.displayed[-1] - self.viewer.dims.ndim  # from the last
-        width = round(self.share * self.top.data.shape[axis])
-        self.layer.visible = width > 0
-        if width:
-            part = [slice(None)] * 3
-            part[axis] = slice(width)
-            self.layer.data = self.top.data[tuple(part)]
 
 
 def _colormap(colours: tuple[tuple[float, float, float, float], ...]) -> Colormap:

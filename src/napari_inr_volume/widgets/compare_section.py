@@ -32,8 +32,8 @@ MODES: tuple[tuple[Mode, str, str], ...] = (
     (
         "wipe",
         "Wipe",
-        "The reconstruction left of an edge, the original right of it. The key F shows one and the other in"
-        " turn.",
+        "The reconstruction left of an edge, the original right of it. Drag the edge on the canvas; the key F"
+        " shows one and the other in turn.",
     ),
     ("difference", "Difference", "A result minus the original, on a colour scale that fits the window."),
     ("3D", "3D", "Original and reconstruction beside each other in 3D."),
@@ -129,6 +129,11 @@ class CompareSection(Section):
             for index, name in enumerate(names):
                 self.looks.addItem(name.capitalize(), name)
                 self.looks.setItemData(index, LOOK_WORDS[name], Qt.ItemDataRole.ToolTipRole)
+
+    def show_edge(self, share: float) -> None:
+        """Show where the wipe's edge is, as a share of the width; it was dragged there."""
+        with signals_blocked(self.edge):
+            self.edge.setValue(round(100 * share))
 
     def show_values(self, lines: list[str]) -> None:
         """Show what is under the cursor, a line a layer; no line hides it."""

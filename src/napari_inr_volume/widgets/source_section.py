@@ -10,8 +10,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 from ..core.units import HU, RAW
 from ..core.windows import WINDOWS, Window, find_window
 from ..core.words import in_bytes, in_mm
-from ..plugin.compare_with import is_view
-from ..plugin.layers import is_original
+from ..plugin.layers import is_original, is_view
 from ..plugin.notices import plain, sentence
 from .elided import ElidedBox
 from .layer_box import LayerBox

@@ -18,6 +18,7 @@ from ...plugin.fit_layers import FitLayers
 from ...plugin.job import LatestJob
 from ...plugin.layers import carried
 from ...plugin.looking import select_seen
+from ...plugin.names import Names
 from ...plugin.notices import file_name, show_error, show_info
 from ...plugin.work import measure as work
 from ...plugin.writers import save_inr
@@ -42,7 +43,8 @@ class CompareController(QObject):
         self.state = state
         self.section = section
         self.bar = bar
-        self.arrangement = Arrangement(state.viewer)
+        self.arrangement = Arrangement(state.viewer, section.show_edge)
+        self.names = Names(state.viewer, self)
         self.subtracting = LatestJob(self)
         self._reconstruction: Image | None = None  # that was chosen to be subtracted from, when it came
         self._subtracted_from: tuple[FitLayers | None, Image | None] = None, None
@@ -80,6 +82,7 @@ class CompareController(QObject):
         fitted = self.state.fitted
         if fitted is not None:
             self.section.offer_looks(fitted.volume.units)
+            self.names.want(fitted.shown)
             layers = compared(self.state.viewer, fitted.source)
             self.section.subtracted.offer(
                 [layer for layer in reversed(layers) if can_subtract(layer, fitted)]
