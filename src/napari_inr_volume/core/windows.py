@@ -84,9 +84,13 @@ def opening_window(volume: Volume) -> Window:
     black, white = usual.limits
     if volume.units != "HU" or low >= white or high <= black:
         return find_window("full", volume)
-    depth = volume.shape[0]
-    slices = np.unique(np.linspace(0, depth - 1, HEAD_SLICES + 2).astype(int)[1:-1])
-    return WINDOWS["brain"] if is_head(np.stack([volume.plane(z)[::4, ::4] for z in slices])) else usual
+    looked_at = np.stack([volume.plane(z)[::4, ::4] for z in slices_of_a_head(volume.shape[0])])
+    return WINDOWS["brain"] if is_head(looked_at) else usual
+
+
+def slices_of_a_head(depth: int) -> list[int]:
+    """Return which slices of a volume to look at, to see whether it is a head."""
+    return [int(z) for z in np.unique(np.linspace(0, depth - 1, HEAD_SLICES + 2).astype(int)[1:-1])]
 
 
 def is_head(voxels: NDArray[Any]) -> bool:

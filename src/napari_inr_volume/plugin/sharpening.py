@@ -9,16 +9,16 @@ from weakref import ref
 
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
+from .activity import ActivityBar
 from .job import Job
 from .layers import widen_contrast
-from .notices import plain, show_error, show_warning
+from .notices import show_error, show_warning
 from .shown_voxels import ShownVoxels, Step
 from .work.sharpen import Damaged, Ready, sharpen
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
-    from napari.utils import progress
 
     from .opened import Opened
 
@@ -40,10 +40,10 @@ class Sharpening(QObject):
         self._viewer, self._voxels = ref(viewer), ref(voxels)
         self._layer: ref[Image] | None = None
         self._new = True  # it was in no viewer yet
+        self._limits: tuple[float, ...] | None = None  # that it was opened with, until it is known what it is
         self._said = ""  # on the canvas, by us
         self._ready: Callable[[Image], None] = lambda layer: None  # told when it is known how it is restored
-        self._bar: progress | None = None  # in the activity dock, of a view of all slices
-        self._making_bar = False  # napari lets Qt work meanwhile, which may call us again
+        self._bar = ActivityBar(self)  # of a view of all slices
         self._patience = QTimer(self)
         self._patience.setSingleShot(True)
         self._patience.setInterval(PATIENCE_MS)
@@ -88,6 +88,8 @@ class Sharpening(QObject):
         if voxels is None:
             return
         if layer.data is voxels:
+            if self._new:
+                self._limits = tuple(layer.contrast_limits)
             self._layer, self._new = ref(layer), False
             widen_contrast(layer)
             layer.events.data.connect(self._data_changed)
@@ -140,6 +142,9 @@ class Sharpening(QObject):
         if isinstance(record, Ready):
             ready, self._ready = self._ready, lambda layer: None
             ready(layer)
+            if record.window is not None and tuple(layer.contrast_limits) == self._limits:
+                layer.contrast_limits = record.window.limits
+            self._limits = None
         elif isinstance(record, Damaged):
             show_warning(f"{layer.name}: {record.words}. The preview takes their place.")
         elif voxels.changes_view(record):
@@ -158,32 +163,20 @@ class Sharpening(QObject):
     def _ended(self) -> None:
         if not self.job.running:
             self._working = None
-            self._end_progress()
+            self._bar.end()
             if self._again:
                 self._again = False
                 self._look()
 
     def _show_progress(self, voxels: ShownVoxels) -> None:
         """Show in the activity dock how many slices of a view of all are there."""
-        from napari.utils import progress
-
         layer = self.layer
         if layer is None or not voxels.views_all or voxels.sharp:
-            self._end_progress()
+            self._bar.end()
             return
-        if self._bar is not None:
-            self._bar.update(voxels.there - self._bar.n)
-        elif not self._making_bar:
-            self._making_bar = True
-            self._bar = progress(total=len(voxels), desc=plain(f"Decoding {layer.name}"))
-            self._making_bar = False
-            if not self.job.running:  # it ended meanwhile
-                self._end_progress()
-
-    def _end_progress(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        if not self._bar.shown:
+            self._bar.begin(f"Decoding {layer.name}", len(voxels))
+        self._bar.show(voxels.there)
 
     def _say(self, _: object = None) -> None:
         """Say on the canvas, unless it takes but a moment, that what it shows is not all there yet."""

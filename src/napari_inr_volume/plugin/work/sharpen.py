@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ...core.errors import InrError, InrFileError
+from ...core.windows import WINDOWS, Window, is_head, slices_of_a_head
 from ..job import Control
+from ..layers import DEFAULT_WINDOW, default_limits
 from ..shown_voxels import ShownVoxels, Step
 from .threads import leave_a_core
+
+if TYPE_CHECKING:
+    from ...reader import Reader
 
 SECONDS_PER_CHECK = 0.1  # whether the work is still wanted
 
 
 @dataclass(frozen=True)
 class Ready:
-    """What decodes the file is there: it is known how it is restored."""
+    """What decodes the file is there: it is known how it is restored, and what it opens in."""
+
+    window: Window | None = None  # None: as it was opened
 
 
 @dataclass(frozen=True)
@@ -34,12 +44,24 @@ def sharpen(control: Control, voxels: ShownVoxels) -> None:
     try:
         voxels.get_reader()  # importing torch, and reading the network and the weights, takes seconds
         most = voxels.at_once
-        control.report(Ready())
+        control.report(Ready(opening_window(voxels.get_reader())))
         with ThreadPoolExecutor(most, "sharpen", leave_a_core) as pool:
             _decode(control, voxels, pool, most)
     except InrError as error:
         voxels.failed = str(error)
         raise
+
+
+def opening_window(reader: Reader) -> Window | None:
+    """Return the brain window for the `.inr` of a head, as its original opens, by some slices of its LR.
+
+    None for any other, and for a file without a network, of which slabs would have to be decoded.
+    """
+    inr, usual = reader.inr, WINDOWS[DEFAULT_WINDOW]
+    if not inr.has_preview or default_limits(inr.units, inr.intensity_range) != usual.limits:
+        return None
+    planes = reader.planes(slices_of_a_head(inr.lr_shape[0]), "lr")
+    return WINDOWS["brain"] if is_head(np.stack(planes)) else None
 
 
 def _decode(control: Control, voxels: ShownVoxels, pool: ThreadPoolExecutor, most: int) -> None:
