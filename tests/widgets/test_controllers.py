@@ -77,6 +77,12 @@ class FakeSettings(QObject):
         self.sizes = points
 
 
+def trial(settings: Settings) -> forecast.Trial:
+    """Return what a trial finds, on the CPU and with Lanczos."""
+    pace, decoding = forecast.speed_key(settings, "cpu"), forecast.decoding_key(settings, "lanczos", "cpu")
+    return forecast.Trial(pace=pace, speed=100.0, decoding=decoding, measuring=125.0)
+
+
 # Source
 
 
@@ -128,9 +134,9 @@ def test_of_layers_chosen_in_a_hurry_only_the_last_is_shown(
 def test_each_speed_is_tried_once(qtbot, state: PanelState, monkeypatch) -> None:
     tried: list[int] = []
 
-    def probe(control: Control, settings: Settings, shape: tuple[int, int, int], device: str) -> object:
+    def probe(control: Control, volume: Volume, settings: Settings, **options: str) -> forecast.Trial:
         tried.append(settings.field.layers)
-        return forecast.speed_key(settings, device), 100.0
+        return trial(settings)
 
     monkeypatch.setattr(forecast, "probe", probe)
     section = FakeSettings()
@@ -144,7 +150,7 @@ def test_each_speed_is_tried_once(qtbot, state: PanelState, monkeypatch) -> None
         qtbot.waitUntil(lambda: not controller.probing.running)
     assert tried == [2, 3]
     words, caution = section.shown[-1]
-    assert words.endswith("s")
+    assert words.endswith("to fit and 2 min 05 s to measure it")
     assert caution is None  # such a volume's ratio is small
 
 
@@ -155,7 +161,7 @@ def test_a_target_is_planned_from_one_look_and_forgotten_with_the_volume(
     monkeypatch.setattr(
         forecast, "look", lambda control, volume, *_, **__: looks.append(volume) or (SimpleNamespace(),)
     )
-    monkeypatch.setattr(forecast, "probe", lambda *_: (("none",), 1.0))
+    monkeypatch.setattr(forecast, "probe", lambda _, volume, settings, **options: trial(settings))
     plan = SimpleNamespace(settings=SMALL, file_bytes=500, lr_psnr=30.0, hr_psnr=29.0, missed=None)
     monkeypatch.setattr("napari_inr_volume.planning.plan", lambda *_: plan)
     curves: list[Volume] = []
@@ -193,9 +199,7 @@ def waiting(qtbot, state: PanelState, monkeypatch) -> Iterator[SimpleNamespace]:
         return max_error, ExactPrediction(1000, 1.0)
 
     monkeypatch.setattr(forecast, "exact", exact)
-    monkeypatch.setattr(
-        forecast, "probe", lambda _, settings, *__: (forecast.speed_key(settings, "cpu"), 1.0)
-    )
+    monkeypatch.setattr(forecast, "probe", lambda _, volume, settings, **options: trial(settings))
     found.section = FakeSettings()
     found.section.max_error = 2.0
     found.controller = SettingsController(state, found.section, lambda: "lanczos", state)

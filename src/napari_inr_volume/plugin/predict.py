@@ -10,7 +10,7 @@ from ..core.volume import Volume
 from ..fields.registry import find_kind
 from ..fields.settings import Settings
 
-Speed = tuple[object, ...]  # what the time of a step depends on
+Speed = tuple[object, ...]  # what the time of some work depends on
 
 
 def predicted_memory(volume: Volume, settings: Settings) -> int:
@@ -30,3 +30,8 @@ def predicted_steps(volume: Volume, settings: Settings) -> float:
 def speed_key(settings: Settings, device: Device) -> Speed:
     """Return what the speed of a fit depends on: settings that share it take equally long a step."""
     return find_kind(settings.field.kind).pace(settings, device)
+
+
+def decoding_key(settings: Settings, upscaler: str, device: Device) -> Speed:
+    """Return what the time of decoding and measuring a volume depends on, beside that."""
+    return settings.field, settings.factor, upscaler, device

@@ -20,10 +20,12 @@ from qtpy.QtWidgets import QDockWidget
 from ..core.choices import Device
 from ..core.volume import Volume
 from ..fields.registry import find_preset
+from ..plugin.job import Job
 from ..plugin.kept_fits import settings_from
 from ..plugin.keys import KEYS, TITLE
 from ..plugin.predict import predicted_memory
 from ..plugin.settings import OWN_WEIGHTS, load_last_used, own_weights, preferences, remember
+from ..plugin.work import modules
 from .compare_section import CompareSection
 from .controllers.compare import CompareController
 from .controllers.figures import FiguresController
@@ -77,6 +79,8 @@ class CompressWidget(Panel):
         self.compare_controller = CompareController(state, self.compare, self.save, self)
         named = self.fit, self.reconstruct, self.compare
         self.sessions_controller = SessionsController(state, self.fit, named, self.source.choose, self)
+        self._loading = Job(self)
+        self._loading.start(modules.load)
         self._connect()
         self._bind_keys()
         own = own_weights()
@@ -95,6 +99,7 @@ class CompressWidget(Panel):
         self.fit_controller.ended.connect(self._fit_ended)
         self.fit_controller.usable.connect(self.figures_controller.measure)
         self.figures_controller.measured.connect(self.fit_controller.show_measured)
+        self.figures_controller.took.connect(self.settings_controller.keep_measuring)
         self.figures_controller.restored_otherwise.connect(self.reconstruct_controller.apply)
         self.reconstruct_controller.ended.connect(self.figures_controller.check_restored)
         self.reconstruct_controller.ended.connect(self.figures_controller.measure)

@@ -19,6 +19,7 @@ from small_fits import ENDLESS, SMALL
 from napari_inr_volume import codec, compress
 from napari_inr_volume.core.errors import FitError, InrError
 from napari_inr_volume.core.lowres import LowResOf, low_res
+from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.core.windows import find_window
 from napari_inr_volume.fields.settings import Settings
@@ -314,12 +315,19 @@ def test_reconstruction_goes_outwards_from_the_slice_in_view_and_equals_the_code
     assert result.name == "lanczos"
 
 
-def test_probe_tells_a_speed_and_can_be_dropped(volume: Volume) -> None:
-    assert probe(Control(), SMALL, volume.shape, "cpu")[1] > 0
+def test_probe_tells_a_speed_and_how_long_measuring_takes_and_can_be_dropped(volume: Volume) -> None:
+    found = probe(Control(), volume, SMALL, device="cpu", upscaler="lanczos")
+    assert found.speed > 0
+    assert found.measuring > 0
     control = Control()
     control.drop.set()
     with pytest.raises(FitError, match="cancelled"):
-        probe(control, SMALL, volume.shape, "cpu")
+        probe(control, volume, SMALL, device="cpu", upscaler="lanczos")
+
+
+def test_a_volume_of_a_single_slice_has_its_measuring_predicted() -> None:
+    volume = Volume.from_array(head_phantom((8, 64, 64)).voxels[4:5], units="HU")
+    assert probe(Control(), volume, SMALL, device="cpu", upscaler="auto").measuring > 0
 
 
 # Nothing is left behind

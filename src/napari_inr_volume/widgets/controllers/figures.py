@@ -21,6 +21,7 @@ class FiguresController(QObject):
     """Decodes the LR into its layer, measures, and shows the figures of the slice in view."""
 
     measured = Signal()  # all figures of the fit are there
+    took = Signal(FitLayers, float)  # seconds that all of them took
     restored_otherwise = Signal()  # the reconstruction that is shown is not what measured best
 
     def __init__(self, state: PanelState, view: FiguresView, parent: QObject | None = None) -> None:
@@ -153,6 +154,8 @@ class FiguresController(QObject):
         if found is None:
             return
         fitted.show_measured(found)
+        if found.seconds is not None:
+            self.took.emit(fitted, found.seconds)
         self.measured.emit()
         self.check_restored()
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 from weakref import WeakKeyDictionary
 
-from napari.utils import progress
 from qtpy.QtCore import QObject, Signal
 
 from ...core.choices import Device
@@ -14,10 +13,11 @@ from ...core.errors import InrError
 from ...core.units import within
 from ...core.words import in_bytes, with_decibels
 from ...plugin import unsaved
+from ...plugin.activity import ActivityBar
 from ...plugin.fit_layers import FitLayers
 from ...plugin.job import Done, LatestJob
 from ...plugin.kept_fits import Kept
-from ...plugin.notices import plain, sentence, show_error, show_info, show_warning
+from ...plugin.notices import sentence, show_error, show_info, show_warning
 from ...plugin.settings import preferences
 from ...plugin.work import exact, source
 from ...plugin.work import fit as work
@@ -61,7 +61,7 @@ class FitController(QObject):
         self._before: Course | None = None  # what was shown before
         self._shown: FitLayers | None = None
         self._courses: WeakKeyDictionary[FitLayers, Course] = WeakKeyDictionary()  # of the other fits
-        self._bar: progress | None = None  # in the activity dock
+        self._bar = ActivityBar(self)
         section.fit_wanted.connect(self.start)
         section.take_back.connect(self._take_back)
         settings.predicted.connect(self._known)
@@ -188,9 +188,7 @@ class FitController(QObject):
 
     def _show_begun(self, fitted: FitLayers, *, continued: bool) -> None:
         """Show a fit, or the next try for a target."""
-        self._close_bar()
-        steps = fitted.settings.fit.all_steps
-        self._bar = progress(total=steps, desc=plain(f"Fitting {fitted.name}"))
+        self._bar.begin(f"Fitting {fitted.name}", fitted.settings.fit.all_steps)
         control = self.state.fitting.control
         control.z, control.cut = fitted.z, fitted.cut
         before = self.section.course()
@@ -249,8 +247,7 @@ class FitController(QObject):
             return  # it was on its way when the fit was paused
         self.section.show_report(report)
         self.settings.keep_speed(fitted, report.step / report.steps, report.seconds)
-        if self._bar is not None:
-            self._bar.update(report.step - self._bar.n)
+        self._bar.show(report.step)
         self.progressed.emit(100 * report.step // report.steps)
 
     def _show_fitted(self, fitted: FitLayers, record: work.Fitted) -> None:
@@ -293,7 +290,7 @@ class FitController(QObject):
             self._show_end(self.state.fitted)
 
     def _ended(self) -> None:
-        self._close_bar()
+        self._bar.end()
         fitted = self.state.fitted
         if fitted is not None and fitted.inr is None:  # it failed, or was stopped too early
             fitted.drop_preview()
@@ -301,11 +298,6 @@ class FitController(QObject):
         self.state.forget_removed()
         self.ended.emit()
         self.usable.emit()
-
-    def _close_bar(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
 
     def _volume_changed(self) -> None:
         self._kept = None

@@ -16,7 +16,7 @@ from ...fields.settings import Settings
 from ...io.inr_size import predicted_bytes
 from ...plugin.job import Done, LatestJob
 from ...plugin.notices import sentence
-from ...plugin.predict import predicted_steps, speed_key
+from ...plugin.predict import decoding_key, predicted_steps, speed_key
 from ...plugin.work import forecast
 from ..settings_section import SettingsSection
 from .state import PanelState
@@ -62,6 +62,7 @@ class SettingsController(QObject):
         self.refusal: str | None = None  # why the target cannot be fitted
         self.probing, self.looking, self.coding = LatestJob(self), LatestJob(self), LatestJob(self)
         self._speeds: dict[Speed, float] = {}  # steps a second
+        self._measuring: dict[Speed, float] = {}  # seconds that measuring the volume takes
         self._curve: tuple[object, list[tuple[int, float]]] | None = None  # what it is of, and the last one
         self._exact: dict[float, ExactPrediction] = {}  # of the volume, by the largest error
         self._failed: dict[object, str] = {}  # what could not be found out since the last edit, and why
@@ -163,18 +164,21 @@ class SettingsController(QObject):
             missed = f". {self.plan.missed}" if self.plan.missed else ""
         else:
             size = predicted_bytes(volume, settings, self.upscaler())
-        speed = self._speeds.get(speed_key(settings, self.section.device))
-        seconds = (
-            "measuring the speed..."
-            if speed is None
-            else f"about {in_time(predicted_steps(volume, settings) / speed)}"
-        )
         ratio = volume.source_bytes / size
-        words = f"{in_bytes(size)}, {in_ratio(ratio)}{quality}, {seconds}{missed}"
+        words = f"{in_bytes(size)}, {in_ratio(ratio)}{quality}, {self._time(volume, settings)}{missed}"
         if self.section.max_error is None:
             self.section.show_prediction(f"Expected: {words}", advice(ratio, volume.units))
         else:
             self._predict_exact(volume, f"Expected of the preview: {words}", size)
+
+    def _time(self, volume: Volume, settings: Settings) -> str:
+        """Say how long a fit takes, and its measuring, which begins when the fit can be used."""
+        speed = self._speeds.get(speed_key(settings, self.section.device))
+        measuring = self._measuring.get(decoding_key(settings, self.upscaler(), self.section.device))
+        if speed is None or measuring is None:
+            return "measuring the speed..."
+        fitting = in_time(predicted_steps(volume, settings) / speed)
+        return f"about {fitting} to fit and {in_time(measuring)} to measure it"
 
     def _sizes(self) -> list[tuple[int, float]]:
         """Return the sizes that there are for a target, each in bytes and with its PSNR; none if unknown."""
@@ -214,6 +218,12 @@ class SettingsController(QObject):
         work = predicted_steps(fitted.volume, fitted.settings) * share
         self._speeds[speed_key(fitted.settings, fitted.request.device)] = work / seconds
 
+    def keep_measuring(self, fitted: FitLayers, seconds: float) -> None:
+        """Remember how long the measuring of a fit took."""
+        if fitted.volume is self.state.volume:
+            key = decoding_key(fitted.settings, str(fitted.wanted), fitted.request.device)
+            self._measuring[key] = seconds
+
     def make_way(self) -> None:
         """End the trials: a fit is to have the processor."""
         self.probing.drop()
@@ -221,9 +231,10 @@ class SettingsController(QObject):
         self.coding.drop()
 
     def _volume_changed(self) -> None:
+        self.probing.forget()
         self.looking.forget()
         self.coding.forget()
-        self._curve, self._exact = None, {}
+        self._curve, self._exact, self._measuring = None, {}, {}
         if self.state.volume is not None:
             self.section.kept.show_units(self.state.volume.units)
         self.show_edit()
@@ -317,15 +328,22 @@ class SettingsController(QObject):
 
     def _probe(self) -> None:
         """Try how fast these settings are fitted, unless it is known or the computer is busy."""
-        volume, key = self.state.volume, speed_key(self.settings, self.section.device)
-        known = key in self._speeds or key in self._failed
-        if volume is not None and not known and not self._busy(self.coding):
-            self.probing.ask(key, forecast.probe, self.settings, volume.shape, self.section.device)
+        volume, settings, device = self.state.volume, self.settings, self.section.device
+        key = self._trial()
+        known = key[0] in self._speeds and key[1] in self._measuring
+        if volume is None or known or key in self._failed or self._busy(self.coding):
+            return
+        self.probing.ask(key, forecast.probe, volume, settings, device=device, upscaler=self.upscaler())
+
+    def _trial(self) -> tuple[Speed, Speed]:
+        """Return what a trial of the speed depends on, beside the volume."""
+        device = self.section.device
+        return speed_key(self.settings, device), decoding_key(self.settings, self.upscaler(), device)
 
     def _probing_failed(self, words: str) -> None:
-        self._failed[speed_key(self.settings, self.section.device)] = words
+        self._failed[self._trial()] = words
 
-    def _keep_speed(self, found: tuple[Speed, float]) -> None:
-        key, speed = found
-        self._speeds[key] = speed
+    def _keep_speed(self, found: forecast.Trial) -> None:
+        self._speeds.setdefault(found.pace, found.speed)  # a fit's own is better
+        self._measuring[found.decoding] = found.measuring
         self.predict()
