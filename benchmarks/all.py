@@ -59,9 +59,14 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "decoding": ("decoding.py",),
     "scaling": ("scaling.py",),
     "ui": ("ui_gap.py",),
+    "tour": ("ui_tour.py", ABDOMEN, CHEST),
     "wait_policy": ("wait_policy.py",),
 }
-ALL_THREADS = ("exact", "exact-start", "decoding", "determinism", "fit_speed", "scaling", "ui", "wait_policy")
+IN_A_WINDOW = ("ui", "tour")
+ALL_THREADS = (
+    *("exact", "exact-start", "decoding", "determinism", "fit_speed", "scaling", "wait_policy"),
+    *IN_A_WINDOW,
+)
 
 
 def main() -> None:
@@ -91,7 +96,7 @@ def run(name: str, data: Path) -> dict[str, Any]:
     command = [sys.executable, str(HERE / script), *(str(found(data, one)) for one in arguments)]
     environment = os.environ | ({} if name in ALL_THREADS else ONE_THREAD)
     started = time.perf_counter()
-    subprocess.run([*(UNDER_XVFB if name == "ui" else ()), *command], env=environment, check=True)
+    subprocess.run([*(UNDER_XVFB if name in IN_A_WINDOW else ()), *command], env=environment, check=True)
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit(),

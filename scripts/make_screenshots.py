@@ -2,7 +2,7 @@
 
 Run it as `xvfb-run -a -s "-screen 0 1600x1000x24" python scripts/make_screenshots.py`; it takes two or three
 minutes on two CPU cores. Everything is done as a person does it, with the buttons of the panels. The fit is
-the preset `fast`. `--size` and `--theme` are for checking how the panels look elsewhere.
+the preset `fast`. `--size` and `--theme` are for checking how the panels look elsewhere, `--only` draws some.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("NAPARI_CONFIG", "")  # the settings of whoever runs this stay as they are
@@ -34,7 +35,7 @@ from napari_inr_volume.plugin.samples import SAMPLE
 
 PLUGIN = "napari-inr-volume"
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
-PATIENCE = 400  # seconds that anything may take
+PATIENCE = 1_800  # seconds that anything may take
 
 
 def main() -> None:
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=IMAGES, help="folder of the pictures")
     parser.add_argument("--size", default="1600x1000", help="of the window in pixels")
     parser.add_argument("--theme", choices=("dark", "light"), default="dark")
+    parser.add_argument("--only", nargs="+", choices=PICTURES, default=list(PICTURES))
     parser.add_argument("--moving", action="store_true", help="draw the moving picture of the README alone")
     given = parser.parse_args()
     width, height = (int(length) for length in given.size.split("x"))
@@ -50,15 +52,8 @@ def main() -> None:
     if given.moving:
         draw_moving(_viewer(width, height, given.theme), given.out)
         return
-    draw_compress(_viewer(width, height, given.theme), given.out)
-    draw_inr_file(_viewer(width, height, given.theme), given.out)
-    draw_labels(_viewer(width, height, given.theme), given.out)
-    draw_codec_comparison(_viewer(width, height, given.theme), given.out)
-    draw_keep(_viewer(width, height, given.theme), given.out)
-    exact = make_exact(Path(tempfile.mkdtemp()) / "phantom.inr")
-    draw_exact_file(_viewer(width, height, given.theme), given.out, exact)
-    draw_bounded_comparison(_viewer(width, height, given.theme), given.out, exact)
-    draw_batch(_viewer(width, height, given.theme), given.out)
+    for name in given.only:
+        PICTURES[name](_viewer(width, height, given.theme), given.out)
 
 
 def draw_compress(viewer: napari.Viewer, out: Path) -> None:
@@ -165,7 +160,6 @@ def draw_labels(viewer: napari.Viewer, out: Path) -> None:
         layer.name_overlay.font_size = 8
     for layer in viewer.layers[1::2]:
         layer.opacity = 0.5
-        layer.name_overlay.position = "bottom_right"  # the image's is at the top
     viewer.canvas.grid.enabled, viewer.canvas.grid.stride, viewer.canvas.grid.shape = True, 2, (1, -1)
     viewer.fit_to_view()
     _draw(viewer, out / "labels.png")
@@ -205,15 +199,18 @@ def draw_keep(viewer: napari.Viewer, out: Path) -> None:
     viewer.close()
 
 
-def make_exact(path: Path) -> Path:
+@cache
+def make_exact() -> Path:
     """Save the sample `.inr` with every voxel to within 2 HU beside its network."""
+    path = Path(tempfile.mkdtemp()) / "phantom.inr"
     inr = replace(read_inr(SAMPLE), exact=drain(encode_exact(head_phantom(), 2)))
     write_inr(inr, path)
     return path
 
 
-def draw_exact_file(viewer: napari.Viewer, out: Path, exact: Path) -> None:
+def draw_exact_file(viewer: napari.Viewer, out: Path) -> None:
     """Draw the widget INR file with a file that has an exact layer, while the slice in view is decoded."""
+    exact = make_exact()
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "INR file")
     viewer.open(str(exact), plugin=PLUGIN)
     viewer.fit_to_view()
@@ -227,10 +224,10 @@ def draw_exact_file(viewer: napari.Viewer, out: Path, exact: Path) -> None:
     viewer.close()
 
 
-def draw_bounded_comparison(viewer: napari.Viewer, out: Path, exact: Path) -> None:
+def draw_bounded_comparison(viewer: napari.Viewer, out: Path) -> None:
     """Draw the widget Codec comparison at the bound of a file with an exact layer."""
     viewer.open_sample(PLUGIN, "head_phantom")
-    viewer.open(str(exact), plugin=PLUGIN)
+    viewer.open(str(make_exact()), plugin=PLUGIN)
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Codec comparison")
     widget.choice.compare.click()
     _wait_for(widget)
@@ -326,6 +323,17 @@ def _draw(viewer: napari.Viewer, path: Path, seconds: float = 1.0) -> None:
         picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path.name}: {picture.width} x {picture.height}, {path.stat().st_size / 1000:.0f} kB")
 
+
+PICTURES = {  # by what they show, each of them one or several
+    "compress": draw_compress,
+    "inr-file": draw_inr_file,
+    "labels": draw_labels,
+    "codec-comparison": draw_codec_comparison,
+    "keep": draw_keep,
+    "exact-file": draw_exact_file,
+    "bounded-comparison": draw_bounded_comparison,
+    "batch": draw_batch,
+}
 
 if __name__ == "__main__":
     main()
