@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ..compute.adam import Adam
 from ..core.errors import FitError
 from ..core.region import Region
 from .contexts import BORDER, FIRST, LATER, Contexts
@@ -30,7 +31,9 @@ BATCH = 8192  # samples; an eighth of the voxels of a small volume
 STEPS = {FIRST: 200, LATER: 500}  # at most
 LEAST_STEPS = 40
 PASSES = 20  # over the voxels of a small volume, for which fewer steps do
-RATE = 4e-3
+RATES = 4e-3 / 25, 4e-3, 4e-3 / 25 / 1e4  # learning rates at the first step, at the highest, at the last
+MOMENTA = 0.95, 0.85, 0.95  # Adam's first beta there
+RISING = 0.05  # of the steps, up to the highest rate
 TRIED_CROPS, TRIED_STEPS = 32, 50
 
 ReadLevels = Callable[[Region], Levels]
@@ -132,6 +135,19 @@ def _steps(shape: tuple[int, int, int]) -> dict[Contexts, int]:
     return {contexts: min(most, enough) for contexts, most in STEPS.items()}
 
 
+def one_cycle(step: int, steps: int) -> tuple[float, tuple[float, float]]:
+    """Return learning rate and betas of one of so many steps; Smith and Topin 2018, as torch's OneCycleLR."""
+    top = RISING * steps - 1
+    rises = step <= top
+    part = step / top if rises else (step - top) / (steps - 1 - top)
+    left = (1 + math.cos(math.pi * part)) / 2
+    rate, momentum = (
+        end + (begin - end) * left
+        for begin, end in (each[:2] if rises else each[1:] for each in (RATES, MOMENTA))
+    )
+    return rate, (momentum, 0.99)
+
+
 def gather(read: ReadLevels, shape: tuple[int, int, int], most: int, seed: int = SEED) -> Crops:
     """Read up to `most` crops from all over the volume."""
     random = np.random.default_rng(seed)
@@ -208,16 +224,15 @@ class ContextFit:
 
     def run(self, steps: int) -> Generator[tuple[int, float], None, None]:
         """Fit it; yields steps done and bits a voxel."""
-        optimiser = torch.optim.Adam(self.model.parameters(), RATE, betas=(0.9, 0.99))
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps, pct_start=0.05)
+        optimiser = Adam(self.model.parameters(), RATES[0])
         for step in range(steps):
+            optimiser.learning_rate, optimiser.betas = one_cycle(step, steps)
             inputs, found = self.sample(self.batch)
             loss = self.model.bits(inputs, found)
-            optimiser.zero_grad()
+            self.model.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             optimiser.step()
-            schedule.step()
             yield step + 1, loss.item()
 
     def sample(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -18,7 +18,7 @@ MOMENTUM = 0.95
 LEAST_NORM = 1e-7
 
 
-class Muon(torch.optim.Optimizer):
+class Muon:
     """Steps square matrices (width, width) by their orthogonalised momentum, with Nesterov's look ahead.
 
     `dtype` is that of the iterations; in bfloat16 they err by about a percent, which Muon does not mind.
@@ -27,14 +27,13 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self, matrices: Sequence[Tensor], learning_rate: float, dtype: torch.dtype = torch.bfloat16
     ) -> None:
-        super().__init__(matrices, {"lr": learning_rate})
-        self.matrices = list(matrices)
+        self.matrices, self.learning_rate = list(matrices), learning_rate
         shape, device = (len(self.matrices), *self.matrices[0].shape), self.matrices[0].device
         self.gradients, self.momentum = (torch.zeros(shape, device=device) for _ in range(2))
         self.x, self.gram, self.spare = (torch.empty(shape, dtype=dtype, device=device) for _ in range(3))
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self) -> None:
         """Take one step along the gradients in the matrices' `.grad`."""
         gradients = [matrix.grad for matrix in self.matrices if matrix.grad is not None]
         torch.stack(gradients, out=self.gradients)
@@ -42,7 +41,7 @@ class Muon(torch.optim.Optimizer):
         self.gradients.lerp_(self.momentum, MOMENTUM)
         update = self.orthogonal(self.gradients)
         for matrix, part in zip(self.matrices, update, strict=True):
-            matrix.sub_(part, alpha=self.param_groups[0]["lr"])
+            matrix.sub_(part, alpha=self.learning_rate)
 
     def orthogonal(self, matrices: Tensor) -> Tensor:
         """Return matrices (n, width, width) with singular values of about 1 and the same singular vectors."""
