@@ -4,6 +4,7 @@
 
 VENV=${VENV:-.venv}
 CONSTRAINTS=${CONSTRAINTS:-constraints.txt}
+unset PYTHONDONTWRITEBYTECODE # some containers set it: hundreds of processes would compile all of our source anew
 
 find_python() {
     local name

@@ -35,6 +35,7 @@ SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run the tests too that are marked long")
     parser.addoption("--kills", type=int, default=12, help="how many runs are killed in tests/test_safety.py")
     # Here, and not beside the tests: pytest takes options of the folders that it is told to look in alone.
     parser.addoption("--fuzz", type=int, default=12, help="how many changed files of each kind are read")
@@ -42,11 +43,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-seconds", type=float, default=20.0, help="of CPU that a changed file may take")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what takes seconds whatever it does: a window of napari's, and real CT."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what takes seconds whatever it does: a window of napari's, and real CT. Leave out what is long."""
     for item in items:
         if not {"make_napari_viewer", "shared_data"}.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+    left_out = [item for item in items if item.get_closest_marker("long") and not config.getoption("--long")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_collection_finish() -> None:

@@ -207,9 +207,6 @@ def _work(task: Task, pipe: Connection) -> None:
     stop = Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal's Ctrl-C the parent hears too
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    import torch
-
-    torch.set_num_threads(task.threads)
     pipe.send(_outcome(task, _Reporter(pipe), stop))
 
 
@@ -246,8 +243,11 @@ def _outcome(task: Task, report: Callable[[str, int, int], None], stop: Event) -
 
 
 def _done(task: Task, volume: Volume, report: Callable[[str, int, int], None], stop: Event) -> Outcome:
+    import torch  # not before: a volume that cannot be read is refused without
+
     from .io.inr_file import read_inr
 
+    torch.set_num_threads(task.threads)
     missed = None
     if task.request is not None:
         missed = _compress(task, task.request, volume, report, stop)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +88,64 @@ def test_escapes_in_a_file_never_reach_the_terminal(run: Any, tmp_path: Path) ->
         assert code == 0
         assert "\x1b" not in out + err
         assert "\\x1b[2J" in out
+
+
+LONG = "a" * 300  # of which file systems take 255
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows says it in words of its own")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compress", f"{LONG}.npy", "x.inr"],
+        ["compress", "SOURCE", f"{LONG}.inr"],
+        ["decompress", "INR", f"{LONG}.npy"],
+        ["decompress", "INR", f"{LONG}/"],
+        ["compare", f"{LONG}.npy", "INR"],
+        ["compare", "SOURCE", "INR", "--figure", f"{LONG}.png"],
+        ["strip", "INR", f"{LONG}.inr"],
+        ["series", LONG],
+        ["batch", LONG, "out"],
+        ["batch", "SOURCE", LONG],
+        ["demo", LONG],
+        ["train-sr", "SOURCE", "--validate", "INR", "--output", f"{LONG}.safetensors"],
+    ],
+    ids=lambda arguments: " ".join(arguments).replace(LONG, "LONG"),
+)
+def test_a_name_that_no_file_can_have_ends_in_one_line(
+    run: Any,
+    source: Path,
+    compressed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    places = {"SOURCE": str(source), "INR": str(compressed)}
+    code, out, err = run(*(places.get(argument, argument) for argument in arguments))
+    (line,) = complaints(err)
+    assert (code, out) == (2, "")
+    assert LONG in line
+    assert "name too long" in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes among its files")
+def test_a_pipe_is_refused_and_not_waited_for(run: Any, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "head.npy")
+    code, _, err = run("compress", tmp_path / "head.npy", tmp_path / "out.inr")
+    (line,) = complaints(err)
+    assert code == 2
+    assert "is a device or a pipe; give a file or a folder" in line
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes among its files")
+def test_pipes_in_a_folder_are_passed_over(run: Any, tmp_path: Path) -> None:
+    for name in ("1.png", "2.tif", "head.npy", "scan.dcm"):
+        os.mkfifo(tmp_path / name)
+    code, _, err = run("compress", tmp_path, tmp_path / "out.inr")
+    assert (code, len(complaints(err))) == (2, 1)
+    assert "holds neither DICOM files nor PNG or TIFF slices" in err
+    code, _, err = run("batch", tmp_path, tmp_path.parent / "out", "--exact-only")
+    assert code == 2
+    assert "there is no volume" in err

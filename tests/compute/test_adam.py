@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from napari_inr_volume.compute.adam import Adam
-from napari_inr_volume.exact.learn import RATES, one_cycle
+from napari_inr_volume.exact.learn import RATE, one_cycle
 
 FIT = """
 import sys
@@ -46,9 +46,8 @@ def test_steps_are_those_of_torchs_adam(fused: bool) -> None:
 
 @pytest.mark.parametrize("steps", [40, 57, 500])
 def test_one_cycle_is_that_of_torch(steps: int) -> None:
-    highest = RATES[1]
-    adam = torch.optim.Adam([torch.zeros(1, requires_grad=True)], highest, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(adam, highest, total_steps=steps, pct_start=0.05)
+    adam = torch.optim.Adam([torch.zeros(1, requires_grad=True)], RATE, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(adam, RATE, total_steps=steps, pct_start=0.05)
     for step in range(steps):
         (group,) = adam.param_groups
         assert one_cycle(step, steps) == (group["lr"], group["betas"])

@@ -129,7 +129,7 @@ for each in networks:
             {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"},
             WIDE,
             id="AVX2 only",
-            marks=pytest.mark.slow,  # as what is compiled for another processor is in no cache at first
+            marks=pytest.mark.long,  # as what is compiled for another processor is in no cache at first
         ),
     ],
 )

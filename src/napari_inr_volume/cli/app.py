@@ -12,6 +12,7 @@ from .. import __version__
 from ..console import Interrupted, ended_by_signals, say
 from ..core.errors import InrError
 from ..core.memory import OUT_OF_MEMORY
+from ..core.text import printable
 from .batch import batch
 from .compare import compare
 from .compress import compress
@@ -55,6 +56,9 @@ def main() -> None:
         _end(error, words, 2)
     except MemoryError as error:
         _end(error, OUT_OF_MEMORY, 2)
+    except OSError as error:  # such as a name that is too long, wherever it is looked at first
+        name = "" if error.filename is None else f"'{printable(str(error.filename))}' cannot be used: "
+        _end(error, f"{name}{error.strerror or error}", 2)
     except RuntimeError as error:
         from ..compute.device import out_of_memory
 

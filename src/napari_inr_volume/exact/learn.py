@@ -31,7 +31,8 @@ BATCH = 8192  # samples; an eighth of the voxels of a small volume
 STEPS = {FIRST: 200, LATER: 500}  # at most
 LEAST_STEPS = 40
 PASSES = 20  # over the voxels of a small volume, for which fewer steps do
-RATES = 4e-3 / 25, 4e-3, 4e-3 / 25 / 1e4  # learning rates at the first step, at the highest, at the last
+RATE = 4e-3
+RATES = RATE / 25, RATE, RATE / 25 / 1e4  # at the first step, at the highest, at the last
 MOMENTA = 0.95, 0.85, 0.95  # Adam's first beta there
 RISING = 0.05  # of the steps, up to the highest rate
 TRIED_CROPS, TRIED_STEPS = 32, 50
@@ -224,7 +225,7 @@ class ContextFit:
 
     def run(self, steps: int) -> Generator[tuple[int, float], None, None]:
         """Fit it; yields steps done and bits a voxel."""
-        optimiser = Adam(self.model.parameters(), RATES[0])
+        optimiser = Adam(self.model.parameters(), RATE)
         for step in range(steps):
             optimiser.learning_rate, optimiser.betas = one_cycle(step, steps)
             inputs, found = self.sample(self.batch)

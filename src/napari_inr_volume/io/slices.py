@@ -30,7 +30,9 @@ def find_pictures(folder: Path) -> list[Path]:
         return sorted(
             path
             for path in folder.iterdir()
-            if path.suffix.lower() in (*KINDS, *OTHER_KINDS) and not path.name.startswith(".")
+            if path.suffix.lower() in (*KINDS, *OTHER_KINDS)
+            and not path.name.startswith(".")
+            and path.is_file()
         )
 
 

@@ -29,8 +29,7 @@ def read_source(
     `on_progress` is told (done, total) and may raise to stop.
     Raises SourceError with what is wrong and what to do.
     """
-    if not path.exists():
-        raise SourceError(f"there is no file or folder '{path}'")
+    check_source(path)
     if holds_dicom(path):
         if series is None:
             _check_pictures(path)
@@ -47,6 +46,14 @@ def read_source(
             f"'{path.name}' is not DICOM and none of the other files read here: {', '.join(READERS)}"
         )
     return read_volume(path, on_progress)
+
+
+def check_source(path: Path) -> None:
+    """Raise SourceError unless a path is a file or a folder: who opens a pipe waits for what is put in."""
+    if not path.exists():
+        raise SourceError(f"there is no file or folder '{path}'")
+    if not path.is_file() and not path.is_dir():
+        raise SourceError(f"'{path}' is a device or a pipe; give a file or a folder")
 
 
 def holds_dicom(path: Path) -> bool:

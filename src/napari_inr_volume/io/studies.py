@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..core.errors import SourceError
 from ..core.text import printable
 from ..core.volume import Volume
 from .dicom import Broken, Series, files_below, is_zip, list_series, looks_like_dicom, read_dicom
 from .files import SUFFIX
 from .slices import KINDS
+from .sources import check_source
 from .tiff import is_single_page
 from .volumes import FOLDERS, READERS, find_suffix, read_volume
 
@@ -56,8 +56,7 @@ def find_studies(path: Path, on_progress: Callable[[int, int], None] | None = No
     else one in each folder, since archives hold copies. `on_progress` is told (files done, files in all).
     Raises SourceError if there is no such file or folder, or one that cannot be read.
     """
-    if not path.exists():
-        raise SourceError(f"there is no file or folder '{path}'")
+    check_source(path)
     folder = folder_of(path)
     listing = list_series([] if is_zip(path) else path, on_progress)  # zips are looked into one by one
     found = list(_dicom_studies(listing.series, listing.broken, folder))
@@ -65,7 +64,7 @@ def find_studies(path: Path, on_progress: Callable[[int, int], None] | None = No
     in_series = {path for line in listing.series for path in line.paths}
     volumes, pictures, images = list[Path](), list[Path](), dict[Path, int]()
     files = files_below(path) if path.is_dir() else [path]
-    for file in files:
+    for file in filter(Path.is_file, files):  # what else there is, such as a pipe, `list_series` has counted
         if (image := _image_around(file, folder)) is not None:
             images[image] = images.get(image, 0) + file.stat().st_size
         elif file in in_series or file.suffix == SUFFIX or looks_like_dicom(file):
