@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,23 @@ from zarr.storage import MemoryStore  # noqa: E402
 
 from napari_inr_volume.core.errors import FitError, InrFileError  # noqa: E402
 from napari_inr_volume.core.phantom import head_phantom  # noqa: E402
+from napari_inr_volume.fields.registry import PRESETS  # noqa: E402
+from napari_inr_volume.fields.siren import ladder  # noqa: E402
 from napari_inr_volume.zarr import Lossy, LossyCodec  # noqa: E402
 
 
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look at a chunk and the preset `fast` take few steps."""
+    monkeypatch.setattr(ladder, "PROBED_WIDTHS", (8, 16))
+    monkeypatch.setattr(ladder, "PROBED_STEPS", 20)
+    fast = PRESETS["fast"]
+    monkeypatch.setitem(PRESETS, "fast", replace(fast, fit=fast.fit.with_all_steps(200)))
+
+
 @pytest.mark.slow
-def test_a_chunk_has_the_ratio_that_was_asked_for() -> None:
-    data = head_phantom((16, 96, 96)).read().astype(np.int16)
+def test_a_chunk_has_the_ratio_that_was_asked_for(few_steps: None) -> None:
+    data = head_phantom((16, 64, 64)).read().astype(np.int16)
     store = MemoryStore()
     array = zarr.create_array(
         store, shape=data.shape, dtype="int16", chunks=data.shape,
@@ -44,7 +56,7 @@ def test_what_no_network_can_be_fitted_to_is_kept_as_it_is() -> None:
 
 
 @pytest.mark.slow  # it looks at the chunk first
-def test_a_ratio_that_cannot_be_had_is_refused() -> None:
+def test_a_ratio_that_cannot_be_had_is_refused(few_steps: None) -> None:
     with pytest.raises(FitError, match="choose larger chunks, or a smaller ratio"):
         LossyCodec(ratio=500).chunks.encode(blob((4, 16, 16)))
 
