@@ -25,6 +25,7 @@ from qtpy.QtWidgets import QApplication, QComboBox, QScrollArea, QWidget
 
 from napari_inr_volume.core.generators import drain
 from napari_inr_volume.core.phantom import head_phantom
+from napari_inr_volume.core.windows import WINDOWS
 from napari_inr_volume.exact.encode import encode_exact
 from napari_inr_volume.io.inr_file import read_inr, write_inr
 from napari_inr_volume.io.volumes import write_volume
@@ -148,6 +149,7 @@ def draw_labels(viewer: napari.Viewer, out: Path) -> None:
     """Draw labels of bone that were made on the small LR, beside the same on the full grid."""
     lr, hr = viewer.open(str(SAMPLE), plugin=PLUGIN)
     _wait(lambda: lr.data.sharp and hr.data.sharp)
+    lr.contrast_limits = hr.contrast_limits = WINDOWS["soft tissue"].limits
     viewer.layers.selection.active = lr
     new_labels(viewer)
     small = viewer.layers[-1]
