@@ -322,7 +322,7 @@ def _draw(viewer: napari.Viewer, path: Path, seconds: float = 1.0) -> None:
     picture = Image.fromarray(pixels[..., :3])
     picture.save(path, optimize=True)
     if path.stat().st_size > 300_000:  # colours that nobody can tell apart take most of it
-        picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+        picture.quantize(256, kmeans=3, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path.name}: {picture.width} x {picture.height}, {path.stat().st_size / 1000:.0f} kB")
 
 

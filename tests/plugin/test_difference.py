@@ -36,11 +36,11 @@ def difference(model: ViewerModel, original: Image) -> Difference:
 
 
 def test_limits_are_a_fifth_of_the_window_and_follow_it(difference: Difference, original: Image) -> None:
-    assert difference.layer.contrast_limits == [-80, 80]
+    assert difference.layer.contrast_limits == [-50, 50]
     assert difference.layer.contrast_limits_range == [-900, 900]
     original.contrast_limits = (0, 80)
-    assert difference.layer.contrast_limits == [-16, 16]
-    assert difference.layer.name == "head [SPAN 37.9 dB - original, ±16 HU]"
+    assert difference.layer.contrast_limits == [-10, 10]
+    assert difference.layer.name == "head [SPAN 37.9 dB - original, ±10 HU]"
     assert difference.layer.colorbar.visible
 
 

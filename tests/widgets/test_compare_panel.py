@@ -85,7 +85,7 @@ def test_difference_of_the_reconstruction_the_lr_and_another_codec(qtbot, panel,
     choose(panel, other)
     qtbot.waitUntil(lambda: fit.error is not None and fit.error.data.shape == other.data.shape)
     assert errors(panel).tolist() == [-2]
-    assert fit.error.name == "head [JPEG 2000 40.1 dB - original, ±16 HU]"
+    assert fit.error.name == "head [JPEG 2000 40.1 dB - original, ±10 HU]"
     assert sum(is_view(layer) for layer in panel.viewer.layers) == 1
     panel.compare.button("off").click()
     assert head.visible

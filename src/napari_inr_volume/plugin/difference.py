@@ -7,6 +7,7 @@ signed values would show the positive ones alone.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,15 +24,18 @@ if TYPE_CHECKING:
     from napari.utils.colormaps import Colormap
 
 SIGNED, ABSOLUTE = "PiYG", "magma"  # green too bright, pink too dark; the other is 0 in the middle, both ways
-WINDOW_SHARE = 5  # a window's width over the largest error of the colours: 80 HU of soft tissue's 400
+WINDOW_SHARE = 5  # a window's width over the largest error of the colours, before that is rounded down
+ROUND = 5, 3, 2, 1  # times a power of ten: the ends of a colour bar that napari puts numbers to
 COLOURS = 255  # of a colormap; odd, so that 0 has one
 IN_3D = 0.5  # how opaque the largest error is there
 
 
 def limits_of(source: Image) -> tuple[float, float]:
-    """Return the contrast limits of a difference, symmetric, for the window of the original's layer."""
+    """Return the contrast limits of a difference for the window of the original's layer: symmetric, round."""
     black, white = source.contrast_limits
     limit = (white - black) / WINDOW_SHARE
+    power = 10.0 ** math.floor(math.log10(limit))
+    limit = power * next(number for number in ROUND if number <= limit / power * (1 + 1e-9))
     return -limit, limit
 
 
