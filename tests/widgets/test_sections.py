@@ -22,6 +22,7 @@ from napari_inr_volume.plugin.work.fit import FitReport
 from napari_inr_volume.superres.catalogue import CHOICES
 from napari_inr_volume.widgets.compare_section import CompareSection
 from napari_inr_volume.widgets.figure_table import FigureTable
+from napari_inr_volume.widgets.file_section import FileSection
 from napari_inr_volume.widgets.fit_section import FitSection
 from napari_inr_volume.widgets.reconstruct_section import ReconstructSection
 from napari_inr_volume.widgets.section import Section
@@ -382,3 +383,14 @@ def test_looks_in_hu_are_offered_for_hu_alone(qtbot) -> None:
 def test_default_of_the_panel_is_a_preset_that_the_preferences_offer() -> None:
     assert isinstance(find_preset("default"), Settings)
     assert {"fast", "default", "quality", "paper-2", "paper-3", "paper-4"} == set(PRESETS)
+
+
+def test_what_is_in_view_is_read_whole_in_a_narrow_panel(qtbot) -> None:
+    section = FileSection()
+    qtbot.addWidget(section)
+    section.show_possible(True, exact=True)
+    section.show_view("Slice 15: preview, sharpening in the background")
+    section.resize(300, 300)
+    section.show()
+    qtbot.waitUntil(lambda: section.view.width() > 250)
+    assert section.view.height() >= section.view.heightForWidth(section.view.width())

@@ -50,13 +50,13 @@ class FileSection(Section):
         self.body.addLayout(row)
         self.view = TextLine()  # what is in view, and how good it is
         below = QHBoxLayout()
-        below.addWidget(self.view, 2)
-        below.addWidget(self.decode_exact, 1)
+        below.addWidget(self.decode_exact)
         self.export = QPushButton("&Export...")
         self.export.setToolTip("Write the layer above as NIfTI, NRRD, TIFF or NumPy, as it decodes.")
         self.export.clicked.connect(self.export_wanted)
-        below.addWidget(self.export, 1)
+        below.addWidget(self.export)
         self.body.addLayout(below)
+        self.body.addWidget(self.view)  # in a row of its own: beside buttons a long word is cut off
         self.show_view("")
         self.progress = CancelBar("Slices done.", "Stop; nothing is changed.", "&Cancel")
         self.body.addWidget(self.progress)
