@@ -58,13 +58,14 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "determinism": ("determinism.py",),
     "decoding": ("decoding.py",),
     "scaling": ("scaling.py",),
+    "cluster": ("cluster.py",),
     "ui": ("ui_gap.py",),
     "tour": ("ui_tour.py", ABDOMEN, CHEST),
     "wait_policy": ("wait_policy.py",),
 }
 IN_A_WINDOW = ("ui", "tour")
 ALL_THREADS = (
-    *("exact", "exact-start", "decoding", "determinism", "fit_speed", "scaling", "wait_policy"),
+    *("cluster", "exact", "exact-start", "decoding", "determinism", "fit_speed", "scaling", "wait_policy"),
     *IN_A_WINDOW,
 )
 

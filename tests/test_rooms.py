@@ -17,7 +17,7 @@ MOST_LINES, MOST_OF_A_FUNCTION, MOST_PARAMETERS = 400, 60, 12
 # From the ground up: a room imports from those below it, and from none above. As docs/architecture.md says.
 FLOORS = [
     {"core"},
-    {"coding", "compute"},
+    {"coding", "compute", "cluster"},
     {"fields", "exact"},
     {"inr_volume"},
     {"superres"},
@@ -26,7 +26,7 @@ FLOORS = [
     {"codec", "target", "picture"},
     {"planning", "export", "records"},
     {"session", "training"},
-    {"batch", "batch_report"},
+    {"batch", "batch_task", "batch_report"},
     {"", "console", "zarr"},
     {"cli", "plugin"},
     {"widgets"},

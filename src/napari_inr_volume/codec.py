@@ -21,6 +21,7 @@ from .core.choices import Device
 from .core.errors import FitError, InrFileError
 from .core.lowres import LowRes, low_res
 from .core.memory import check_memory
+from .core.place import Place
 from .core.region import Region
 from .core.resample import lr_shape
 from .core.scratch import room
@@ -139,6 +140,7 @@ def fit_volume(
     drop: Event | None = None,
     resume: FitState | None = None,
     lr: LowRes | None = None,
+    place: Place | None = None,
 ) -> Generator[FitProgress, None, FitResult]:
     """Downsample the volume and fit a network to its LR; yields progress, returns the best network.
 
@@ -146,7 +148,8 @@ def fit_volume(
     is where an earlier fit stood (`FitResult.state`, `FitProgress.state()`, kept in a file by
     `fields.state_file`): this one resumes there. Raises FitError if that was of another volume,
     other settings or another kind of device, VolumeError if a network is asked for and the volume holds
-    one single value. `lr` is the volume's LR by the settings' factor, if it is at hand.
+    one single value. `lr` is the volume's LR by the settings' factor, if it is at hand. Boxes are
+    fitted at `place`.
     """
     check_fittable(volume, settings)
     torch_device = find_device(device)
@@ -162,7 +165,9 @@ def fit_volume(
             counted=lr.counted,
             drop=drop,
         )
-    return (yield from find_kind(settings.field.kind).fit(samples, settings, torch_device, stop, resume))
+    return (
+        yield from find_kind(settings.field.kind).fit(samples, settings, torch_device, stop, resume, place)
+    )
 
 
 def check_fittable(volume: Volume, settings: Settings) -> None:

@@ -14,7 +14,7 @@ from .core.windows import Window
 from .exact.encode import Coding
 from .exact.learn import Learning
 from .fields.base import FitProgress, FitResult
-from .fields.registry import find_preset, suited
+from .fields.registry import find_kind, find_preset, suited
 from .fields.settings import Settings
 from .inr_volume import InrVolume, UpscalerRef
 from .measuring import Choice, Measured
@@ -43,6 +43,11 @@ class Request:
     def planned(self) -> bool:
         """Whether a target chooses settings."""
         return self.target != PRESET
+
+    @property
+    def fits(self) -> bool:
+        """Whether a network is fitted."""
+        return find_kind(self.settings.field.kind).preview
 
     def suited(self, volume: Volume) -> Request:
         """Return it with what its settings leave to the volume, unless a target is to choose that."""

@@ -25,6 +25,7 @@ from .core.errors import FitError, InrError
 from .core.generators import drain, translated
 from .core.lowres import LowResOf
 from .core.memory import OUT_OF_MEMORY
+from .core.place import Place
 from .core.volume import Volume
 from .exact.encode import Coding, encode_exact
 from .exact.lattice import check_max_error
@@ -70,6 +71,7 @@ def run(
     keep: Keep | None = None,
     keep_exact: Path | None = None,
     on_slices: OnSlices | None = None,
+    place: Place | None = None,
 ) -> Generator[Record, None, Compressed]:
     """Compress a volume as the request says; yields what happens, and returns the last `Compressed`.
 
@@ -86,10 +88,10 @@ def run(
     was never interrupted; or a network that was fitted to this volume, which is only measured.
 
     In the file `keep_exact` an exact layer is made, and resumed from it; the caller removes it in the end.
-
-    It ends by returning or with an InrError, and closing it early ends the fit and frees what that held.
-    Raises FitError as `codec.fit_volume` does, if memory does not suffice, and if no file of this volume can
-    be as small as is asked; ModelError if the upscaler cannot be had.
+    Boxes and slabs are done at `place`, to the same bytes. It ends by returning or with an InrError, and
+    closing it early ends the fit and frees what that held. Raises FitError as `codec.fit_volume` does, if
+    memory does not suffice, and if no file of this volume can be as small as is asked; ModelError if the
+    upscaler cannot be had.
     """
     drop = drop or Event()
     with _errors_in_words():
@@ -103,7 +105,7 @@ def run(
             yield Planned(plan=chosen, reached=None)
         lrs = LowResOf(volume)
         while True:
-            fitted = yield from _fit(volume, request, chosen, stop, drop, resume, keep, lrs)
+            fitted = yield from _fit(volume, request, chosen, stop, drop, resume, keep, lrs, place)
             yield fitted
             compressed = _measure(volume, fitted, request, chosen, drop, on_slices)
             yield compressed
@@ -119,7 +121,7 @@ def run(
             yield Planned(plan=chosen, reached=reached)
         if request.max_error is None or fitted.stopped:
             return compressed
-        return (yield from _with_exact(volume, request.max_error, compressed, stop, drop, keep_exact))
+        return (yield from _with_exact(volume, request.max_error, compressed, stop, drop, keep_exact, place))
 
 
 def _checked(volume: Volume, request: Request) -> Request:
@@ -256,6 +258,7 @@ def _fit(
     resume: FitState | InrVolume | None,
     keep: Keep | None,
     lrs: LowResOf,
+    place: Place | None,
 ) -> Generator[FitProgress | NotKept, None, Fitted]:
     """Fit, or take the network that is there; its upscalers are those that are asked for."""
     settings = request.settings if chosen is None else chosen.settings
@@ -268,7 +271,9 @@ def _fit(
     upscalers = request.find_upscalers(settings, chosen)
     check_fit_memory(volume, settings)  # before the LR takes any
     lr = lrs.by(settings.factor)
-    fitting = fit_volume(volume, settings, device=request.device, stop=stop, drop=drop, resume=resume, lr=lr)
+    fitting = fit_volume(
+        volume, settings, device=request.device, stop=stop, drop=drop, resume=resume, lr=lr, place=place
+    )
     if keep is None:
         result = yield from fitting
     else:
@@ -287,9 +292,10 @@ def _with_exact(
     stop: Event | None,
     drop: Event,
     keep: Path | None,
+    place: Place | None,
 ) -> Generator[Learning | Coding | Compressed, None, Compressed]:
     """Add an exact layer, unless that is stopped; yields its progress, and the whole at last."""
-    with closing(encode_exact(volume, max_error, keep)) as coding:
+    with closing(encode_exact(volume, max_error, keep, place)) as coding:
         while True:
             try:
                 record = next(coding)

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from commands import QUICK, in_this_process
 
-from napari_inr_volume.batch import Ended, Outcome, Task, run_tasks
+from napari_inr_volume.batch import Ended, run_tasks
 from napari_inr_volume.batch_report import Report, Row
+from napari_inr_volume.batch_task import Outcome, Task
 from napari_inr_volume.core.errors import InrError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
@@ -32,7 +33,8 @@ LOSSLESS = ["--exact-only", "--workers", "1", "--json"]
 SCRIPT = """
 import sys
 from pathlib import Path
-from napari_inr_volume.batch import Ended, Task, run_tasks
+from napari_inr_volume.batch import Ended, run_tasks
+from napari_inr_volume.batch_task import Task
 from napari_inr_volume.fields.constant import NO_NETWORK
 from napari_inr_volume.io.studies import find_studies
 from napari_inr_volume.records import Request

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from napari_inr_volume.core.errors import FitError, InrFileError
 from napari_inr_volume.core.json_fields import Fields
+from napari_inr_volume.core.place import Place
 from napari_inr_volume.fields.base import FitProgress, FitResult
 from napari_inr_volume.fields.psnr import measure_psnr
 from napari_inr_volume.fields.samples import LrSamples
@@ -138,6 +139,7 @@ class LatticeKind:
         device: torch.device,
         stop: Event | None = None,
         resume: LatticeState | None = None,
+        place: Place | None = None,
     ) -> Generator[FitProgress, None, FitResult]:
         field, fit, started = settings.field, settings.fit, time.perf_counter()
         places = torch.linspace(-1, 1, field.nodes)

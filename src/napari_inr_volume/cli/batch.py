@@ -13,14 +13,26 @@ import typer
 from rich.progress import Progress, TaskID
 
 from ..console import Stop, interruptible, print_json, progress_bar, say, slices_bar, tell
+from ..core.choices import Device
 from ..core.errors import InrError, SourceError
 from ..core.words import counted, in_bytes
 from .compress import request_of
-from .options import ExactOptions, FitOptions, RunOptions, SkipBrokenOption, TargetOptions, UpscalerOptions
+from .options import (
+    ClusterOptions,
+    ExactOptions,
+    FitOptions,
+    RunOptions,
+    SchedulerOption,
+    SkipBrokenOption,
+    TargetOptions,
+    UpscalerOptions,
+)
 
 if TYPE_CHECKING:
-    from ..batch import Ended, Task, Working
+    from ..batch import Ended, Working
     from ..batch_report import Report, Row
+    from ..batch_task import Task
+    from ..cluster import Cluster
     from ..io.dicom import Broken
     from ..io.studies import Studies, Study
     from ..records import Request
@@ -59,6 +71,7 @@ def batch(
             min=1, help="Volumes at once; by default one for each core. Never more than there is memory for."
         ),
     ] = None,
+    scheduler: SchedulerOption = None,
     run: RunOptions,
 ) -> None:
     """Compress every volume in a folder and all below it.
@@ -71,17 +84,20 @@ def batch(
     from ..core.atomic import claimed, working_folder
 
     request = request_of(fit, target, exact, upscaling, run)
-    request.check()
+    (request if scheduler is None else replace(request, device="cpu")).check()
     _check_apart(src, output)
-    with slices_bar(f"looking through {src.name}") as on_files:
-        found = _found(src, on_files)
-    with working_folder(output), claimed(output / STEM):
-        report = Report(output)
-        report.keep_only(study.name for study in found.studies)
-        todo = _Batch(src, output, request, report, skip_broken=skip_broken, verify=verify, force=run.force)
-        todo.refuse_broken(found.broken)
-        todo.do(found.studies, workers or os.cpu_count() or 1)
-        report.save()
+    src, output = src.absolute(), output.absolute()  # for workers that are started elsewhere
+    with ClusterOptions(scheduler=scheduler).place(run.device) as place:
+        with slices_bar(f"looking through {src.name}") as on_files:
+            found = _found(src, on_files)
+        with working_folder(output), claimed(output / STEM):
+            report = Report(output)
+            report.keep_only(study.name for study in found.studies)
+            more = {"skip_broken": skip_broken, "verify": verify, "force": run.force}
+            todo = _Batch(src, output, request, report, **more)
+            todo.refuse_broken(found.broken)
+            todo.do(found.studies, workers or os.cpu_count() or 1, place)
+            report.save()
     _print(report, found, run.as_json)
     if any(row.status != "done" for row in report.rows.values()):
         raise typer.Exit(NOT_ALL_DONE if not todo.stop.is_set() else 128 + todo.stop.signal)
@@ -140,17 +156,19 @@ class _Batch:
                 name=where, title=one.path.name, source=where, status="refused", reason=one.reason
             )
 
-    def do(self, studies: Sequence[Study], workers: int) -> None:
+    def do(self, studies: Sequence[Study], workers: int, place: Cluster | None) -> None:
         """Do what is not done yet, and add a row for each."""
         from ..batch import Ended, run_tasks
 
         tasks = [task for study in studies if (task := self._task(study)) is not None]
         at_once = max(1, min(workers, len(tasks)))
         tasks = [replace(task, threads=max(1, workers // at_once)) for task in tasks]
+        if place is not None:
+            tasks = [_on(place.device, task) for task in tasks]
         with progress_bar("more") as progress:
             whole = progress.add_task(self.src.name, total=len(tasks), more="")
             with interruptible(self.stop):
-                for told in run_tasks(tasks, at_once, self.stop.is_set):
+                for told in run_tasks(tasks, at_once, self.stop.is_set, place):
                     if isinstance(told, Ended):
                         self._end(told)
                         progress.advance(whole)
@@ -161,8 +179,8 @@ class _Batch:
 
     def _task(self, study: Study) -> Task | None:
         """Return what there is to do for a volume; None if it is done."""
-        from ..batch import Task
         from ..batch_report import fingerprint
+        from ..batch_task import Task
         from ..outputs import Kept
 
         output = self.output / f"{study.name}.inr"
@@ -183,7 +201,7 @@ class _Batch:
         )
 
     def _show(self, progress: Progress, told: Working) -> None:
-        from ..batch import AGAIN
+        from ..batch_task import AGAIN
 
         study = told.task.study
         if study.name not in self._began:
@@ -209,6 +227,12 @@ class _Batch:
 
         same = {"settings": self.settings, "fingerprint": fingerprint(study.sources)}
         return row_of(study, self.src, self.request, ended, **same, **more)
+
+
+def _on(device: Device, task: Task) -> Task:
+    """Return a task to be done on a device that is not here."""
+    request = task.request
+    return task if request is None else replace(task, request=replace(request, device=device))
 
 
 def _print(report: Report, found: Studies, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ from .curve import check_plannable, show_curve
 from .figures import peak_in_words, ratios, ratios_in_words
 from .files import inr_output, read
 from .options import (
+    ClusterOptions,
     ExactOptions,
     FitOptions,
     RunOptions,
@@ -62,6 +64,7 @@ def compress(
     upscaling: UpscalerOptions,
     resume: ResumeOption = False,
     plan: PlanOption = False,
+    cluster: ClusterOptions,
     run: RunOptions,
 ) -> None:
     """Fit a network to a volume and save it as an .inr file.
@@ -71,6 +74,7 @@ def compress(
     OUT.inr.exact holds what is done of it. After an interruption, a crash or a power cut, --resume continues
     from there and gives the same file as an uninterrupted run. Both files are removed when it has finished.
     """
+    from ..compute.device import find_device
     from ..core.atomic import claimed
     from ..fields.state_file import load_state
     from ..outputs import Kept
@@ -78,6 +82,8 @@ def compress(
 
     started = time.perf_counter()
     request = request_of(fit, target, exact, upscaling, run)
+    if cluster != ClusterOptions():  # whose device that is
+        request = replace(request, device="cpu" if run.device == "cpu" else "auto")
     if plan:
         check_plannable(fit, target, exact, resume)
         request.check()
@@ -91,13 +97,15 @@ def compress(
     _check_resume(output, kept, resume)
     before = load_state(kept.fit) if resume and kept.there() != [kept.exact] else None
     request.check()
-    volume = read(src, source)
-    with to.claimed(), claimed(kept.fit):
-        fitting = Fitting(to, kept, embed=upscaling.embed_model)
-        compressed = fitting.run(volume, request, before)
-        if not compressed.fitted.stopped:
-            fitting.forget()
-    report = _report(compressed, output, request, time.perf_counter() - started)
+    with cluster.place(run.device) as place:
+        volume = read(src, source)
+        with to.claimed(), claimed(kept.fit):
+            fitting = Fitting(to, kept, embed=upscaling.embed_model)
+            compressed = fitting.run(volume, request, before, place)
+            if not compressed.fitted.stopped:
+                fitting.forget()
+    device = find_device(request.device).type if place is None else place.device
+    report = _report(compressed, output, request, device, time.perf_counter() - started)
     _print(report, compressed, run.as_json)
     if compressed.fitted.stopped:
         raise typer.Exit(128 + fitting.stop.signal)
@@ -140,10 +148,10 @@ def _check_resume(output: Path, kept: Kept, resume: bool) -> None:
         )
 
 
-def _report(compressed: Compressed, output: Path, request: Request, seconds: float) -> dict[str, Any]:
+def _report(
+    compressed: Compressed, output: Path, request: Request, device: str, seconds: float
+) -> dict[str, Any]:
     """Return the figures of what was saved, and what was expected of it if a target was set."""
-    from ..compute.device import find_device
-
     inr, fitted, plan = compressed.inr, compressed.fitted, compressed.plan
     assert inr.quality is not None
     assert fitted.result is not None
@@ -152,7 +160,7 @@ def _report(compressed: Compressed, output: Path, request: Request, seconds: flo
     report: dict[str, Any] = {
         "output": str(output),
         "preset": request.settings.preset,
-        "device": find_device(request.device).type,
+        "device": device,
         "seconds": seconds,
         "exact": None if inr.exact is None else {"max_error": inr.exact.max_error, "bytes": inr.exact.nbytes},
         "fit_seconds": fitted.result.seconds,

@@ -13,6 +13,7 @@ from rich.progress import Progress, TaskID
 from ..console import Interrupted, Stop, interruptible, progress_bar, say
 from ..core.errors import InrError
 from ..core.generators import drain
+from ..core.place import Place
 from ..core.text import printable
 from ..core.volume import Volume
 from ..core.words import in_bytes
@@ -44,7 +45,9 @@ class Fitting:
         self._bars = ExitStack()
         self._bar: tuple[Progress, TaskID] | None = None
 
-    def run(self, volume: Volume, request: Request, before: FitState | None = None) -> Compressed:
+    def run(
+        self, volume: Volume, request: Request, before: FitState | None = None, place: Place | None = None
+    ) -> Compressed:
         """Compress the volume and save it. Raises typer.Exit if nothing is to be kept of a stopped fit."""
         self.resumed = before is not None
         self._max_error = request.max_error
@@ -61,6 +64,7 @@ class Fitting:
                         keep=keep,
                         keep_exact=None if self.kept is None else self.kept.exact,
                         on_slices=self._measuring,
+                        place=place,
                     )
                     return drain(running, self._on_record)
             except (InrError, MemoryError, Interrupted) as error:

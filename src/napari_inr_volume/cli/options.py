@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from ..core.choices import Device
-from ..core.errors import FitError
+from ..core.errors import FitError, InrError
 from ..fields.registry import PRESETS, find_kind, find_preset
 from ..superres.catalogue import CHOICES
 from ..target import PRESET, Target, one_target
 
 if TYPE_CHECKING:
+    from ..cluster import Cluster
     from ..core.volume import Triple
     from ..fields.settings import Settings
 
@@ -64,6 +66,41 @@ class SeriesOptions:
         ),
     ] = None
     skip_broken: SkipBrokenOption = False
+
+
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Spread the work over the workers of this Dask scheduler, such as tcp://host:8786 (extra"
+        " cluster). Networks are fitted by those that have the resource GPU, if there are some.",
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """Where boxes and slabs are done, if not on threads of this process."""
+
+    scheduler: SchedulerOption = None
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Spread boxes and slabs over so many processes of this machine (extra cluster)."
+        ),
+    ] = None
+
+    def place(self, device: Device) -> AbstractContextManager[Cluster | None]:
+        """Give the place that is asked for. Raises InrError as `cluster.connected` does."""
+        from ..cluster import connected
+
+        if self.scheduler is not None and self.workers is not None:
+            raise InrError(
+                "--workers starts workers here, --scheduler takes those that run; give one of them"
+            )
+        if self.scheduler is None and self.workers is None:
+            return nullcontext()
+        return connected(self.scheduler, self.workers or 1, device)
 
 
 @dataclass(frozen=True, kw_only=True)

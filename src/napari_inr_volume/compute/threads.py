@@ -80,6 +80,15 @@ def lanes(most: int) -> Iterator[Callable[[Sequence[Callable[[], R]]], list[R]]]
         yield together
 
 
+def with_count(threads: int, work: Callable[[], R]) -> R:
+    """Do a piece of work as `lanes` would that give it so many threads, however many there are here.
+
+    What it computes depends on that number, and not on the machine.
+    """
+    with _single_threaded(1, threads) as thread:
+        return thread.submit(work).result()
+
+
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
     """Threads for all that runs side by side; they sleep while there is no work."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import FitError
+from ..core.place import Caller, Place, Threads
+from ..core.portable import Read, portable
 from ..core.region import Region
 from ..core.volume import Volume
 from . import network
@@ -27,6 +29,7 @@ from .plain import encode_plain
 from .slab import Levels, encode_slab, slabs_at_once, threads_a_slab
 
 DEPTH = 16  # slices of a slab
+AHEAD = 2  # slabs begun or waiting, for each that is coded at a time: nobody waits for the next
 SECONDS_PER_WAIT = 0.1  # for a slab, before whoever waits is heard
 WIDTHS = ((2**18, 16), (2**63, 32))  # below so many voxels: features of a network
 NETWORK_FROM = 2**12  # voxels: fewer are coded as they are
@@ -66,7 +69,7 @@ def find_coder(volume: Volume, max_error: float) -> Coder | None:
 
 
 def encode_exact(
-    volume: Volume, max_error: float = 0.0, keep: Path | None = None
+    volume: Volume, max_error: float = 0.0, keep: Path | None = None, place: Place | None = None
 ) -> Generator[Learning | Coding, None, ExactLayer]:
     """Code every voxel to within `max_error`, in the volume's units; yields how far that has come.
 
@@ -75,6 +78,7 @@ def encode_exact(
 
     With `keep`, the layer lies in a file of that name from the first slab on; if one is there that was not
     finished, the rest is coded. The layer that is returned needs that file, which is the caller's to remove.
+    The slabs are coded at `place`, or on threads here, to the same bytes.
     Raises FitError for an error that the volume's dtype does not know, NotResumableError if `keep` is of
     another volume.
     """
@@ -89,7 +93,7 @@ def encode_exact(
         growing = Growing.begin(keep, _empty(coder, max_error, networks), count)
     with ExitStack() as undo:
         undo.callback(growing.close)
-        encoded = _encoded(volume, coder, growing.layer)
+        encoded = _encoded(volume, coder, growing.layer, place)
         undo.callback(encoded.close)
         done = min(DEPTH * len(growing.layer.slabs), volume.shape[0])
         for slab in encoded:
@@ -135,43 +139,57 @@ def _resumed(keep: Path, volume: Volume, coder: Coder | None, max_error: float, 
 
 
 def _slab_of(volume: Volume, first: int) -> NDArray[Any]:
-    return volume.read((slice(first, first + DEPTH), slice(None), slice(None)))
+    return volume.read(_region(first))
+
+
+def _region(first: int) -> Region:
+    return slice(first, first + DEPTH), slice(None), slice(None)
+
+
+@dataclass(frozen=True)
+class SlabCoder:
+    """Codes slabs of a volume; what it needs of that, for it may travel."""
+
+    coder: Coder | None
+    networks: bytes
+    max_error: float
+    padding: float | None
+    threads: int  # a slab
+
+    def __call__(self, read: Read, caller: Caller) -> tuple[bytes, int]:
+        """Return the bytes of a slab and the CRC-32 of its voxels."""
+        voxels = read()
+        if self.coder is None:
+            return encode_plain(voxels), checksum(voxels)
+        lattice = self.coder.lattice
+        levels = lattice.to_levels(voxels, self.padding)
+        for plane, found in zip(voxels, levels, strict=True):  # one by one, for what they take in between
+            check_bound(plane, lattice.to_voxels(found, voxels.dtype, self.padding), self.max_error)
+        # Networks as the reader has them: its rules are the writer's.
+        networks = network.from_bytes(self.networks, self.coder.features)
+        return encode_slab(levels, networks, lattice.levels, caller.gone, self.threads), checksum(levels)
 
 
 def _encoded(
-    volume: Volume, coder: Coder | None, layer: ExactLayer
+    volume: Volume, coder: Coder | None, layer: ExactLayer, place: Place | None
 ) -> Generator[tuple[bytes, int] | None, None, None]:
     """Yield each missing slab's bytes and CRC-32, in order; several are coded at a time.
 
     Yields None a few times a second in between, so that the caller can end it.
     """
-    gone = Event()
-
-    def code(first: int) -> tuple[bytes, int]:
-        voxels = _slab_of(volume, first)
-        if coder is None:
-            return encode_plain(voxels), checksum(voxels)
-        lattice = coder.lattice
-        levels = lattice.to_levels(voxels, volume.padding)
-        for plane, found in zip(voxels, levels, strict=True):  # one by one, for what they take in between
-            check_bound(plane, lattice.to_voxels(found, volume.dtype, volume.padding), layer.max_error)
-        # Networks as the reader has them: its rules are the writer's.
-        data = encode_slab(levels, layer.context_networks, lattice.levels, gone, threads_a_slab(at_once))
-        return data, checksum(levels)
-
-    at_once = slabs_at_once(DEPTH, volume.shape)
-    waiting: deque[Future[tuple[bytes, int]]] = deque()
-    pool = ThreadPoolExecutor(at_once, "exact")
-    try:
+    here = slabs_at_once(DEPTH, volume.shape)
+    with Threads(here) if place is None else place.pieces() as pieces:
+        threads = threads_a_slab(here) if place is None else 1
+        code = SlabCoder(coder, layer.networks, layer.max_error, volume.padding, threads)
+        waiting: deque[Future[tuple[bytes, int]]] = deque()
         for first in range(DEPTH * len(layer.slabs), volume.shape[0], DEPTH):
-            waiting.append(pool.submit(code, first))
-            if len(waiting) > at_once:
+            region = _region(first)
+            read = partial(volume.read, region) if place is None else portable(volume, region)
+            waiting.append(pieces.submit(code, read))
+            if len(waiting) >= AHEAD * pieces.at_once:
                 yield from _result(waiting.popleft())
         while waiting:
             yield from _result(waiting.popleft())
-    finally:
-        gone.set()
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _result(future: Future[tuple[bytes, int]]) -> Iterator[tuple[bytes, int] | None]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ..core.choices import Device
 from ..core.json_fields import Fields
+from ..core.place import Place
 from ..core.volume import Triple
 from .settings import FieldConfig, FitConfig, Option, Settings
 
@@ -198,12 +199,14 @@ class FieldKind(Protocol):
         device: torch.device,
         stop: Event | None = None,
         resume: Any = None,
+        place: Place | None = None,
     ) -> Generator[FitProgress, None, FitResult]:
         """Fit a field to samples; yields a record about ten times a second, returns the best.
 
-        `stop`, set from another thread, ends it with what it has; `resume` is a state of the same fit. It
-        ends by returning or with an InrError: FitError if it diverges, memory does not suffice, the device
-        fails or `resume` is of another fit.
+        `stop`, set from another thread, ends it with what it has; `resume` is a state of the same fit. Parts
+        that are independent are fitted at `place`, if there is one, to the same field. It ends by returning
+        or with an InrError: FitError if it diverges, memory does not suffice, the device fails or `resume` is
+        of another fit.
         """
 
     def state_to_bytes(self, state: Any) -> bytes:

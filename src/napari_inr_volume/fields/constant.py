@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from ..core.choices import Device
 from ..core.errors import FitError, InrFileError
 from ..core.json_fields import Fields
+from ..core.place import Place
 from .base import Detail, FitProgress, FitResult, FitState
 from .settings import Option, Settings
 
@@ -113,6 +114,7 @@ class ConstantKind:
         device: torch.device,
         stop: Event | None = None,
         resume: FitState | None = None,
+        place: Place | None = None,
     ) -> Generator[FitProgress, None, FitResult]:
         """Take the mean of the samples that count, the lowest intensity where none does."""
         yield from ()

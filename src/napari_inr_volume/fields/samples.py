@@ -78,6 +78,20 @@ class LrSamples:
             part.counted = inside if len(inside) else None
         return part
 
+    def to(self, device: torch.device) -> LrSamples:
+        """Return the same on a device."""
+        part = copy(self)
+        part.intensity = self.intensity.to(device)
+        part.axes = [axis.to(device) for axis in self.axes]
+        part.counted = None if self.counted is None else self.counted.to(device)
+        return part
+
+    def portable(self) -> LrSamples:
+        """Return the same to be pickled: tensors of their own on the CPU, and nobody to drop them."""
+        part = self.to(torch.device("cpu"))
+        part.intensity, part._drop = part.intensity.clone(), None
+        return part
+
     def digest(self) -> str:
         """Return the SHA-256 of all that a fit sees of the volume: intensities, coordinates, what counts.
 

@@ -260,11 +260,20 @@ class OmeVoxels:
         z, y, x = (array.shape[axis] for axis in spatial)
         self.shape = z, y, x
         self.dtype = array.dtype.newbyteorder("=")
-        self._array, self._lead, self._path = array, spatial[0], path
+        self._array, self._lead, self._path, self._spatial = array, spatial[0], path, spatial
         self._index = tuple(slice(None) if axis in spatial else 0 for axis in range(array.ndim))
         self._depth = int(array.chunks[spatial[0]])
         self._kept: tuple[int, NDArray[Any]] | None = None
         self._lock = Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as the place where they lie, to be read from there."""
+        return _again, (
+            self._path.absolute(),
+            self._array.path,
+            self._array.metadata.to_dict(),
+            self._spatial,
+        )
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         z, *rest = key if isinstance(key, tuple) else (key,)
@@ -292,3 +301,16 @@ class OmeVoxels:
                     found = np.asarray(self._array[tuple(index)])
                 self._kept = number, found.astype(self.dtype, copy=False)
             return self._kept[1]
+
+
+def _again(path: Path, name: str, metadata: dict[str, Any], spatial: tuple[int, ...]) -> OmeVoxels:
+    """Return the voxels of an array in another process. Raises SourceError if they are not there."""
+    with extra("zarr", f"'{path.name}'", SourceError):
+        import zarr
+    try:
+        array = zarr.open_group(path, mode="r")[name]
+    except (KeyError, OSError, ValueError) as error:
+        raise SourceError(f"'{path}' cannot be read: there is no such OME-Zarr image") from error
+    if not isinstance(array, zarr.Array) or array.metadata.to_dict() != metadata:
+        raise SourceError(f"'{path}' is another image here, or was changed meanwhile")
+    return OmeVoxels(array, spatial, path)

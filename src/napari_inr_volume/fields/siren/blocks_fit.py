@@ -1,7 +1,8 @@
 """Fit a SIREN to each of several boxes of an LR, side by side: one generator, as that of a single fit.
 
 Each box is fitted by itself, so its weights do not depend on how many are fitted at once. Only where there
-are threads for two or more in each box do they depend on the threads, as those of a single fit.
+are threads for two or more in each box do they depend on the threads, as those of a single fit. Elsewhere
+each has as many as it would have here, so its weights are the same.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from threading import Event
 
 import torch
@@ -20,6 +23,7 @@ from ...coding.weights import QUANTISED
 from ...compute import threads
 from ...compute.device import errors_in_words
 from ...core.errors import FitError
+from ...core.place import Place
 from ..base import FitProgress, FitResult
 from ..psnr import measure_psnr
 from ..samples import LrSamples
@@ -27,12 +31,20 @@ from .blocks import Blocks, own_coordinates, units
 from .blocks_state import BlocksState, fit_of_box
 from .boxes import MARGIN, UNITS, boxes_of, find_cuts
 from .config import FitConfig, SirenConfig
+from .elsewhere import records_elsewhere
 from .fit import WAY_OUT, records
 from .fit_state import FitState
 from .network import Siren
 from .sampling import importance
 
-Together = Callable[[Sequence[Callable[[], None]]], object]
+
+@dataclass(frozen=True)
+class SideBySide:
+    """How boxes are fitted at the same time."""
+
+    at_once: Callable[[], int]  # how many
+    together: Callable[[Sequence[Callable[[], None]]], object]  # advances so many to their next records
+    fitting: Callable[..., Generator[FitProgress, None, FitResult]]  # begins the fit of one, as `fit.records`
 
 
 def fit_blocks(
@@ -42,17 +54,21 @@ def fit_blocks(
     device: torch.device,
     stop: Event | None = None,
     resume: BlocksState | None = None,
+    place: Place | None = None,
 ) -> Generator[FitProgress, None, FitResult]:
     """Fit a network to each box; see `fields.siren.fit.fit`, of which this does the same.
 
-    Where the cuts lie follows from the samples. Steps are told in the mean of the boxes. Raises FitError also
-    if the LR is too small for so many boxes.
+    Where the cuts lie follows from the samples. Steps are told in the mean of the boxes. Boxes are fitted at
+    `place`, on its device, or here. Raises FitError also if the LR is too small for so many boxes.
     """
+    device = device if place is None else torch.device(place.device)
     with errors_in_words(device, WAY_OUT.format(config.batch)):
         blocks = with_cuts(siren_config, samples)
         if resume is not None:
             resume.check(blocks, config, samples.factor, device.type)
-        return (yield from _BlocksFit(samples, blocks, config, device, stop, resume).run())
+        lanes = _side_by_side(device, blocks.boxes) if place is None else _elsewhere(place, blocks.boxes)
+        with lanes as side_by_side:
+            return (yield from _BlocksFit(samples, blocks, config, device, stop, resume, side_by_side).run())
 
 
 def with_cuts(siren: SirenConfig, samples: LrSamples) -> SirenConfig:
@@ -71,19 +87,13 @@ class _BoxFit:
     """The fit of one box, and what is known of it."""
 
     def __init__(
-        self,
-        part: LrSamples,
-        siren: SirenConfig,
-        config: FitConfig,
-        device: torch.device,
-        stop: Event | None,
-        resume: FitState | None,
+        self, voxels: int, fitting: Generator[FitProgress, None, FitResult], resume: FitState | None
     ) -> None:
-        self.voxels = len(part) if part.counted is None else len(part.counted)
+        self.voxels = voxels  # that count
         self.record: FitProgress | None = None  # the latest
         self.result: FitResult | None = None
         self._kept = resume  # where it stood when it began, or when it ended
-        self._records = records(part, siren, config, device, stop, resume)
+        self._records = fitting
 
     @property
     def step(self) -> int:
@@ -147,13 +157,20 @@ class _BlocksFit:
         device: torch.device,
         stop: Event | None,
         resume: BlocksState | None,
+        side_by_side: SideBySide,
     ) -> None:
         self.started = time.perf_counter() - (0.0 if resume is None else resume.seconds)
         self.samples, self.siren, self.config, self.device = samples, siren_config, config, device
-        self.at_once = 1  # boxes that are fitted side by side
+        self.side_by_side = side_by_side
         states = (None,) * siren_config.boxes if resume is None else resume.boxes
         self.boxes = [
-            _BoxFit(part, siren_config.of_a_box, fit_of_box(config, box), device, stop, state)
+            _BoxFit(
+                len(part) if part.counted is None else len(part.counted),
+                side_by_side.fitting(
+                    part, siren_config.of_a_box, fit_of_box(config, box), device, stop, state
+                ),
+                state,
+            )
             for box, (part, state) in enumerate(zip(parts_of(samples, siren_config), states, strict=True))
         ]
 
@@ -164,13 +181,11 @@ class _BlocksFit:
 
     def run(self) -> Generator[FitProgress, None, FitResult]:
         """Fit all boxes, those that are behind first; yields records and returns the result."""
-        with _side_by_side(self.device, len(self.boxes)) as (at_once, together):
-            self.at_once = at_once
-            while left := [box for box in self.boxes if box.result is None]:
-                left.sort(key=lambda box: box.step)
-                together([box.advance for box in left[:at_once]])
-                if all(box.field is not None for box in self.boxes):
-                    yield self._progress()
+        while left := [box for box in self.boxes if box.result is None]:
+            left.sort(key=lambda box: box.step)
+            self.side_by_side.together([box.advance for box in left[: self.side_by_side.at_once()]])
+            if all(box.field is not None for box in self.boxes):
+                yield self._progress()
         return self._result()
 
     def _progress(self) -> FitProgress:
@@ -192,7 +207,7 @@ class _BlocksFit:
         """Return how long all boxes take, as many at once as there are threads."""
         left = [box.seconds_left for box in self.boxes]
         known = [seconds for seconds in left if seconds is not None]
-        return None if len(known) < len(left) else sum(known) / self.at_once
+        return None if len(known) < len(left) else sum(known) / self.side_by_side.at_once()
 
     def _joint_psnr(self) -> float:
         """Return the PSNR of all boxes, given that of each; 0 before each has been followed."""
@@ -258,10 +273,26 @@ def parts_of(samples: LrSamples, siren: SirenConfig) -> list[LrSamples]:
 
 
 @contextmanager
-def _side_by_side(device: torch.device, boxes: int) -> Iterator[tuple[int, Together]]:
-    """Give how many boxes are fitted at once, and what does it: on a CPU as many as there are threads."""
+def _side_by_side(device: torch.device, boxes: int) -> Iterator[SideBySide]:
+    """Fit boxes here, on a CPU as many at once as there are threads."""
     if device.type != "cpu":
-        yield 1, lambda pieces: [piece() for piece in pieces]
+        yield SideBySide(lambda: 1, lambda advances: [advance() for advance in advances], records)
         return
     with threads.lanes(boxes) as together:
-        yield min(boxes, threads.count()), together
+        yield SideBySide(lambda: min(boxes, threads.count()), together, records)
+
+
+@contextmanager
+def _elsewhere(place: Place, boxes: int) -> Iterator[SideBySide]:
+    """Fit boxes at a place, each with as many threads as it would have here."""
+    count = threads.count() // min(boxes, threads.count())
+    # Threads that wait; they are let go before they are waited for.
+    with ThreadPoolExecutor(boxes, "boxes") as waiting, place.pieces(fitting=True) as pieces:
+
+        def together(advances: Sequence[Callable[[], None]]) -> None:
+            for future in [waiting.submit(advance) for advance in advances]:
+                future.result()
+
+        yield SideBySide(
+            lambda: min(boxes, pieces.at_once), together, partial(records_elsewhere, pieces, count)
+        )

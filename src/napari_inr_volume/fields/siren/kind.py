@@ -12,6 +12,7 @@ from ...core.choices import Device
 from ...core.errors import InrFileError
 from ...core.json_fields import MAX_WHOLE, Fields
 from ...core.memory import check_memory
+from ...core.place import Place
 from ..base import Detail, Field, FitProgress, FitResult
 from ..base import FitState as State
 from ..settings import Settings
@@ -114,6 +115,7 @@ class SirenKind:
         device: torch.device,
         stop: Event | None = None,
         resume: Any = None,
+        place: Place | None = None,
     ) -> Generator[FitProgress, None, FitResult]:
         """Fit a network to samples. See `fields.siren.fit.fit`."""
         from .fit import fit
@@ -200,12 +202,15 @@ class BlocksKind(SirenKind):
         device: torch.device,
         stop: Event | None = None,
         resume: Any = None,
+        place: Place | None = None,
     ) -> Generator[FitProgress, None, FitResult]:
         """Fit a network to each box. See `fields.siren.blocks_fit.fit_blocks`."""
         from .blocks_fit import fit_blocks
 
         siren, fit = siren_of(settings)
-        return fit_blocks(samples, replace(siren, cuts=(), margins=(1, 1, 1)), fit, device, stop, resume)
+        return fit_blocks(
+            samples, replace(siren, cuts=(), margins=(1, 1, 1)), fit, device, stop, resume, place
+        )
 
     def state_to_bytes(self, state: Any) -> bytes:
         """Return a fit's state as bytes."""

@@ -78,7 +78,8 @@ def compress(control: Control, wanted: Sequence[Wanted], at_once: int) -> None:
     from contextlib import closing
     from dataclasses import replace
 
-    from ...batch import Ended, Task, run_tasks
+    from ...batch import Ended, run_tasks
+    from ...batch_task import Task
 
     tasks: list[Task] = []
     of: dict[Path, Wanted] = {}
