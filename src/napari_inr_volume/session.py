@@ -88,10 +88,9 @@ def run(
     was never interrupted; or a network that was fitted to this volume, which is only measured.
 
     In the file `keep_exact` an exact layer is made, and resumed from it; the caller removes it in the end.
-    Boxes and slabs are done at `place`, to the same bytes. It ends by returning or with an InrError, and
-    closing it early ends the fit and frees what that held. Raises FitError as `codec.fit_volume` does, if
-    memory does not suffice, and if no file of this volume can be as small as is asked; ModelError if the
-    upscaler cannot be had.
+    Boxes and slabs are done at `place`, to the same bytes. It ends by returning or with an InrError; closing
+    it early ends the fit and frees what that held. Raises FitError as `codec.fit_volume` does, if memory does
+    not suffice, and if no file can be as small as is asked; ModelError if the upscaler cannot be had.
     """
     drop = drop or Event()
     with _errors_in_words():
