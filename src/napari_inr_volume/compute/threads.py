@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -93,6 +94,10 @@ def with_count(threads: int, work: Callable[[], R]) -> R:
 def _pool() -> ThreadPoolExecutor:
     """Threads for all that runs side by side; they sleep while there is no work."""
     return _single_threaded(count())
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked process has none of the threads
 
 
 def _single_threaded(workers: int, own: int | None = None) -> ThreadPoolExecutor:
