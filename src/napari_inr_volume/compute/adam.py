@@ -1,4 +1,4 @@
-"""Adam without torch's `Optimizer`, whose first instance loads torch's compiler, which takes two seconds."""
+"""Adam without torch's `Optimizer`, whose first instance loads torch's compiler: about a second."""
 
 from __future__ import annotations
 
