@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QEvent, QObject, Signal
+from qtpy.QtWidgets import QApplication
 
 from napari_inr_volume.core.errors import FitError
 from napari_inr_volume.core.phantom import head_phantom
@@ -46,9 +47,9 @@ def state(qtbot) -> Iterator[PanelState]:
     state = PanelState(ViewerModel(), lambda volume: find_window("full", volume), lambda: "cpu")
     yield state
     jobs = state.findChildren(Job)
-    for job in jobs:
-        job.drop()
-    qtbot.waitUntil(lambda: not any(job.running for job in jobs), timeout=LONG)
+    state.deleteLater()  # with its controllers, before the sections that they show something in
+    QApplication.sendPostedEvents(state, QEvent.Type.DeferredDelete)
+    qtbot.waitUntil(lambda: not any(job.at_work for job in jobs), timeout=LONG)
 
 
 def head(state: PanelState, shape: tuple[int, int, int] = (8, 32, 32)) -> Image:

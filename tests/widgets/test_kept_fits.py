@@ -38,6 +38,7 @@ SETTINGS = Settings(
     field=SirenConfig(layers=2, hidden_features=16),
     fit=FitConfig(steps=800, tuning_steps=80, batch=256, learning_rate=1e-3, weight_bits=6.0),
 )
+ENDLESS = replace(SETTINGS, fit=replace(SETTINGS.fit, steps=10_000_000))  # they end where they are stopped
 
 
 def open_panel(qtbot, volume: Volume) -> CompressWidget:
@@ -54,8 +55,8 @@ def wait_for_the_end(qtbot, panel: CompressWidget) -> None:
     qtbot.waitUntil(lambda: not (panel.state.fitting.running or panel.state.measuring.running))
 
 
-def stop_midway(qtbot, panel: CompressWidget) -> None:
-    panel.settings.show_settings(SETTINGS)
+def stop_midway(qtbot, panel: CompressWidget, settings: Settings = ENDLESS) -> None:
+    panel.settings.show_settings(settings)
     qtbot.mouseClick(panel.fit.fit, LEFT)
     qtbot.waitUntil(lambda: len(panel.fit.plot.steps) > 1)
     qtbot.mouseClick(panel.fit.fit, LEFT)
@@ -69,7 +70,7 @@ def test_a_fit_goes_on_in_a_new_panel_to_the_weights_of_one_go(
     monkeypatch.setattr(fit_module, "SECONDS_PER_RECORD", 0.0)
     first = open_panel(qtbot, volume)
     assert not first.fit.go_on.isVisible()
-    stop_midway(qtbot, first)
+    stop_midway(qtbot, first, SETTINGS)
     step = first.state.fitted.state.step
     assert step < SETTINGS.fit.all_steps
 
