@@ -209,6 +209,13 @@ def _ending(code: int | None) -> str:
 def _work(task: Task, pipe: Connection) -> None:
     """Do a task and send its outcome."""
     stop = Event()
+
+    def send(told: object) -> None:
+        try:
+            pipe.send(told)
+        except OSError:  # the batch was killed: keep where this stands, and free the file for the next run
+            stop.set()
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal's Ctrl-C the parent hears too
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    pipe.send(outcome_of(task, Reporter(lambda *told: pipe.send(told)), stop))
+    send(outcome_of(task, Reporter(lambda *told: send(told)), stop))

@@ -8,12 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from commands import QUICK, in_this_process
 
@@ -24,6 +26,7 @@ from napari_inr_volume.core.errors import InrError
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.fields.constant import NO_NETWORK
+from napari_inr_volume.fields.state_file import load_state
 from napari_inr_volume.io.dicom_export import write_dicom_series
 from napari_inr_volume.io.inr_file import read_inr
 from napari_inr_volume.io.studies import Study
@@ -150,6 +153,36 @@ def test_other_settings_or_another_source_are_done_anew(run: Any, tmp_path: Path
     assert read_inr(made(out)[0]).geometry.shape == (8, 16, 20)
     assert run("batch", source, out, *LOSSLESS)[0] == 0
     assert (rows_of(out)["a"]["psnr"], rows_of(out)["a"]["max_error"]) == (None, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_batch_that_is_killed_goes_on_where_it_was(run: Any, tmp_path: Path) -> None:
+    source, killed, straight = tmp_path / "in", tmp_path / "killed", tmp_path / "b.inr"
+    source.mkdir()
+    for name, depth in (("a", 8), ("b", 16)):
+        np.save(source / f"{name}.npy", head_phantom((depth, 32, 32)).voxels)
+    options = [*QUICK, "--steps", "2000", "--upscaler", "lanczos"]
+    one_by_one = ["--workers", "1", "--json"]
+    script = "from napari_inr_volume import cli; cli.main()"
+    command = [sys.executable, "-c", script, "batch", source, killed, *options, *one_by_one]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as batch:
+        while not list(killed.rglob("*b.*.fit.*.lock")):
+            assert batch.poll() is None
+            time.sleep(0.005)
+        workers = psutil.Process(batch.pid).children(recursive=True)
+        batch.kill()
+    assert not psutil.wait_procs(workers, timeout=60)[1]
+    (first,) = made(killed)
+    before = first.stat().st_mtime_ns
+    (state,) = killed.rglob("*.fit")
+    assert 0 < load_state(state).step < 2000
+
+    assert run("batch", source, killed, *options, *one_by_one)[0] == 0
+    assert first.stat().st_mtime_ns == before
+    assert not state.exists()
+    assert run("compress", source / "b.npy", straight, *options)[0] == 0
+    assert read_inr(made(killed)[1]).payload == read_inr(straight).payload
 
 
 @dataclass(frozen=True, kw_only=True)

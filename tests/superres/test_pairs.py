@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_inr_volume.core.errors import TrainingError
+from napari_inr_volume.core.resample import resample_plane
 from napari_inr_volume.superres.pairs import Kind, Pair, PatchConfig, Patches
 from napari_inr_volume.superres.upscale import LanczosUpscaler
 
@@ -87,6 +88,28 @@ def test_empty_air_is_drawn_again() -> None:
     lr_patches, _ = Patches([pair_of(lr)], replace(QUIET, batch=64), 4, seed=0).batch(0)
     textured = lr_patches.std(dim=(1, 2, 3)) > 0.005
     assert textured.float().mean() > 0.6  # a third of all places are
+
+
+def test_the_lr_of_another_scan_is_its_own_lanczos() -> None:
+    hr = np.random.default_rng(2).normal(300, 40, (2, 128, 160)).astype(np.int16)
+    pair = Pair(volume="head", kind="clean", hr=hr, lr=lr_slices(2, 32, 40), window=(0.0, 600.0))
+    config = replace(QUIET, batch=32, scan_share=1.0)
+    lr, wanted = Patches([pair], config, 4, seed=0).batch(0)
+    scanned = LanczosUpscaler((4.0, 4.0))(lr[:, 0].numpy(), (32, 32)) + wanted[:, 0].numpy()
+    inner = (slice(None), slice(12, 20), slice(12, 20))  # as far from the patch's edges as the kernel reaches
+    assert not np.allclose(lr.std(), (pair.lr / 600).std(), rtol=0.2)  # it is not that of the volume
+    for patch, found in zip(scanned, lr[:, 0].numpy(), strict=True):
+        again = resample_plane(patch, (8, 8), (4.0, 4.0))
+        assert np.abs(again - found)[3:5, 3:5].max() < 2e-3
+    detail = scanned[inner].std(axis=(1, 2))
+    assert detail.min() < 0.04 < 0.09 < detail.max()  # blurred, and sharpened
+
+
+def test_decoded_lr_is_never_that_of_another_scan() -> None:
+    pairs = [pair_of(lr_slices(3, 24, 24)), pair_of(lr_slices(3, 24, 24), "decoded")]
+    config = replace(QUIET, scan_share=1.0, decoded_share=1.0)
+    _, wanted = Patches(pairs, config, 4, seed=0).batch(0)
+    assert wanted.abs().max() < 1e-5
 
 
 def test_noise_is_added_to_lr_only_and_never_to_decoded_lr() -> None:

@@ -40,6 +40,13 @@ class TrainOptions:
         float,
         typer.Option(help="Share of the patches, from 0 to 1, whose LR is decoded from fitted networks."),
     ] = 0.3
+    scan_share: Annotated[
+        float,
+        typer.Option(
+            help="Share of the other patches, from 0 to 1, that are blurred or sharpened and made noisier, as"
+            " another scan would show them."
+        ),
+    ] = 0.0
     learning_rate: Annotated[
         float, typer.Option(help="Peak learning rate; it falls to zero along half a cosine.")
     ] = 1e-3
@@ -55,7 +62,12 @@ class TrainOptions:
             factor=self.factor,
             steps=self.steps,
             learning_rate=self.learning_rate,
-            patches=PatchConfig(batch=self.batch, patch=self.patch, decoded_share=self.decoded_share),
+            patches=PatchConfig(
+                batch=self.batch,
+                patch=self.patch,
+                scan_share=self.scan_share,
+                decoded_share=self.decoded_share,
+            ),
             seed=self.seed,
         )
 
