@@ -20,7 +20,13 @@ bad_geometries = {
     "falling slices": ({"slice_positions": (0.0, -1.0)}, "increasing"),
     "endless slices": ({"slice_positions": (0.0, np.inf)}, "increasing"),
     "too many slices": ({"slice_positions": (0.0, 1.0, 2.0)}, "2 increasing"),
+    "far slices": ({"slice_positions": (0.0, 2e9)}, "within 1e\\+09 mm"),
     "an empty axis": ({"shape": (2, 0, 4)}, "at least one voxel"),
+    "a long axis": ({"shape": (2, 65_536, 4)}, "at most 65,535 voxels along an axis"),
+    "too many voxels": ({"shape": (65_535, 65_535, 65_535)}, "1,099,511,627,776 in all"),
+    "huge spacing": ({"spacing": (1e300, 1.0, 1.0)}, "spacing must be from 1e-09 to 1e\\+09 mm"),
+    "tiny spacing": ({"spacing": (1.0, 1e-12, 1.0)}, "spacing must be from"),
+    "a far origin": ({"origin": (0.0, 1e10, 0.0)}, "origin within"),
 }
 
 

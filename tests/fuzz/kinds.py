@@ -12,6 +12,7 @@ import io
 import json
 import math
 import re
+import shutil
 import struct
 import sys
 import tempfile
@@ -31,6 +32,7 @@ import nibabel
 import numpy as np
 import tifffile
 import torch
+import zarr
 from mutate import NUMBERS, TEXTS, change, change_json, json_bytes
 from PIL import Image
 from pydicom import Dataset
@@ -151,7 +153,7 @@ def _read_inr(path: Path) -> None:
     volume = codec.decompress(inr, weights=(model,), device="cpu", warn=words.append)
     low, high = inr.intensity_range
     assert (volume.voxels.dtype, volume.voxels.shape) == (inr.dtype, inr.geometry.shape)
-    assert np.isfinite(volume.voxels).all()
+    assert np.isfinite(volume.read()).all()
     assert volume.voxels.min() >= math.floor(low)
     assert volume.voxels.max() <= math.ceil(high)
     assert all(one.isprintable() for one in words)
@@ -629,6 +631,47 @@ def _numpy_zip() -> bytes:
     return file.getvalue()
 
 
+def _ome_zarr(version: int) -> Callable[[], bytes]:
+    """An image of one level, its files in a zip: of OME-Zarr 0.4 in Zarr 2, or 0.5 in Zarr 3."""
+
+    def make() -> bytes:
+        axes = [{"name": name, "type": "space", "unit": "millimeter"} for name in "zyx"]
+        placed = [
+            {"type": "scale", "scale": [2, 0.5, 0.5]},
+            {"type": "translation", "translation": [1, 2, 3]},
+        ]
+        image = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": placed}]}
+        with tempfile.TemporaryDirectory() as folder:
+            group = zarr.open_group(folder, mode="w", zarr_format=version)
+            group.create_array("0", data=VOXELS, chunks=(2, 8, 10), fill_value=0)
+            found = {"multiscales": [image | {"version": "0.4"}]}
+            group.attrs.update(found if version == 2 else {"ome": found | {"version": "0.5"}})
+            files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+            return _zip_of({path.relative_to(folder).as_posix(): path.read_bytes() for path in files})
+
+    return make
+
+
+def _change_store(data: bytes, rng: Random) -> bytes:
+    """Change a file of a store, or leave one out."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = rng.choice(list(members))
+    if rng.random() < 0.1:
+        del members[name]
+    elif Path(name).name in ("zarr.json", ".zattrs", ".zarray", ".zgroup") and rng.random() < 0.9:
+        members[name] = json_bytes(change_json(json.loads(members[name]), rng), rng)
+    else:
+        members[name] = change(members[name], rng)
+    return _zip_of(members)
+
+
+def _read_store(path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.unpack_archive(path, Path(folder) / "x.ome.zarr", "zip")
+        _read(Path(folder) / "x.ome.zarr")
+
+
 def _read(path: Path) -> None:
     _check(read_source(path))
 
@@ -639,7 +682,7 @@ def _read_folder(path: Path) -> None:
 
 def _check(volume: Volume) -> None:
     assert volume.voxels.shape == volume.geometry.shape
-    assert np.isfinite(volume.voxels).all()
+    assert np.isfinite(volume.read()).all()
     assert volume.summary.isprintable()
 
 
@@ -689,6 +732,8 @@ KINDS = {
     "nrrd": Kind(".nrrd", _nrrd("raw", VOXELS.tobytes()), _change_lines, _read),
     "nrrd-gz": Kind(".nrrd", _nrrd("gzip", gzip.compress(VOXELS.tobytes(), mtime=0)), _change_lines, _read),
     "metaimage": Kind(".mha", _metaimage, _change_lines, _read),
+    "ome-zarr-0.4": Kind(".zip", _ome_zarr(2), _change_store, _read_store),
+    "ome-zarr-0.5": Kind(".zip", _ome_zarr(3), _change_store, _read_store),
     "png": Kind("0.png", _png, _change_png, _read_folder, beside=_more_pngs),
     "npy": Kind(".npy", _numpy, change, _read),
     "npz": Kind(".npz", _numpy_zip, _change_zip(change), _read),

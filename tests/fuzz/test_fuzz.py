@@ -17,17 +17,21 @@ import pytest
 
 pytest.importorskip("platformdirs", reason="settings are kept by the plugin, which needs the extra gui")
 pytest.importorskip("pydicom")
+pytest.importorskip("zarr")
 
 CHILD = Path(__file__).with_name("child.py")
 FORMATS = {  # kinds that are read by one process, which takes seconds to start
-    "ours": ("inr", "inr-quantised", "inr-model", "exact", "exact-plain", "state", "weights", "settings"),
+    "ours": (
+        *("inr", "inr-quantised", "inr-blocks", "inr-model"),
+        *("exact", "exact-plain", "state", "weights", "settings"),
+    ),
     "DICOM": (
         *("dicom", "dicom-deflated", "dicom-enhanced", "dicom-multi-frame", "dicom-zip"),
         *("dicom-rle", "dicom-jpeg", "dicom-jpegls", "dicom-jpeg2000"),
     ),
     "others": (
         *("tiff", "tiff-imagej", "tiff-ome", "png", "nifti", "nifti-gz", "nrrd", "nrrd-gz"),
-        *("metaimage", "npy", "npz"),
+        *("metaimage", "npy", "npz", "ome-zarr-0.4", "ome-zarr-0.5"),
     ),
 }
 

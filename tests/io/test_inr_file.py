@@ -275,9 +275,6 @@ def test_nothing_but_the_whitelist_is_in_a_file(data: bytes) -> None:
         ({"upscaler": UpscalerRef(name="srdensenet")}, r"META\.upscaler\.sha256"),
         ({"upscaler": UpscalerRef(name="lanczos", sha256="0" * 64)}, r"META\.upscaler\.sha256 must be null"),
         ({"upscaler": UpscalerRef(name="srdensenet", sha256="A" * 64)}, r"META\.upscaler\.sha256"),
-        ({"geometry": Geometry(shape=(1, 1, 65_536))}, r"META\.hr\.shape"),
-        ({"geometry": Geometry(shape=(65_535, 65_535, 65_535))}, r"META\.hr\.shape must be at most"),
-        ({"geometry": Geometry(shape=(1, 1, 1), spacing=(1e300, 1.0, 1.0))}, r"META\.hr\.spacing"),
     ],
 )
 def test_a_volume_that_could_not_be_read_is_not_written(
@@ -358,7 +355,11 @@ def test_garbage_behind_a_right_magic_is_refused(garbage: bytes) -> None:
 
 HOSTILE = {
     "a huge shape": ("hr.shape", [2**62, 2**62, 2**62], r"META\.hr\.shape"),
-    "too many voxels": ("hr.shape", [65_535, 65_535, 65_535], r"META\.hr\.shape must be at most"),
+    "too many voxels": (
+        "hr.shape",
+        [65_535, 65_535, 65_535],
+        r"META: a volume has at most 65,535 voxels along an axis",
+    ),
     "an empty shape": ("hr.shape", [0, 8, 6], r"META\.hr\.shape"),
     "a negative shape": ("hr.shape", [-3, 8, 6], r"META\.hr\.shape"),
     "two axes": ("hr.shape", [8, 6], r"META\.hr\.shape must be 3 whole numbers, found \[8, 6\]"),

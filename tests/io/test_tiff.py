@@ -31,7 +31,7 @@ def save(path: Path, data: NDArray[Any] = DATA, **options: Any) -> Path:
 
 @pytest.mark.parametrize(
     ("unit", "millimetres"),
-    [("mm", 1), ("cm", 10), ("m", 1e3), ("µm", 1e-3), ("nm", 1e-6), ("Å", 1e-7), ("Mm", 1e9), ("pm", 1e-9),
+    [("mm", 1), ("cm", 10), ("m", 1e3), ("µm", 1e-3), ("nm", 1e-6), ("Å", 1e-7), ("hm", 1e5), ("pm", 1e-9),
      ("in", 25.4), ("pt", 25.4 / 72), ("ft", 304.8), ("yd", 914.4), ("thou", 0.0254), ("km", 1e6)],
 )  # fmt: skip
 def test_ome_sizes_come_in_every_unit_of_length(tmp_path: Path, unit: str, millimetres: float) -> None:

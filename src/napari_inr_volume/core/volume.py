@@ -19,6 +19,10 @@ Triple = tuple[float, float, float]
 
 LARGEST = 1e30  # value of a voxel: all that comes after computes in float32
 LEAST_RANGE = float(np.finfo(np.float32).tiny)  # of intensities that a network is fitted to
+# Of a grid; what lies beyond is a mistake in a header, and no file of ours could hold it.
+MAX_AXIS = 65_535  # voxels along one axis
+MAX_VOXELS = 2**40
+MIN_MM, MAX_MM = 1e-9, 1e9  # of spacing; the larger of origin and slice positions too
 SHEARED = 0.1  # degrees between an axis and the normal of the other two, from which a grid counts as sheared
 
 # Direction of an axial series with the patient supine: z towards the head, y to the back, x to the left.
@@ -42,11 +46,21 @@ class Geometry:
     def __post_init__(self) -> None:
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise VolumeError(f"a volume has three axes of at least one voxel, got shape {self.shape}")
+        if max(self.shape) > MAX_AXIS or math.prod(self.shape) > MAX_VOXELS:
+            raise VolumeError(
+                f"a volume has at most {MAX_AXIS:,} voxels along an axis and {MAX_VOXELS:,} in all, got shape"
+                f" {self.shape}; give a part of it"
+            )
         numbers = np.array([*self.spacing, *self.origin, *np.ravel(self.direction)], dtype=np.float64)
         if len(numbers) != 15 or not np.isfinite(numbers).all():
             raise VolumeError("spacing, origin and direction must be 3, 3 and 3 x 3 finite numbers")
         if min(self.spacing) <= 0:
             raise VolumeError(f"spacing must be positive on every axis, got {self.spacing} mm")
+        if min(self.spacing) < MIN_MM or max(map(abs, (*self.spacing, *self.origin))) > MAX_MM:
+            raise VolumeError(
+                f"spacing must be from {MIN_MM:g} to {MAX_MM:g} mm and origin within {MAX_MM:g} mm, got"
+                f" {self.spacing} and {self.origin} mm"
+            )
         columns = np.array(self.direction)
         if not np.allclose(np.linalg.norm(columns, axis=0), 1.0, atol=1e-3):
             raise VolumeError("the columns of direction must be unit vectors")
@@ -54,10 +68,11 @@ class Geometry:
             raise VolumeError("the columns of direction must not lie in one plane")
         if self.slice_positions is not None:
             steps = np.diff(self.slice_positions)
-            rising = bool((steps > 0).all() and np.isfinite(self.slice_positions).all())
+            rising = bool((steps > 0).all() and (np.abs(self.slice_positions) <= MAX_MM).all())  # NaN is not
             if len(self.slice_positions) != self.shape[0] or not rising:
                 raise VolumeError(
-                    f"slice_positions must be {self.shape[0]} increasing distances in mm, one a slice"
+                    f"slice_positions must be {self.shape[0]} increasing distances in mm, one a slice, within"
+                    f" {MAX_MM:g} mm"
                 )
 
     @property

@@ -22,6 +22,7 @@ import numpy as np
 from ..core.atomic import atomic_write
 from ..core.errors import InrFileError
 from ..core.text import printable
+from ..core.volume import MAX_AXIS
 from ..exact.layer import ExactLayer, Slabs, from_head
 from ..inr_volume import InrVolume
 from . import inr_meta
@@ -44,7 +45,7 @@ EXACT, SLABS = (
 )  # the exact layer: its head, and the bytes of its slabs, each with its own CRC-32
 LIMITS = {  # bytes of each section's payload; a tag with an upper-case first letter must be understood
     META: 2**16,
-    SLICES: 8 * inr_meta.MAX_AXIS,
+    SLICES: 8 * MAX_AXIS,
     WEIGHTS: 2**28,
     MODEL: 2**26,
     EXACT: 2**22,

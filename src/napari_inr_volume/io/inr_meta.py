@@ -16,7 +16,7 @@ import numpy as np
 from ..core.errors import FitError, InrFileError, VolumeError
 from ..core.json_fields import MAX_WHOLE, Fields
 from ..core.units import MAX_UNITS, Units, is_units
-from ..core.volume import LARGEST, LEAST_RANGE, Geometry, triple
+from ..core.volume import LARGEST, LEAST_RANGE, MAX_AXIS, MAX_MM, MIN_MM, Geometry, triple
 from ..fields.base import FieldKind
 from ..fields.registry import KINDS, find_kind
 from ..inr_volume import FitRecord, InrVolume, Quality, UpscalerRef
@@ -25,10 +25,7 @@ DTYPES = (
     *("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"),
     *("float16", "float32", "float64"),
 )
-MAX_AXIS = 65_535  # voxels along one axis
-MAX_VOXELS = 2**40
 MAX_FACTOR = 64.0
-MAX_MM = 1e9  # of origin and slice positions
 
 
 def to_fields(inr: InrVolume) -> dict[str, Any]:
@@ -135,14 +132,10 @@ def _kind(parsed: object) -> FieldKind:
 
 def _geometry(hr: Fields, slice_positions: tuple[float, ...] | None) -> Geometry:
     z, y, x = hr.whole_numbers("shape", 3, 1, MAX_AXIS)
-    if z * y * x > MAX_VOXELS:
-        raise hr.wrong("shape", f"at most {MAX_VOXELS:,} voxels")
     rows = hr.rows("direction", 3)
-    if slice_positions is not None and not np.all(np.abs(slice_positions) <= MAX_MM):  # also catches nan
-        raise InrFileError(f"slice positions must be within {MAX_MM:g} mm")
     return Geometry(
         shape=(z, y, x),
-        spacing=triple(hr.numbers("spacing", 3, 1e-9, 1e9)),
+        spacing=triple(hr.numbers("spacing", 3, MIN_MM, MAX_MM)),
         origin=triple(hr.numbers("origin", 3, -MAX_MM, MAX_MM)),
         direction=(triple(rows[0]), triple(rows[1]), triple(rows[2])),
         slice_positions=slice_positions,

@@ -112,7 +112,8 @@ def _fill(array: Any, planes: Iterable[Voxels], depth: int) -> None:
 def is_ours(folder: Path) -> bool:
     """Return whether a folder is an image that `write_ome_zarr` wrote; raises nothing."""
     try:
-        return f'"{OWN}"' in (folder / "zarr.json").read_text(encoding="utf-8")
+        metadata = folder / "zarr.json"
+        return metadata.is_file() and f'"{OWN}"' in metadata.read_text(encoding="utf-8")
     except (OSError, ValueError):
         return False
 
