@@ -231,8 +231,8 @@ def cubes_text(figures: list[dict[str, Any]]) -> str:
     return (
         "Noisy waves, from OME-Zarr to an `.inr` and back to OME-Zarr with its levels; lossless without a"
         " network, and preset `fast` with 20 steps and Lanczos; one run. In brackets seconds a million"
-        f" voxels, and bytes a voxel; memory is what the process grew by at its peak, in the last column all that"
-        f" it took. {machine()}.\n\n"
+        f" voxels, and bytes a voxel; memory is what the process grew by at its peak, in the last column all"
+        f" of it. {machine()}.\n\n"
         f"{table([*header, 'lossless: memory', 'network: memory', 'the whole process'], rows)}"
     )
 
