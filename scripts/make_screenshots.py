@@ -36,6 +36,7 @@ from napari_inr_volume.plugin.samples import SAMPLE
 
 PLUGIN = "napari-inr-volume"
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
+AIR = -900  # HU; what is above is tissue
 PATIENCE = 1_800  # seconds that anything may take
 
 
@@ -108,7 +109,7 @@ def draw_moving(viewer: napari.Viewer, out: Path) -> None:
     panel.reconstruct.apply.click()
     _wait_for(panel)
     panel.compare.button("side by side").click()
-    _scroll_to(panel, panel.compare.save)
+    _scroll_to(panel, panel.compare.figures)
     last = len(frames)
     frames.append(_frame(viewer))
     panel.compare.button("difference").click()
@@ -222,7 +223,9 @@ def draw_exact_file(viewer: napari.Viewer, out: Path) -> None:
         group.setExpanded(group in (groups[0], groups[-1]))  # the file, and its exact layer
     _scroll_to(widget, widget.contents.tree)
     viewer.dims.set_current_step(0, 15)  # the last of a slab
-    _draw(viewer, out / "exact-file.png", seconds=0.5)
+    middle = (viewer.dims.point[0], 0.0, 0.0)
+    _wait(lambda: viewer.layers[-1].get_value(middle, world=True) > AIR)  # its preview is there
+    _draw(viewer, out / "exact-file.png", seconds=0.2)
     viewer.close()
 
 
