@@ -27,6 +27,9 @@ HERE = Path(__file__).parent
 KEPT = Path(__file__).with_suffix(".json")
 CHEST, HEAD, THIGH = "dicom/lungfcp0001", "dicom/ge_head_tilt", "other/sts013_thigh.tif"
 ABDOMEN = "other/totalseg_ct_3mm.nii.gz"
+COHORT = (  # two series of a patient, and another patient
+    *("train/acrin_breast001_0.tif", "train/acrin_breast001_1.tif", "train/acrin_breast013_chest.tif"),
+)
 THREE = (CHEST, HEAD, THIGH)
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 UNDER_XVFB = ("xvfb-run", "-a", "-s", "-screen 0 1600x1000x24")
@@ -55,9 +58,11 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "superres-4": ("superres.py", *THREE, ABDOMEN, "--factor", "4"),
     "superres-2": ("superres.py", *THREE, ABDOMEN, "--factor", "2"),
     "exact-start": ("exact_start.py", "."),
+    "exact-cohort": ("exact_cohort.py", *COHORT),
     "determinism": ("determinism.py",),
     "decoding": ("decoding.py",),
     "scaling": ("scaling.py",),
+    "scaling-cubes": ("scaling.py", "--cubes", "128,256,512,2048x1024x1024"),
     "cluster": ("cluster.py",),
     "ui": ("ui_gap.py",),
     "tour": ("ui_tour.py", ABDOMEN, CHEST),
@@ -65,7 +70,8 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
 }
 IN_A_WINDOW = ("ui", "tour")
 ALL_THREADS = (
-    *("cluster", "exact", "exact-start", "decoding", "determinism", "fit_speed", "scaling", "wait_policy"),
+    *("cluster", "exact", "exact-start", "decoding", "determinism", "fit_speed", "scaling", "scaling-cubes"),
+    "wait_policy",
     *IN_A_WINDOW,
 )
 
@@ -108,7 +114,11 @@ def run(name: str, data: Path) -> dict[str, Any]:
 
 def found(data: Path, argument: str) -> Path | str:
     """Return an argument, as a path if it is a volume or the folder of all."""
-    return data / argument if argument == "." or argument.startswith(("dicom/", "other/")) else argument
+    return (
+        data / argument
+        if argument == "." or argument.startswith(("dicom/", "other/", "train/"))
+        else argument
+    )
 
 
 def commit() -> str:
