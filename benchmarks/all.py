@@ -54,6 +54,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "prediction": ("prediction.py", *THREE, ABDOMEN),
     "coding": ("coding.py", CHEST),
     "fit_speed": ("fit_speed.py", CHEST, "--seeds", "5"),
+    "seconds-left": ("seconds_left.py", *THREE),
     "paper": ("paper_tables.py", CHEST, HEAD, "--steps", "1000"),
     "superres-4": ("superres.py", *THREE, ABDOMEN, "--factor", "4"),
     "superres-2": ("superres.py", *THREE, ABDOMEN, "--factor", "2"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .layers import carried, is_view
+from .layers import carried, is_view, voxels_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -40,7 +40,7 @@ def lies_over(layer: Image, source: Image) -> bool:
 
 def first_slice(layer: Image, source: Image) -> int | None:
     """Return on which slice of the original a layer of whole slices of it begins, or None if it is none."""
-    if layer.ndim != 3 or source.ndim != 3 or layer.rgb or layer.multiscale:
+    if layer.ndim != 3 or source.ndim != 3 or layer.rgb or (layer.multiscale and carried(layer) is None):
         return None
     if layer.data.shape[1:] != source.data.shape[1:] or layer.data.shape[0] > source.data.shape[0]:
         return None
@@ -62,11 +62,13 @@ def value_at(layer: Image, point: tuple[float, ...]) -> float | None:
     index = np.round(layer.world_to_data(point[-3:])).astype(int)
     if np.any(index < 0) or np.any(index >= layer.data.shape):
         return None
-    if isinstance(layer.data, np.ndarray):
-        return float(layer.data[tuple(index)])
+    if isinstance(voxels_of(layer), np.ndarray):
+        return float(voxels_of(layer)[tuple(index)])
     if not layer.visible:
         return None
     value: Any = layer.get_value(point, world=True)
+    if layer.multiscale and value is not None:
+        _, value = value  # the level comes first
     return None if value is None else float(np.asarray(value))
 
 

@@ -28,6 +28,7 @@ from ..core.windows import WINDOWS, opening_window
 from ..inr_volume import InrVolume
 from ..io.values import guess_meaning
 from .notices import plain
+from .pyramid import finest
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -91,6 +92,11 @@ def is_view(layer: Layer) -> bool:
     return held is not None and held.kind == "made"
 
 
+def voxels_of(layer: Layer) -> Any:
+    """Return the voxels of an image layer (z, y, x); of a multiscale one, those of its finest level."""
+    return finest(layer.data)
+
+
 def path_of(layer: Layer) -> Path | None:
     """Return the `.inr` that a layer was opened from, if it is still there."""
     held = carried(layer)
@@ -110,7 +116,7 @@ def check_layer(layer: Layer) -> None:
         raise VolumeError(f"{name} is a {type(layer).__name__} layer; choose an image layer")
     if layer.rgb:
         raise VolumeError(f"{name} is in colour (RGB); split its channels, and choose one")
-    if layer.multiscale:
+    if layer.multiscale and carried(layer) is None:
         raise VolumeError(f"{name} is multiscale; add its full resolution as a layer of its own")
     if layer.ndim != 3:
         what = "a single image" if layer.ndim == 2 else f"of {layer.ndim} dimensions"
@@ -130,15 +136,15 @@ def volume_of(layer: Layer) -> Volume:
     """
     check_layer(layer)
     held = carried(layer) or Carried(kind="original")
-    geometry = held.geometry
-    if geometry is None or geometry.shape != layer.data.shape:
+    geometry, shown = held.geometry, voxels_of(layer)
+    if geometry is None or geometry.shape != shown.shape:
         geometry = place_of(layer)
     elif not np.allclose(_spacing(layer), geometry.spacing):  # changed in napari
         geometry = replace(geometry, spacing=_spacing(layer), slice_positions=None)
-    elif held.volume is not None and layer.data is held.volume.voxels:
+    elif held.volume is not None and shown is held.volume.voxels:
         return held.volume
     exact = held.inr if held.kind == "exact" else None
-    voxels = getattr(layer.data, "decoded", layer.data)  # what a layer shows may be a preview still
+    voxels = getattr(shown, "decoded", shown)  # what a layer shows may be a preview still
     if exact is not None:
         return Volume(voxels=voxels, geometry=geometry, units=exact.units, padding=exact.padding)
     units, padding = guess_meaning(voxels)
@@ -280,7 +286,7 @@ def _image(
         **place,
         "contrast_limits": apart(limits),
         "rgb": False,
-        "multiscale": False,
+        "multiscale": isinstance(voxels, list),  # of levels, as `pyramid` gives them
         "cache": False,
         "metadata": {METADATA: holds},
     }

@@ -12,6 +12,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, QTimer, Signal
 from superqt.utils import QSignalThrottler
 
+from .layers import voxels_of
 from .shown_voxels import ShownVoxels
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Mirror(QObject):
 
     def _copy(self, layer: Image) -> None:
         copy = Image(
-            layer.data,
+            voxels_of(layer),
             name=layer.name,
             scale=layer.scale,
             translate=layer.translate,
@@ -143,7 +144,7 @@ class Mirror(QObject):
     def _changed(self, event: Event) -> None:
         layer = event.source
         if event.type == "data" and layer in self._copies:
-            self._copies[layer].data = layer.data
+            self._copies[layer].data = voxels_of(layer)
         elif event.type == "name" and layer in self._copies:
             self._copies[layer].name = layer.name
         elif event.type == "visible":
@@ -229,4 +230,4 @@ class Mirror(QObject):
 
 def _at_hand(layer: Image) -> bool:
     """Whether its voxels can be taken from any side without waiting."""
-    return isinstance(layer.data, np.ndarray | ShownVoxels)
+    return isinstance(voxels_of(layer), np.ndarray | ShownVoxels)

@@ -56,6 +56,7 @@ def open_inr(path: Path, name: str) -> list[LayerData]:
     from ..inr_volume import check_restoring
     from ..io.inr_file import read_inr
     from .opened import Opened
+    from .pyramid import finest
     from .settings import own_weights, preferences
     from .sharpening import follow, in_window
 
@@ -66,8 +67,8 @@ def open_inr(path: Path, name: str) -> list[LayerData]:
         for note in opened.notes:
             show_warning(note)
     layers = opened.layers(name)
-    for voxels, arguments, _ in layers:
-        follow(voxels, opened, name, arguments["name"])
+    for data, arguments, _ in layers:
+        follow(finest(data), opened, name, arguments["name"])
     return layers
 
 

@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
 from .activity import ActivityBar
 from .job import Job
-from .layers import widen_contrast
+from .layers import voxels_of, widen_contrast
 from .notices import show_error, show_warning
 from .shown_voxels import ShownVoxels, Step
 from .work.sharpen import Damaged, Ready, sharpen
@@ -87,7 +87,7 @@ class Sharpening(QObject):
         layer, voxels = event.value, self._voxels()
         if voxels is None:
             return
-        if layer.data is voxels:
+        if voxels_of(layer) is voxels:
             if self._new:
                 self._limits = tuple(layer.contrast_limits)
             self._layer, self._new = ref(layer), False
@@ -109,7 +109,7 @@ class Sharpening(QObject):
 
     def _data_changed(self, _: object = None) -> None:
         """Leave a layer that shows other voxels by now, such as the whole volume in memory."""
-        if self.layer is not None and self.layer.data is not self._voxels():
+        if self.layer is not None and voxels_of(self.layer) is not self._voxels():
             self._leave()
 
     def _leave(self) -> None:
@@ -240,5 +240,5 @@ def follow(voxels: ShownVoxels, opened: Opened, name: str, layer_name: str) -> N
 
 def sharpening_of(layer: Image | None) -> Sharpening | None:
     """Return what sharpens a layer, if anything does."""
-    found = getattr(getattr(layer, "data", None), "sharpening", None)
+    found = None if layer is None else getattr(voxels_of(layer), "sharpening", None)
     return found if isinstance(found, Sharpening) else None

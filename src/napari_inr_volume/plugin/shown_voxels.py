@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 
 from ..core.errors import InrFileError
 from ..core.units import within
+from .indexing import each_axis
 from .layers import new_voxels
+from .pyramid import WHOLE
 
 if TYPE_CHECKING:
     from ..inr_volume import InrVolume
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 Level = Literal["lr", "hr", "exact"]
 Plane = NDArray[Any]  # a slice (y, x)
 
-KEPT_BYTES = 2**29  # of a level's slices: 1024 of 512 x 512 in int16
+KEPT_BYTES = WHOLE  # of a level's slices: 1024 of 512 x 512 in int16
 PART = 8  # slices that are decoded on, at levels without slabs
 BESIDE = 1  # parts on either side of the one in view that are decoded too
 COARSE = {"lr": "nothing", "hr": "LR fit", "exact": "preview"}  # what is shown before a level's own slices
@@ -94,7 +96,7 @@ class ShownVoxels:
         return voxels if dtype is None else voxels.astype(dtype, copy=False)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        first, *rest = _for_each_axis(key)
+        first, *rest = each_axis(key, 3)
         numbers = np.arange(self.shape[0])[first]
         planes = self._planes([int(z) for z in np.atleast_1d(numbers)], tuple(rest))
         if numbers.ndim == 0:
@@ -349,14 +351,3 @@ def _nearest(
     if rows.ndim and columns.ndim:
         return (rows[:, np.newaxis], columns)
     return (rows, columns)
-
-
-def _for_each_axis(key: Any) -> tuple[Any, Any, Any]:
-    """Return an index of three axes, with all that it leaves out."""
-    parts = list(key) if isinstance(key, tuple) else [key]
-    at = next((number for number, part in enumerate(parts) if part is Ellipsis), len(parts))
-    rest = parts[at + 1 :]
-    parts = [*parts[:at], *[slice(None)] * (3 - at - len(rest)), *rest]
-    if len(parts) != 3 or any(part is None for part in parts):
-        raise IndexError("voxels have the three axes z, y, x")
-    return parts[0], parts[1], parts[2]

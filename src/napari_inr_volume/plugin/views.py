@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from .layers import METADATA, Carried, kwargs_over
+from ..core.volume import triple
+from .layers import METADATA, Carried, kwargs_over, voxels_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -74,7 +75,7 @@ def add_view(viewer: ViewerModel, of: Image, name: str, data: Any = None, **argu
         "interpolation2d": of.interpolation2d,
     }
     added: Image = viewer.add_image(
-        of.data if data is None else data,
+        voxels_of(of) if data is None else data,
         name=name,
         **(place | shown | arguments),
         rgb=False,
@@ -90,6 +91,9 @@ def add_3d(viewer: ViewerModel, of: Image, look: Look) -> Image:
     """Add a layer that shows another's voxels in 3D."""
     data, limits = of.data, look.limits or of.contrast_limits
     arguments: dict[str, Any] = {"rendering": look.rendering, "blending": "translucent_no_depth"}
+    if of.multiscale:
+        data = of.data[-1]
+        arguments["scale"] = triple(of.scale * of.downsample_factors[-1])
     if look.surface is not None:
         data = np.clip(np.asarray(data), LOWEST, HIGHEST).astype(np.int16) - np.int16(LOWEST)
         limits = limits[0] - LOWEST, limits[1] - LOWEST

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
+from .layers import voxels_of
 from .views import add_view
 
 if TYPE_CHECKING:
@@ -60,12 +61,12 @@ class Wipe:
         """Show as much of `top` along the axis that goes across the canvas."""
         if self.layer not in self.viewer.layers:
             return
-        width = round(self.share * self.top.data.shape[self._axis])
+        width = round(self.share * voxels_of(self.top).shape[self._axis])
         self.layer.visible = width > 0
         if width:
             part = [slice(None)] * 3
             part[self._axis] = slice(width)
-            self.layer.data = self.top.data[tuple(part)]
+            self.layer.data = voxels_of(self.top)[tuple(part)]
 
     def _near(self, event: Event) -> bool:
         """Whether the mouse is over the edge."""

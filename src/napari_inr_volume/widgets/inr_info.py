@@ -14,7 +14,7 @@ from ..plugin import dialogs
 from ..plugin.exports import export_layer
 from ..plugin.figures_file import save_figures
 from ..plugin.job import Done, Job, LatestJob
-from ..plugin.layers import Carried, carried, check_layer, path_of
+from ..plugin.layers import Carried, carried, check_layer, path_of, voxels_of
 from ..plugin.notices import show_error
 from ..plugin.opened import Kind, inr_of, layer_of, show_decoded
 from ..plugin.settings import PLUGIN, own_weights, preferences
@@ -200,7 +200,7 @@ class InrFileWidget(Panel):
         if self.inr is None or self.layer is None or self._busy:
             return
         shown = layer_of(self.viewer, self.inr, kind)
-        if shown is not None and isinstance(shown.data, np.ndarray):
+        if shown is not None and isinstance(voxels_of(shown), np.ndarray):
             self.file.show_words(f"'{shown.name}' is decoded and in memory.")
             return
         self._wanted, self._outcome = (self.layer, kind), ""

@@ -16,7 +16,7 @@ from ...plugin.compare import Arrangement
 from ...plugin.compare_with import compared, first_slice, short_name, value_at
 from ...plugin.fit_layers import FitLayers
 from ...plugin.job import LatestJob
-from ...plugin.layers import carried
+from ...plugin.layers import carried, voxels_of
 from ...plugin.looking import select_seen
 from ...plugin.names import Names
 from ...plugin.notices import file_name, show_error, show_info
@@ -124,7 +124,7 @@ class CompareController(QObject):
             return
         self._subtracted_from = fitted, layer
         fitted.drop_difference()
-        voxels = getattr(layer.data, "decoded", layer.data)
+        voxels = getattr(voxels_of(layer), "decoded", voxels_of(layer))
         start = first_slice(layer, fitted.source)
         if start is not None:
             self.subtracting.ask(object(), work.difference, fitted.volume, voxels, start)
