@@ -20,6 +20,7 @@ from qtpy.QtWidgets import QApplication
 from napari_inr_volume.exact.decode import ExactSlices
 from napari_inr_volume.inr_volume import InrVolume
 from napari_inr_volume.io.inr_file import write_inr
+from napari_inr_volume.plugin.layers import voxels_of
 from napari_inr_volume.plugin.settings import PLUGIN
 from napari_inr_volume.plugin.sharpening import Sharpening, sharpening_of
 from napari_inr_volume.reader import Reader
@@ -100,6 +101,21 @@ def test_a_file_opens_with_the_preview_and_its_slice_becomes_exact(
     qtbot.waitUntil(lambda: np.array_equal(drawn(layer), EXACT[MIDDLE]))
     qtbot.waitUntil(lambda: not window.canvas.overlays.text.visible)
     assert layer.get_value((MIDDLE, 6, 7)) == EXACT[MIDDLE, 6, 7]
+    idle(qtbot, layer)
+
+
+def test_the_layer_of_the_lr_is_drawn_too_where_another_had_it_decoded(
+    qtbot, window: Viewer, inr: InrVolume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = opened(window, inr, tmp_path)
+    lr = window.layers[0]
+    idle(qtbot, layer)
+    idle(qtbot, lr)
+    voxels_of(lr)._kept.clear()  # as if the slices were too many to be kept
+    voxels_of(layer)._kept.clear()
+    monkeypatch.setattr(follower(lr).job, "start", lambda *_: False)  # the other is faster
+    window.dims.set_current_step(0, 9)
+    qtbot.waitUntil(lambda: np.array_equal(drawn(lr), Reader(inr, device="cpu").plane(9, level="lr")))
     idle(qtbot, layer)
 
 

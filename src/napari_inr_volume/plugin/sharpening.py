@@ -147,10 +147,19 @@ class Sharpening(QObject):
             self._limits = None
         elif isinstance(record, Damaged):
             show_warning(f"{layer.name}: {record.words}. The preview takes their place.")
-        elif voxels.changes_view(record):
-            layer.refresh(extent=False)
+        else:
+            self._draw(record)
+            other = record.voxels.sharpening  # of the level below, which may be a layer too
+            if isinstance(other, Sharpening) and other is not self:
+                other._draw(record)
         self._show_progress(voxels)
         self._say()
+
+    def _draw(self, step: Step) -> None:
+        """Draw the layer anew if it shows what was decoded."""
+        voxels, layer = self._voxels(), self.layer
+        if voxels is not None and layer is not None and voxels.changes_view(step):
+            layer.refresh(extent=False)
 
     def _finished(self, _: object) -> None:
         """Draw a view of all slices once, at the end; look whether something was looked at meanwhile."""
