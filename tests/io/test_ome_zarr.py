@@ -210,3 +210,19 @@ def test_napari_ome_zarr_opens_what_we_write(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(levels[0]), volume.read())
     assert len(levels) == 2
     assert np.allclose(np.ravel(options["scale"])[-3:], volume.geometry.spacing)
+
+
+@pytest.mark.slow
+@pytest.mark.gui
+def test_napari_ome_zarr_opens_an_array_in_our_codec(tmp_path: Path) -> None:
+    plugin = pytest.importorskip("napari_ome_zarr", reason="napari-ome-zarr is not installed")
+    from napari_inr_volume.zarr import ExactCodec
+
+    foreign(tmp_path / "a.ome.zarr", axes="zyx", version=3)
+    group = zarr.open_group(tmp_path / "a.ome.zarr", mode="r+")
+    del group["0"]
+    voxels = ct((5, 32, 40)).read()
+    group.create_array("0", data=voxels, chunks=(3, 32, 40), serializer=ExactCodec(), compressors=None)
+    ((levels, _, kind), *_) = plugin.napari_get_reader(str(tmp_path / "a.ome.zarr"))()
+    assert kind == "image"
+    assert np.array_equal(np.asarray(levels[0]), voxels)
