@@ -44,17 +44,14 @@ def test_a_level_is_indexed_again_and_again_as_an_array_is(
     np.testing.assert_array_equal(np.asarray(level), array)
 
 
-def sized(shape: tuple[int, int, int], factor: tuple[float, float, float] = (1.0, 4.0, 4.0)) -> Any:
-    size = int(np.prod(shape))
-    return SimpleNamespace(
-        shape=shape, size=size, dtype=np.dtype(np.int16), inr=SimpleNamespace(factor=factor)
-    )
+def sized(shape: tuple[int, int, int]) -> Any:
+    return SimpleNamespace(shape=shape, size=int(np.prod(shape)), dtype=np.dtype(np.int16))
 
 
 def test_what_can_be_drawn_whole_has_one_level() -> None:
     small = sized((1024, 512, 512))
     assert small.size * 2 == WHOLE
-    assert pyramid(small) is small
+    assert pyramid(small, (1.0, 4.0, 4.0)) is small
     assert finest(small) is small
 
 
@@ -70,8 +67,8 @@ def test_what_can_be_drawn_whole_has_one_level() -> None:
 def test_levels_are_those_of_the_lr_and_coarser_ones_until_one_can_be_drawn(
     shape: tuple[int, int, int], factor: tuple[float, float, float], expected: list[tuple[int, int, int]]
 ) -> None:
-    large = sized(shape, factor)
-    levels = pyramid(large)
+    large = sized(shape)
+    levels = pyramid(large, factor)
     assert isinstance(levels, list)
     assert [level.shape for level in levels] == [shape, *expected]
     assert levels[-1].size * 2 <= COARSEST

@@ -84,9 +84,9 @@ class Opened:
         lr = lr_layer(levels["lr"], layer_name(name, "LR fit", lr_psnr), inr, opened=self.path)
         if inr.exact is not None:
             exact_name = layer_name(name, within(inr.exact.max_error, inr.units))
-            exact = exact_layer(pyramid(levels["exact"]), exact_name, inr, opened=self.path)
+            exact = exact_layer(pyramid(levels["exact"], inr.factor), exact_name, inr, opened=self.path)
             return [lr, exact] if inr.has_preview else [exact]
-        return [lr, hr_layer(pyramid(levels["hr"]), self.hr_name(name), inr, opened=self.path)]
+        return [lr, hr_layer(pyramid(levels["hr"], inr.factor), self.hr_name(name), inr, opened=self.path)]
 
     def hr_name(self, name: str) -> str:
         """Return the name of the reconstruction's layer: as the file says, and once it is known, as it is."""

@@ -12,25 +12,33 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.volume import Triple
 from .indexing import each_axis
-
-if TYPE_CHECKING:
-    from .shown_voxels import ShownVoxels
 
 WHOLE = 2**29  # bytes up to which a volume is drawn whole
 COARSEST = 2**27  # bytes of the level that is drawn in 3D, at most
+
+
+class Voxels(Protocol):
+    """Voxels (z, y, x), as `ShownVoxels` are."""
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    size: int
+
+    def __getitem__(self, key: Any) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True, eq=False)
 class Level:
     """Some voxels of a volume, on a grid: at each axis a range of them, or one."""
 
-    voxels: ShownVoxels
+    voxels: Voxels
     at: tuple[range | int, ...]  # z, y, x
 
     @property
@@ -69,15 +77,15 @@ class Level:
         return found if dtype is None else found.astype(dtype, copy=False)
 
 
-def pyramid(voxels: ShownVoxels) -> ShownVoxels | list[Level]:
+def pyramid(voxels: Voxels, factor: Triple) -> Voxels | list[Level]:
     """Return the voxels themselves, or the levels of a volume too large to be drawn whole, the finest first.
 
-    The second level has one voxel for each of the LR; those after it half as many along each axis.
+    The second level has one voxel for each of the LR, by its factor; those after it half as many along each axis.
     """
     if _bytes(voxels) <= WHOLE:
         return voxels
     levels = [_every(voxels, (1, 1, 1))]
-    steps = [max(1, round(factor)) for factor in voxels.inr.factor]
+    steps = [max(1, round(each)) for each in factor]
     if steps == [1, 1, 1]:
         steps = [2, 2, 2]
     while True:
@@ -93,13 +101,13 @@ def finest(data: Any) -> Any:
     return level.voxels if isinstance(level, Level) else level
 
 
-def _every(voxels: ShownVoxels, steps: Sequence[int]) -> Level:
+def _every(voxels: Voxels, steps: Sequence[int]) -> Level:
     return Level(
         voxels, tuple(range(0, length, step) for length, step in zip(voxels.shape, steps, strict=True))
     )
 
 
-def _bytes(array: ShownVoxels | Level) -> int:
+def _bytes(array: Voxels | Level) -> int:
     return array.size * array.dtype.itemsize
 
 
