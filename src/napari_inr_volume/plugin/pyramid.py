@@ -80,7 +80,7 @@ class Level:
 def pyramid(voxels: Voxels, factor: Triple) -> Voxels | list[Level]:
     """Return the voxels themselves, or the levels of a volume too large to be drawn whole, the finest first.
 
-    The second level has one voxel for each of the LR, by its factor; those after it half as many along each axis.
+    The second level has one voxel for each of the LR, by its factor; those after it half as many an axis.
     """
     if _bytes(voxels) <= WHOLE:
         return voxels
