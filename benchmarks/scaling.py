@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -29,8 +30,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_inr_volume import compress
-from napari_inr_volume.codec import Decoded, decompress, encode, fit_volume
+from napari_inr_volume import cli, compress
+from napari_inr_volume.codec import decompress, encode, fit_volume
 from napari_inr_volume.compute import threads
 from napari_inr_volume.core.lowres import low_res
 from napari_inr_volume.core.phantom import head_phantom
@@ -47,9 +48,7 @@ from napari_inr_volume.fields.siren.network import Siren
 from napari_inr_volume.inr_volume import InrVolume
 from napari_inr_volume.io.dicom import read_dicom
 from napari_inr_volume.io.dicom_export import write_dicom_series
-from napari_inr_volume.io.sources import read_source
 from napari_inr_volume.io.volumes import write_volume
-from napari_inr_volume.reader import Reader
 from napari_inr_volume.superres.upscale import LanczosUpscaler, Upscaler
 
 from report import forget_peak, in_turns, machine, peak_memory, table, write_json, write_section
@@ -58,6 +57,10 @@ SLICES = (32, 64, 128)  # of 256 x 256 voxels; fitted: of an LR of 128 x 128
 REPEATS = 5
 STAGES = ("read", "resample", "decode")
 WAYS = ("compress", "decompress")
+KEPT = {
+    "lossless": ["--exact-only", "--lossless"],
+    "network": ["--preset", "fast", "--steps", "20", "--upscaler", "lanczos"],
+}
 WHOLE_SLICES = (16, 32, 64)  # of 512 x 512 voxels: compressed and decoded
 BATCHES = (16_384, 65_536, 262_144)
 NETWORKS = {
@@ -189,27 +192,33 @@ def measure_cubes(shapes: list[tuple[int, int, int]], to: Path | None) -> None:
 
 
 def cube(folder: Path) -> dict[str, float]:
-    """Return seconds of each way, and by how many MB the process grew at its peak."""
-    settings = replace(PRESETS["fast"], fit=PRESETS["fast"].fit.with_all_steps(20))
+    """Return seconds of each way by the commands, and by how many MB the process grew at its peak."""
     # What torch and compiled functions take when they are first used is no cost of these.
-    small = compress(head_phantom((8, 64, 64)), settings, max_error=0, device="cpu", upscaler="lanczos")
+    small = compress(
+        head_phantom((8, 64, 64)), PRESETS["fast"], max_error=0, device="cpu", upscaler="lanczos"
+    )
     decompress(small, device="cpu")
     figures: dict[str, float] = {}
-    for way, chosen, bound in (("lossless", None, 0), ("network", settings, None)):
+    for way, options in KEPT.items():
         forget_peak()
         before = peak_memory()
-        volume = read_source(folder / "cube.ome.zarr")
-        inr = timed(
-            f"{way}, compress",
-            figures,
-            lambda: compress(volume, chosen, max_error=bound, device="cpu", upscaler="lanczos"),  # noqa: B023
-        )
-        source = Decoded(Reader(inr, device="cpu"))
-        out = folder / f"{way}.ome.zarr"
-        timed(f"{way}, decompress", figures, lambda: write_volume(source, out))  # noqa: B023
+        inr, out = folder / f"{way}.inr", folder / f"{way}.ome.zarr"
+        there = ["compress", folder / "cube.ome.zarr", inr, *options, "--device", "cpu"]
+        timed(f"{way}, compress", figures, partial(command, *there))
+        timed(f"{way}, decompress", figures, partial(command, "decompress", inr, out, "--device", "cpu"))
         figures[f"{way}, megabytes"] = peak_memory() - before
         figures[f"{way}, whole process"] = peak_memory()
     return figures
+
+
+def command(*arguments: str | Path) -> None:
+    """Run `inr-volume` in this process."""
+    sys.argv = ["inr-volume", *map(str, arguments)]
+    try:
+        cli.main()
+    except SystemExit as end:
+        if end.code:
+            raise
 
 
 def cubes_text(figures: list[dict[str, Any]]) -> str:
@@ -219,20 +228,20 @@ def cubes_text(figures: list[dict[str, Any]]) -> str:
         voxels = math.prod(found["shape"])
         times = [
             f"{found[f'{way}, {step}']:.0f} s ({found[f'{way}, {step}'] / voxels * 1e6:.2f})"
-            for way in ("lossless", "network")
+            for way in KEPT
             for step in WAYS
         ]
-        grown = [found[f"{way}, megabytes"] for way in ("lossless", "network")]
+        grown = [found[f"{way}, megabytes"] for way in KEPT]
         memory = [f"{mb:.0f} MB ({mb * 1e6 / voxels:.2f})" for mb in grown]
-        whole = max(found[f"{way}, whole process"] for way in ("lossless", "network"))
+        whole = max(found[f"{way}, whole process"] for way in KEPT)
         shape = " x ".join(map(str, found["shape"]))
         rows.append([shape, f"{2 * voxels / 1e6:.0f} MB", *times, *memory, f"{whole:.0f} MB"])
-    header = ["volume", "its voxels", *(f"{way}: {step}" for way in ("lossless", "network") for step in WAYS)]
+    header = ["volume", "its voxels", *(f"{way}: {step}" for way in KEPT for step in WAYS)]
     return (
-        "Noisy waves, from OME-Zarr to an `.inr` and back to OME-Zarr with its levels; lossless without a"
-        " network, and preset `fast` with 20 steps and Lanczos; one run. In brackets seconds a million"
-        f" voxels, and bytes a voxel; memory is what the process grew by at its peak, in the last column all"
-        f" of it. {machine()}.\n\n"
+        "Noisy waves, by commands from OME-Zarr to an `.inr` and back to OME-Zarr with its levels; lossless"
+        " without a network, and preset `fast` with 20 steps and Lanczos; one run. In brackets seconds a"
+        " million voxels, and bytes a voxel; memory is what the process grew by at its peak, in the last column"
+        f" all of it. {machine()}.\n\n"
         f"{table([*header, 'lossless: memory', 'network: memory', 'the whole process'], rows)}"
     )
 

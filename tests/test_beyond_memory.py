@@ -101,6 +101,7 @@ def memory(*commands: list[Any], warm: list[list[Any]]) -> tuple[int, int]:
     )
     assert done.returncode == 0, done.stderr
     before, most = map(int, done.stdout.rpartition("MEMORY")[2].split())
+    print(f"{before / 1e6:.0f} MB, then at most {most / 1e6:.0f} MB")  # for `pytest -s`
     return before, most
 
 
