@@ -240,8 +240,8 @@ def cubes_text(figures: list[dict[str, Any]]) -> str:
     return (
         "Noisy waves, by commands from OME-Zarr to an `.inr` and back to OME-Zarr with its levels; lossless"
         " without a network, and preset `fast` with 20 steps and Lanczos; one run. In brackets seconds a"
-        " million voxels, and bytes a voxel; memory is what the process grew by at its peak, in the last column"
-        f" all of it. {machine()}.\n\n"
+        " million voxels, and bytes a voxel; memory is what the process grew by at its peak, at last all"
+        f" that it took. {machine()}.\n\n"
         f"{table([*header, 'lossless: memory', 'network: memory', 'the whole process'], rows)}"
     )
 
