@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
@@ -141,19 +142,24 @@ class Fitted:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Compressed:
-    """A fit that has been measured."""
+    """A fit that has been measured; without a network there is nothing to measure."""
 
     inr: InrVolume  # with its quality
-    measured: Measured
+    measured: Measured | None
     fitted: Fitted  # by the upscaler that was chosen
     choice: Choice
     target: Target
     plan: Plan | None  # None without a target
 
     @property
+    def reached(self) -> float:
+        """PSNR of the reconstruction in dB (range); NaN without a network."""
+        return math.nan if self.measured is None else self.measured.reconstruction.psnr
+
+    @property
     def missed(self) -> str | None:
         """Why the target was missed and by how much, in a sentence; None if it was met."""
-        reached = self.measured.reconstruction.psnr
+        reached = self.reached
         if self.target.kind != "psnr" or reached >= self.target.value:
             return None
         reason = (self.plan and self.plan.missed) or "no larger network promises more"

@@ -36,7 +36,7 @@ from .fields.registry import PRESETS, find_kind, find_preset, ladder_of
 from .fields.settings import Settings
 from .inr_volume import InrVolume, UpscalerRef
 from .io.inr_size import predicted_bytes
-from .measuring import OnSlices, choose_upscaler, confirmed, measure
+from .measuring import Choice, OnSlices, choose_upscaler, confirmed, measure
 from .planning import FactorModel, Plan, next_plan, plan, probe
 from .records import Compressed, Fitted, Looking, NotKept, Planned, Record, Request
 from .target import PRESET, one_target
@@ -111,7 +111,7 @@ def run(
             resume = None
             if chosen is None or models is None or fitted.stopped or (stop is not None and stop.is_set()):
                 break
-            reached = compressed.measured.reconstruction.psnr
+            reached = compressed.reached
             chosen = next_plan(
                 volume, list(models), request.target, request.settings, chosen, reached, embed=request.embed
             )
@@ -344,6 +344,11 @@ def _measure(
     on_slices: OnSlices | None,
 ) -> Compressed:
     """Choose an upscaler, decode the network by it, and compare what comes out with the volume."""
+    if not request.fits:
+        choice = Choice(upscaler=fitted.upscaler)
+        return Compressed(
+            inr=fitted.inr, measured=None, fitted=fitted, choice=choice, target=request.target, plan=chosen
+        )
     rest, compared = volume.shape[0] + fitted.inr.lr_shape[0], 0  # slices to measure, slices to choose by
 
     def on_each(done: int, total: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,6 +51,8 @@ PlanOption = Annotated[
         " probes of it.",
     ),
 ]
+
+QUALITY = ("lr_psnr", "hr_psnr", "lanczos_psnr", "rmse", "p99", "max_error")  # of the report
 
 
 def compress(
@@ -153,7 +155,6 @@ def _report(
 ) -> dict[str, Any]:
     """Return the figures of what was saved, and what was expected of it if a target was set."""
     inr, fitted, plan = compressed.inr, compressed.fitted, compressed.plan
-    assert inr.quality is not None
     assert fitted.result is not None
     file_bytes = output.stat().st_size
     both = ratios(inr, file_bytes, 0 if request.embed else fitted.model_bytes)
@@ -167,12 +168,7 @@ def _report(
         "steps": fitted.result.steps,
         "interrupted": fitted.stopped,
         "parameters": inr.field.parameters,
-        "lr_psnr": inr.quality.lr_psnr,
-        "hr_psnr": inr.quality.hr_psnr,
-        "lanczos_psnr": inr.quality.lanczos_psnr,
-        "rmse": inr.quality.rmse,
-        "p99": inr.quality.p99,
-        "max_error": inr.quality.max_error,
+        **(dict.fromkeys(QUALITY) if inr.quality is None else asdict(inr.quality)),
         "units": inr.units,
         "upscaler": inr.upscaler.name,
         "upscaler_sha256": inr.upscaler.sha256,

@@ -162,7 +162,9 @@ class Fitting:
         if late.is_set():
             interrupted = Interrupted(late.signal)
             interrupted.add_note(
-                _without_figures(self.to.path) if inr.quality is None else f"{self.to.path} is complete"
+                _without_figures(self.to.path)
+                if inr.quality is None and inr.has_preview
+                else f"{self.to.path} is complete"
             )
             raise interrupted
 

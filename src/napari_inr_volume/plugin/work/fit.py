@@ -232,6 +232,7 @@ class _Fitting:
     def _show_compressed(self, made: session.Compressed) -> None:
         from ...io.inr_file import packed_size
 
+        assert made.measured is not None
         self.inr = made.inr
         found = FitMeasured(
             inr=made.inr,
