@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from napari_inr_volume.fields.siren import ladder
 from napari_inr_volume.fields.siren.ladder import PROBED_WIDTHS, WIDTHS
 from napari_inr_volume.fields.siren.widths import with_width
 from napari_inr_volume.io.inr_file import to_bytes
-from napari_inr_volume.planning import FACTORS, FactorModel, next_plan, plan, probe
+from napari_inr_volume.planning import APART, FACTORS, FactorModel, curve, next_plan, plan, probe
 from napari_inr_volume.target import Target
 
 BASE = find_preset("fast")
@@ -60,6 +61,17 @@ def test_more_bytes_promise_more_and_take_the_finer_grid_in_the_end() -> None:
     assert qualities == sorted(qualities)
     assert plans[0].settings.factor == FACTORS[0]
     assert plans[-1].settings.factor == FACTORS[1]
+
+
+def test_a_curve_has_of_plans_of_about_the_same_bytes_the_best() -> None:
+    coarse = replace(MODELS[0], clean_mse=1e-3)
+    fine = replace(MODELS[1], probed=(27.0, 31.0))  # better at any size, in a few bytes more
+    found = curve(VOLUME, [coarse, fine], BASE)
+    assert len(found) > 5
+    assert {one.settings.factor for one in found} == {FACTORS[1]}
+    for one, more in pairwise(found):
+        assert more.file_bytes >= APART * one.file_bytes
+        assert more.hr_psnr > one.hr_psnr
 
 
 def test_what_is_too_small_is_refused_with_the_least_that_can_be_had() -> None:

@@ -42,6 +42,7 @@ SHARE = {4.0: 1.3, 2.0: 1.05}  # of the LR's mean squared error that comes back 
 
 MOST_PSNR = 150.0  # dB
 APART = 1.35  # times the bytes, at least, between points of a curve
+ALIKE = 1.1  # times the bytes, at most, of plans of which a curve has the best
 MORE = 0.2  # dB asked of the next try beyond what was missing
 
 
@@ -152,12 +153,18 @@ def curve(volume: Volume, models: list[FactorModel], base: Settings, *, embed: b
 
     `embed` says that the file will hold the upscaler's weights too.
     """
-    sized = [_Sized(volume, model, base, embed) for model in models]
+    plans = [one for model in models for one in _Sized(volume, model, base, embed).at_usual_bits]
+    left = sorted(
+        (one for one in plans if one.file_bytes < volume.source_bytes), key=lambda one: one.file_bytes
+    )
     found: list[Plan] = []
-    for one in sorted((one for each in sized for one in each.at_usual_bits), key=lambda one: one.file_bytes):
-        apart = not found or one.file_bytes >= APART * found[-1].file_bytes
-        if apart and one.file_bytes < volume.source_bytes and (not found or one.hr_psnr > found[-1].hr_psnr):
-            found.append(one)
+    while left:  # at about the same bytes another factor may promise more
+        best = max(
+            (one for one in left if one.file_bytes < ALIKE * left[0].file_bytes), key=lambda one: one.hr_psnr
+        )
+        if not found or best.hr_psnr > found[-1].hr_psnr:
+            found.append(best)
+        left = [one for one in left if one.file_bytes >= APART * best.file_bytes]
     return found
 
 

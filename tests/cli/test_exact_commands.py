@@ -167,6 +167,15 @@ def test_a_file_without_a_network_holds_every_voxel(run: Any, noisy: Path, tmp_p
     assert code == 2
     assert "no network" in err
     assert not (tmp_path / "nothing.inr").exists()
+    code, _, err = run("decompress", only, tmp_path / "preview.npy", "--level", "preview")
+    assert code == 2
+    assert "so no preview" in err
+    assert not (tmp_path / "preview.npy").exists()
+    code, out, err = run("compare", noisy, only)
+    assert code == 0, err
+    assert "off by 0" in out
+    assert not {"PSNR", "SSIM", "RMSE"} & set(out.split())
+    assert json.loads(run("compress", noisy, only, "--exact-only", "--force", "--json")[1])["hr_psnr"] is None
 
 
 @pytest.mark.parametrize("more", [["--steps", "5"], ["--ratio", "100"], ["--embed-model"]])

@@ -31,7 +31,8 @@ DecodedLevel = Literal["best", "preview", "exact"]
 ReadLevel = Literal["best", "hr", "exact"]
 
 OUT = (
-    "What to write: a file, .nii, .nii.gz, .nrrd, .tif or .npy; or a DICOM series, into a new folder whose"
+    "What to write: a file, .nii, .nii.gz, .nrrd, .tif or .npy; OME-Zarr, into a folder whose name ends in"
+    " .zarr; or a DICOM series, into a new folder whose"
     " name ends in /, or into one that is empty."
 )
 
@@ -123,6 +124,10 @@ def _level(inr: InrVolume, src: Path, chosen: DecodedLevel) -> ReadLevel:
 
     if chosen == "exact" and inr.exact is None:
         raise SourceError(f"{src.name} has no exact layer; leave out --level exact to get the preview")
+    if chosen == "preview" and not inr.has_preview:
+        raise SourceError(
+            f"{src.name} has no network, so no preview; leave out --level to get its exact voxels"
+        )
     return "hr" if chosen == "preview" or inr.exact is None else chosen
 
 
@@ -226,7 +231,7 @@ def _write_series(
 ) -> dict[str, Any]:
     from ..export import export_series
 
-    if original is not None and inr.quality is None:
+    if original is not None and level == "hr" and inr.quality is None:
         warn(
             f"{src.name} does not say how large its errors are, so whether {original.path.name} is its"
             " original can be told by the place of the slices only"

@@ -90,6 +90,7 @@ def compare_and_draw(
         "upscaler_sha256": restore.sha256,
         "window": str(measured.reconstruction.window),
         "units": inr.units,
+        "has_network": inr.has_preview,
         "peak": inr.intensity_range[1] - inr.intensity_range[0],
         "figure": str(picture.path),
         "seconds": time.perf_counter() - started,
@@ -142,6 +143,8 @@ def print_comparison(report: dict[str, Any], as_json: bool) -> None:
     rows = [
         ("file", f"{in_bytes(report['file_bytes'])} for {in_bytes(report['source_bytes'])} of stored pixels"),
         ("ratio", ratios_in_words(report)),
+    ]
+    network = [
         ("LR fit", f"PSNR {with_decibels(report['lr_psnr'])} ({peak})"),
         ("Lanczos alone", f"PSNR {with_decibels(report['lanczos_psnr'])} ({peak})"),
         ("reconstruction", f"PSNR {with_decibels(report['hr_psnr'])} ({peak}), by {report['upscaler']}"),
@@ -149,6 +152,8 @@ def print_comparison(report: dict[str, Any], as_json: bool) -> None:
         ("", f"SSIM {report['ssim']:.4f}"),
         ("error", f"RMSE {rmse}, 99 % below {p99}, at most {with_units(report['max_error'], units)}"),
     ]
+    if report["has_network"]:
+        rows += network
     if report["exact"]:
         promised, found = report["exact"]["promised"], report["exact"]["max_error"]
         rows.append(

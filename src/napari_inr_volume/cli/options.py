@@ -28,7 +28,7 @@ Source = Annotated[
     typer.Argument(
         metavar="SRC",
         help="The volume to read: a DICOM folder, file, DICOMDIR or zip; a NIfTI, NRRD, MetaImage, TIFF, .npy"
-        " or .npz file; or a folder of PNG or TIFF slices.",
+        " or .npz file; an OME-Zarr image or a level of it; or a folder of PNG or TIFF slices.",
     ),
 ]
 InrPath = Annotated[Path, typer.Argument(metavar="IN.inr", help="The .inr file to read.")]

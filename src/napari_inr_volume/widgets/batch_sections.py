@@ -68,8 +68,8 @@ class RequestSection(Section):
         super().__init__("Settings", "Of the selected rows; of all rows if none is selected.")
         self.of = TextLine()
         self.preset = ElidedBox(
-            "fast, default and quality differ in the steps; the paper's take hours on a CPU. With 'no"
-            " network' a file holds the exact voxels alone."
+            "fast and default differ in the steps, quality has a finer LR too; the paper's take hours."
+            " With 'no network' a file holds the exact voxels alone."
         )
         self.preset.addItems([*PRESETS, ONLY_EXACT])
         self.target_row = TargetRow()

@@ -52,7 +52,9 @@ class FileSection(Section):
         below = QHBoxLayout()
         below.addWidget(self.decode_exact)
         self.export = QPushButton("&Export...")
-        self.export.setToolTip("Write the layer above as NIfTI, NRRD, TIFF or NumPy, as it decodes.")
+        self.export.setToolTip(
+            "Write the layer above as NIfTI, NRRD, TIFF, NumPy or OME-Zarr, as it decodes."
+        )
         self.export.clicked.connect(self.export_wanted)
         below.addWidget(self.export)
         self.body.addLayout(below)

@@ -189,8 +189,8 @@ def target_from(fields: Any) -> Target:
 
 def _preset_box() -> ElidedBox:
     box = ElidedBox(
-        "All settings at once. fast, default and quality differ in the steps; paper-2, -3 and -4 are the"
-        " paper's, with 2, 3 and 4 layers. Changing a number under Advanced makes it custom."
+        "All settings at once. fast and default differ in the steps, quality has a finer LR too; paper-2, -3"
+        " and -4 are the paper's, with 2, 3 and 4 layers. Changing a number under Advanced makes it custom."
     )
     for name in (*PRESETS, CUSTOM):
         box.addItem(name)

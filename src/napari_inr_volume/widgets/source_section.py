@@ -50,7 +50,8 @@ class SourceSection(Section):
         self.layers = LayerBox("The 3D image layer (z, y, x) to compress.", fits=is_original)
         self.load = QPushButton("&Open CT...")
         self.load.setToolTip(
-            "Load a CT series (DICOM, or PNG or TIFF slices) from a folder into a new layer."
+            "Load a volume into a new layer: a folder or file of DICOM, NIfTI, NRRD, MetaImage, TIFF, NumPy,"
+            " or a folder of PNG or TIFF slices."
         )
         self.body.addLayout(labelled("La&yer", self.layers, self.load))
 
