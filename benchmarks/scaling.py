@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -212,13 +213,14 @@ def cube(folder: Path) -> dict[str, float]:
 
 
 def command(*arguments: str | Path) -> None:
-    """Run `inr-volume` in this process."""
+    """Run `inr-volume` in this process; what it prints goes to standard error."""
     sys.argv = ["inr-volume", *map(str, arguments)]
-    try:
-        cli.main()
-    except SystemExit as end:
-        if end.code:
-            raise
+    with redirect_stdout(sys.stderr):
+        try:
+            cli.main()
+        except SystemExit as end:
+            if end.code:
+                raise
 
 
 def cubes_text(figures: list[dict[str, Any]]) -> str:
