@@ -28,7 +28,8 @@ pytestmark = [
 
 SIDE = 512
 MICRO_CT = (2048, 1024, 1024)  # 4 GB
-WHOLE = 1_500_000_000  # bytes that a process may take in all
+# Bytes that a process may take in all. A network holds the LR, here of 537 MB, several times.
+WHOLE = {"lossless": 1_500_000_000, "network": 4_000_000_000}
 MOST = 400_000_000  # bytes beside what the libraries take; the volume and what is decoded of it take 537 MB
 COMMON = ["--device", "cpu", "--force"]
 FIT = ["--preset", "fast", "--steps", "20", "--upscaler", "lanczos", *COMMON]
@@ -138,16 +139,15 @@ def test_by_a_network_and_back(cubes: tuple[Path, Path], tmp_path: Path) -> None
 
 @pytest.mark.long
 @pytest.mark.timeout(4 * 3600)
-@pytest.mark.parametrize(
-    "options", [["--exact-only", "--lossless", *COMMON], FIT], ids=["lossless", "network"]
-)
-def test_a_micro_ct_of_four_gigabytes(options: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", WHOLE)
+def test_a_micro_ct_of_four_gigabytes(way: str, tmp_path: Path) -> None:
+    options = FIT if way == "network" else ["--exact-only", "--lossless", *COMMON]
     source, inr, out = tmp_path / "micro.ome.zarr", tmp_path / "micro.inr", tmp_path / "back.ome.zarr"
     cylinder = Cylinder(MICRO_CT[0], MICRO_CT[1])
     write_volume(cylinder, source)
     _, most = memory(["compress", source, inr, *options], ["decompress", inr, out, *COMMON], warm=[])
-    assert most < WHOLE
+    assert most < WHOLE[way]
     back = read_source(out)
     assert back.shape == MICRO_CT
-    if "--lossless" in options:
+    if way == "lossless":
         assert all(np.array_equal(back.plane(z), cylinder.plane(z)) for z in range(0, MICRO_CT[0], 7))
