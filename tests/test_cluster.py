@@ -41,6 +41,7 @@ pytestmark = [
 ]
 
 NOWHERE = "tcp://127.0.0.1:1"
+STEPS = 1_500  # of a fit that is stopped long before its end
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> Volume:
 def settings() -> Settings:
     """Return those of a fit of three boxes, long enough to take a few rounds."""
     found = find_preset("default")
-    options = {"layers": 2, "hidden_features": 16, "batch": 512, "all_steps": 300, "boxes": 3}
+    options = {"layers": 2, "hidden_features": 16, "batch": 512, "all_steps": STEPS, "boxes": 3}
     for name, value in options.items():
         found = find_kind(found.field.kind).with_option(found, name, value)
     return found
@@ -112,7 +113,7 @@ def test_a_fit_that_is_stopped_there_is_resumed_here(
     stop = Event()
     made = compressed(volume, tmp_path / "a.inr", lambda _: stop.set(), stop=stop, place=place)
     assert made.fitted.stopped
-    assert 0 < made.fitted.result.steps < 300
+    assert 0 < made.fitted.result.steps < STEPS
     assert read_inr(tmp_path / "a.inr").exact is None
     compressed(volume, tmp_path / "a.inr", resume=made.fitted.result.state)
     assert (tmp_path / "a.inr").read_bytes() == here

@@ -46,14 +46,14 @@ def test_they_come_back_from_a_file_without_a_network(
     volume = Volume.from_array(voxels, padding=padding)
     save(compress(volume, None, max_error=max_error, device="cpu"), tmp_path / "x.inr")
     inr = read_inr(tmp_path / "x.inr")
-    assert inr.quality is not None
+    assert inr.quality is None  # there is no network to say it of
     back = decompress(inr, device="cpu")
     assert (back.voxels.dtype, back.padding) == (volume.dtype, padding)
     if max_error == 0:
         assert back.voxels.tobytes() == volume.voxels.tobytes()
     assert np.abs(back.voxels.astype(float) - volume.voxels.astype(float)).max() <= max_error
     reader = Reader(inr, device="cpu")
-    assert measure(volume, reader).reconstruction.max_error == inr.quality.max_error
+    assert np.isfinite(measure(volume, reader).reconstruction.max_error)
     assert np.isfinite(reader.read(level="lr")).all()
 
 
