@@ -148,12 +148,17 @@ class Sharpening(QObject):
         elif isinstance(record, Damaged):
             show_warning(f"{layer.name}: {record.words}. The preview takes their place.")
         else:
-            self._draw(record)
-            other = record.voxels.sharpening  # of the level below, which may be a layer too
-            if isinstance(other, Sharpening) and other is not self:
-                other._draw(record)
+            self._draw_wherever_shown(record)
         self._show_progress(voxels)
         self._say()
+
+    def _draw_wherever_shown(self, step: Step) -> None:
+        """Draw all layers anew that show what was decoded: layers of one file share their levels."""
+        viewer = self._viewer()
+        for layer in () if viewer is None else list(viewer.layers):
+            found = sharpening_of(layer)
+            if found is not None:
+                found._draw(step)
 
     def _draw(self, step: Step) -> None:
         """Draw the layer anew if it shows what was decoded."""
