@@ -111,17 +111,17 @@ def step_seconds(samples: LrSamples, layers: int, repeats: int) -> dict[str, flo
 
 def stepper(samples: LrSamples, layers: int, way: str) -> Iterator[float]:
     """Return a loop that does one step of this way at a time, and tells its seconds."""
-    siren = Siren(SirenConfig(layers=layers)).to(samples.intensity.device)
+    siren = Siren(SirenConfig(layers=layers)).to(samples.device)
     if way == "reference":
         network, coordinates = reference(samples, siren)
-        return reference_siren.fit(network, coordinates, samples.intensity, seed=0)
+        return reference_siren.fit(network, coordinates, samples.intensity().flatten(), seed=0)
     steps = our_steps(samples, siren, mixed=way == "mixed")
-    return threads.apart(steps) if samples.intensity.device.type == "cpu" else steps
+    return threads.apart(steps) if samples.device.type == "cpu" else steps
 
 
 def our_steps(samples: LrSamples, siren: Siren, mixed: bool) -> Generator[float, None, None]:
     """Step as `inr.fit` does, with the reference's batch and optimiser."""
-    device = samples.intensity.device
+    device = samples.device
     engine = Engine(siren, samples, reference_siren.BATCH, mixed, Event())
     optimiser = torch.optim.Adam(siren.parameters(), lr=reference_siren.LEARNING_RATE, fused=True)
     random = torch.Generator(device).manual_seed(0)
@@ -137,7 +137,7 @@ def our_steps(samples: LrSamples, siren: Siren, mixed: bool) -> Generator[float,
 def reference(samples: LrSamples, siren: Siren) -> tuple[torch.nn.Module, torch.Tensor]:
     """Return the reference's network, with our first weights, and every voxel's coordinates (n, 3)."""
     weights = [parameter.detach() for parameter in siren.parameters()]
-    network = reference_siren.make_network(siren.config.layers, weights).to(samples.intensity.device)
+    network = reference_siren.make_network(siren.config.layers, weights).to(samples.device)
     grid = torch.meshgrid(*samples.axes, indexing="ij")
     return network, torch.stack([axis.flatten() for axis in grid], dim=1)
 
@@ -147,17 +147,17 @@ def compare_quality(samples: LrSamples, seconds: float, equal: float, seed: int)
 
     Only steps count as the reference's time; all that `fit` does counts as ours, its measuring included.
     """
-    device, settings = samples.intensity.device, PRESETS["default"]
+    device, settings = samples.device, PRESETS["default"]
     siren = Siren(SirenConfig(), seed).to(device)  # the paper's, of four layers
     network, coordinates = reference(samples, siren)
     spent, at_equal = 0.0, None
-    for step in reference_siren.fit(network, coordinates, samples.intensity, seed):
+    for step in reference_siren.fit(network, coordinates, samples.intensity().flatten(), seed):
         spent += step
         if spent >= equal and at_equal is None:
-            at_equal = reference_siren.psnr(network, coordinates, samples.intensity)
+            at_equal = reference_siren.psnr(network, coordinates, samples.intensity().flatten())
         if spent >= seconds:
             break
-    theirs = reference_siren.psnr(network, coordinates, samples.intensity)
+    theirs = reference_siren.psnr(network, coordinates, samples.intensity().flatten())
     config = replace(settings.fit, seed=seed, tuning_steps=0, weight_bits=16.0, least_gain=None)
     # The schedule must fit the time, so lengths are tried from short to long; failed tries count as time.
     reached, steps = 0.0, config.steps // 32
@@ -184,7 +184,7 @@ def compare_quality(samples: LrSamples, seconds: float, equal: float, seed: int)
 
 def run_fit(samples: LrSamples, siren: SirenConfig, config: FitConfig) -> FitResult:
     """Fit to the end."""
-    steps = fit(samples, siren, config, samples.intensity.device)
+    steps = fit(samples, siren, config, samples.device)
     while True:
         try:
             next(steps)
@@ -194,7 +194,7 @@ def run_fit(samples: LrSamples, siren: SirenConfig, config: FitConfig) -> FitRes
 
 def memory_alone(samples: LrSamples, way: str, layers: int) -> float:
     """Return the MB by which this process, or its memory on a GPU, grew at its peak in some steps."""
-    cuda = samples.intensity.device.type == "cuda"
+    cuda = samples.device.type == "cuda"
     held: Callable[[], float] = (lambda: torch.cuda.max_memory_allocated() / 1e6) if cuda else peak_memory
     forget_peak()  # which was that of reading the volume
     before = held()

@@ -333,7 +333,7 @@ def fit_memory(slices: int) -> dict[str, float]:
     forget_peak()
     before = peak_memory()
     to_the_end(fit(samples, settings.field, config, CPU))
-    return {"lr": samples.intensity.nbytes / 1e6, "grown": peak_memory() - before}
+    return {"lr": samples.voxels.nbytes / 1e6, "grown": peak_memory() - before}
 
 
 def whole_memory(slices: int) -> dict[str, float]:

@@ -35,8 +35,8 @@ from .measuring import OnSlices
 from .reader import Reader
 from .superres.upscale import Upscaler, find_restorer
 
-# Of a fit, on the CPU or a GPU that shares its memory: intensity, and with padding its share and index too.
-BYTES_A_SAMPLE, BYTES_A_PADDED_SAMPLE = 4, 17
+# Of a fit: importance, or on a GPU of this memory a copy; with padding its share and whether it counts.
+BYTES_A_SAMPLE, BYTES_A_PADDED_SAMPLE = 4, 9
 
 DecodedLevel = Literal["best", "hr", "exact"]
 

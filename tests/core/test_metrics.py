@@ -176,7 +176,7 @@ def test_p99_is_numpys_for_every_type(dtype: type) -> None:
     decoded = (noisy(head()) // 10 + 100).clip(0, 255).astype(dtype)
     found = compare_volumes(Volume.from_array(voxels), decoded)
     errors = np.abs(decoded.astype(float) - voxels.astype(float))
-    assert found.p99 == pytest.approx(np.percentile(errors, 99))
+    assert found.p99 == pytest.approx(np.percentile(errors, 99), rel=2e-5)
 
 
 @given(st.lists(st.integers(0, 40), min_size=2, max_size=50), st.booleans())
@@ -193,6 +193,23 @@ def test_p99_of_integers_and_of_the_same_floats_agree(values: list[int], signed:
     )
     assert integers.p99 == pytest.approx(floats.p99, rel=1e-6)
     assert integers.psnr == floats.psnr
+
+
+@given(st.integers(0, 99), st.floats(1e-3, 1e6), st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_p99_is_numpys_whatever_the_scale_and_the_order(seed: int, scale: float, slices: int) -> None:
+    random = np.random.default_rng(seed)
+    voxels = (scale * random.random((slices, 9, 11))).astype(np.float32)
+    decoded = voxels + (scale * 0.1 * random.normal(size=voxels.shape)).astype(np.float32)
+    found = compare_volumes(Volume.from_array(voxels), decoded)
+    errors = np.abs(decoded.astype(float) - voxels.astype(float))
+    assert found.p99 == pytest.approx(np.percentile(errors, 99), rel=1e-4)
+
+
+def test_an_error_of_one_counts_whatever_the_range() -> None:
+    voxels = np.array([[[-(2**31), 0, 0, 2**31 - 1]]], dtype=np.int32)
+    found = compare_volumes(Volume.from_array(voxels), np.where(voxels == 0, 1, voxels))
+    assert found.p99 == found.max_error == 1
 
 
 def test_the_largest_errors_of_16_bits_are_counted() -> None:

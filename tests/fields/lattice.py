@@ -144,7 +144,7 @@ class LatticeKind:
         field, fit, started = settings.field, settings.fit, time.perf_counter()
         places = torch.linspace(-1, 1, field.nodes)
         nearest = [(axis[:, None] - places).abs().argmin(0) for axis in samples.axes]
-        found = samples.intensity.view(samples.shape)[torch.meshgrid(*nearest, indexing="ij")]
+        found = samples.intensity()[torch.meshgrid(*nearest, indexing="ij")]
         lattice = Lattice(torch.zeros_like(found) if resume is None else resume.values.clone())
         step, psnr = (0, 0.0) if resume is None else (resume.step, resume.best_psnr)
 

@@ -23,6 +23,7 @@ from .windows import Window, find_window
 
 FULL = "full"  # the window that is the whole intensity range
 BODY_HU = -500.0  # between lung and soft tissue
+DROPPED = 7  # of the 24 binary digits of an error in float32, in counting how many there are of each
 THIN = 2  # voxels that are taken off all around, and put back where something is left
 LARGE_PART = 0.1  # of the largest part: arms and legs are, a table is not
 
@@ -198,7 +199,8 @@ class Meter:
         self._tallies = Tally.empty(z), Tally.empty(y), Tally.empty(x)
         self._rows = np.zeros((z, 3))  # squares of 8 bit, 99th percentile, largest error
         self._compared = np.zeros(z, dtype=np.bool_)
-        self._largest = _Largest(math.prod(original.shape))
+        least = ((float(high) - float(low)) or 1.0) * 2**-20
+        self._errors = _Errors(min(least, 0.5) if original.dtype.kind in "iu" else least)
         self._bodies: dict[int, NDArray[np.bool_]] = {} if beside is None else beside._bodies  # the latest
 
     def add(self, z: int, decoded: NDArray[Any]) -> None:
@@ -212,7 +214,7 @@ class Meter:
         error = np.abs(found - true)
         if not np.isfinite(error).all():
             raise VolumeError(f"slice {z} of the decoded volume holds NaN or infinity; it cannot be compared")
-        self._largest.add(error.astype(np.float32))
+        self._errors.add(error.astype(np.float32))
         grey_error = self.window.to_8bit(found).astype(np.float64) - self.window.to_8bit(true)
         self._rows[z] = float(np.sum(grey_error**2)), float(np.percentile(error, 99)), float(error.max())
         squares = np.zeros(kept.shape)
@@ -276,7 +278,7 @@ class Meter:
             psnr_8bit=psnr(squares_8bit.sum() / measured, 255),
             ssim=float(similar.sum() / counted.sum()) if counted.any() else math.nan,
             rmse=math.sqrt(whole_mse),
-            p99=self._largest.percentile_99(),
+            p99=self._errors.percentile_99(),
             max_error=float(np.nan_to_num(max_error).max()),
             window=self.window,
             slices=SliceErrors(
@@ -314,32 +316,41 @@ def body_of(plane: NDArray[Any]) -> NDArray[np.bool_]:
     return body
 
 
-class _Largest:
-    """The 99th percentile of numbers that come in parts: no more than two in a hundred are kept."""
+class _Errors:
+    """The 99th percentile of absolute errors that come in parts: how many there are of each is kept.
 
-    def __init__(self, most: int) -> None:
-        self._count = 0
-        self._needed = most - math.floor(0.99 * (most - 1))  # the largest, of which it lies among
-        self._kept = np.empty(0, dtype=np.float32)
-        self._least = -math.inf  # of those that are needed, once they are too many
+    Errors are told apart to 17 binary digits, so whole numbers below 131,072 are exact and all others within
+    1.6e-5 of themselves; up to `least`, one is none.
+    """
 
-    def add(self, values: NDArray[np.float32]) -> None:
-        """Take some more of the numbers, a flat array."""
-        self._count += values.size
-        self._kept = np.concatenate([self._kept, values[values >= self._least]])
-        if self._kept.size > 2 * self._needed:
-            self._kept = np.partition(self._kept, -self._needed)[-self._needed :]
-            self._least = float(self._kept.min())
+    def __init__(self, least: float) -> None:
+        self._none = int(_bins(np.array([least], np.float32))[0])
+        self._counts = np.zeros(1, np.int64)
+
+    def add(self, errors: NDArray[np.float32]) -> None:
+        """Take some more of them, a flat array."""
+        found = np.bincount(np.maximum(_bins(errors) - self._none, 0), minlength=len(self._counts))
+        found[: len(self._counts)] += self._counts
+        self._counts = found
 
     def percentile_99(self) -> float:
-        """Return it, between two of the numbers as `numpy.percentile` does; 0 of none."""
-        if not self._count:
+        """Return it, between two of the errors as `numpy.percentile` does; 0 of none."""
+        sums = np.cumsum(self._counts)
+        if not sums[-1]:
             return 0.0
-        position = 0.99 * (self._count - 1)  # among all of them, sorted
-        from_top = self._count - math.floor(position)
-        largest = np.sort(self._kept)[-from_top:].astype(np.float64)
-        below, above = largest[0], largest[min(1, from_top - 1)]
-        return float(below + (above - below) * (position - math.floor(position)))
+        position = 0.99 * (sums[-1] - 1)  # among all of them, sorted
+        before = math.floor(position)
+        below, above = (self._error(int(np.searchsorted(sums, at, "right"))) for at in (before, before + 1))
+        return float(below + (above - below) * (position - before))
+
+    def _error(self, found: int) -> float:
+        found = min(found, len(self._counts) - 1)  # above the largest is the largest
+        return float(np.int32(found + self._none << DROPPED).view(np.float32)) if found else 0.0
+
+
+def _bins(errors: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Return which errors are counted as one, in their order: those of the same leading digits."""
+    return errors.view(np.int32) >> DROPPED
 
 
 def _ssim_map(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -125,9 +125,8 @@ class ConstantKind:
 
         started = time.perf_counter()
         total = sum(intensity.double().sum().item() for _, intensity in samples.chunks())
-        count = len(samples) if samples.counted is None else len(samples.counted)
-        payload = VALUE.pack(min(max(total / count if count else -1.0, -1.0), 1.0))
-        field = Constant(VALUE.unpack(payload)[0], samples.intensity.device)
+        payload = VALUE.pack(min(max(total / samples.count if samples.count else -1.0, -1.0), 1.0))
+        field = Constant(VALUE.unpack(payload)[0], samples.device)
         return FitResult(
             field=field,
             config=ConstantConfig(),

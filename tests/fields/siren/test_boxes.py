@@ -111,6 +111,14 @@ def test_a_flat_lr_is_cut_in_halves_along_its_longest_axis() -> None:
     assert find_cuts(np.ones((4, 30, 50), np.float32), 2) == [(2, 25)]
 
 
+def test_a_value_may_stand_for_a_run_of_voxels_along_x() -> None:
+    assert find_cuts(np.ones((4, 30, 50), np.float32), 2, run=4) == [(2, 100)]
+    assert find_cuts(np.ones((4, 30, 5), np.float32), 2, run=4) == [(1, 15)]
+    assert find_cuts(np.ones((4, 5, 4), np.float32), 2, run=LEAST) == [(2, 2 * LEAST)]
+    with pytest.raises(FitError, match="too few for 2 boxes"):  # the last run may be of one voxel
+        find_cuts(np.ones((4, 5, 2), np.float32), 2, run=LEAST)
+
+
 def test_no_box_is_thinner_than_its_margins_allow() -> None:
     importance = np.zeros((1, 1, 4 * LEAST), np.float32) + 1e-6
     importance[..., :2] = 1.0

@@ -176,7 +176,7 @@ def test_recorded_step_has_the_gradients_of_autograd(mixed: bool, tolerance: flo
     siren, here = Siren(SirenConfig(layers=3)), random_samples()
     index = some_voxels(here, 5_000)
     _, expected = by_autograd(siren, here, index)
-    lr = here.intensity.view(here.shape).add(1).div(2).numpy()
+    lr = here.intensity().add(1).div(2).numpy()
     cuda = torch.device("cuda")
     samples = LrSamples(lr, (5, 36, 44), (1.0, 4.0, 4.0), (0.0, 1.0), cuda)
     gradients = by_hand(siren.to(cuda), samples, index.to(cuda), mixed)[1]

@@ -175,7 +175,7 @@ def test_best_weights_are_kept_when_the_fit_gets_worse_later() -> None:
 def test_diverging_fit_ends_in_words() -> None:
     lr = smooth_lr()
     samples = samples_of(lr)
-    samples.intensity[:] = torch.finfo(torch.float32).max  # the squared error of which is infinite
+    samples.voxels[:] = torch.finfo(torch.float32).max  # the squared error of which is infinite
     with pytest.raises(FitError, match=r"diverged at step .* choose a smaller learning rate"):
         run(samples)
 

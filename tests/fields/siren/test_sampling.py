@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_inr_volume.fields.registry import PRESETS
 from napari_inr_volume.fields.samples import LrSamples
 from napari_inr_volume.fields.siren import kernels_numba, kernels_torch
+from napari_inr_volume.fields.siren import sampling as sampling_module
 from napari_inr_volume.fields.siren.config import Sampling
 from napari_inr_volume.fields.siren.sampling import Sampler, importance
 
@@ -26,8 +27,11 @@ def sampler(shape: tuple[int, int, int], batch: int, kind: Sampling, seed: int =
 
 
 def sampler_of(lr: NDArray[np.float32], batch: int, kind: Sampling, seed: int = 0) -> Sampler:
-    samples = LrSamples(lr, lr.shape, (1.0, 1.0, 1.0), (-1.0, 1.0), CPU)
-    return Sampler(samples, batch, kind, torch.Generator().manual_seed(seed))
+    return Sampler(samples_of(lr), batch, kind, torch.Generator().manual_seed(seed))
+
+
+def samples_of(lr: NDArray[np.float32]) -> LrSamples:
+    return LrSamples(lr, lr.shape, (1.0, 1.0, 1.0), (-1.0, 1.0), CPU)
 
 
 @given(
@@ -90,14 +94,39 @@ def test_voxels_are_drawn_in_proportion_to_their_importance(shape: tuple[int, in
     lr = np.random.default_rng(seed).choice([-1, -0.9, 0.8], shape).astype(np.float32)
     draws = sampler_of(lr, 20_000, "deviation")
     counts = sum(torch.bincount(draws.draw(), minlength=lr.size) for _ in range(10)).numpy()
-    expected = importance(lr).ravel() / importance(lr).sum()
+    expected = importance(samples_of(lr)).ravel() / importance(samples_of(lr)).sum()
     np.testing.assert_allclose(counts / counts.sum(), expected, atol=0.15 * expected.max())
+
+
+@pytest.fixture
+def of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A third of the shares of an LR of 4 x 6 x 10 may be kept."""
+    monkeypatch.setattr(sampling_module, "MOST_SHARES", 80)
+
+
+@pytest.mark.usefixtures("of_runs")
+def test_of_a_large_lr_runs_are_drawn_by_their_importance_and_all_voxels_of_one_alike() -> None:
+    lr = np.random.default_rng(0).choice([-1, -0.9, 0.8], (4, 6, 10)).astype(np.float32)
+    draws, runs = sampler_of(lr, 20_000, "deviation"), importance(samples_of(lr))
+    assert runs.shape == (4, 6, 4)  # runs of 3, 3, 3 and 1
+    counts = sum(torch.bincount(draws.draw(), minlength=lr.size) for _ in range(10)).numpy()
+    expected = np.repeat(runs, 3, axis=2)[:, :, :10]
+    found = counts.reshape(lr.shape) / counts.sum()
+    np.testing.assert_allclose(found, expected / expected.sum(), atol=0.15 * found.max())
+
+
+@pytest.mark.usefixtures("of_runs")
+def test_boxes_of_a_large_lr_have_tables_no_finer_than_the_whole() -> None:
+    whole = samples_of(np.zeros((4, 6, 10), np.float32))
+    half = (slice(None), slice(None), slice(0, 5))
+    part = whole.part(half, [axis[at] for axis, at in zip(whole.axes, half, strict=True)])
+    assert importance(part).shape == (4, 6, 2)
 
 
 def test_what_changes_is_more_important_than_what_is_flat_which_still_counts() -> None:
     lr = np.zeros((4, 8, 20), np.float32)
     lr[:, :, 10:] = 0.5
-    found = importance(lr)
+    found = importance(samples_of(lr))
     assert found.shape == lr.shape
     assert (found > 0).all()
     flat, edge = np.delete(found, [9, 10], axis=2), found[:, :, 9:11]
@@ -106,7 +135,7 @@ def test_what_changes_is_more_important_than_what_is_flat_which_still_counts() -
 
 @pytest.mark.parametrize("value", [-1.0, 0.3])
 def test_a_flat_lr_is_as_important_everywhere(value: float) -> None:
-    found = importance(np.full((3, 4, 5), value, np.float32))
+    found = importance(samples_of(np.full((3, 4, 5), value, np.float32)))
     assert found.min() == found.max() > 0
 
 

@@ -35,7 +35,7 @@ from .elsewhere import records_elsewhere
 from .fit import WAY_OUT, records
 from .fit_state import FitState
 from .network import Siren
-from .sampling import importance
+from .sampling import importance, run_of
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,10 @@ def fit_blocks(
 
 def with_cuts(siren: SirenConfig, samples: LrSamples) -> SirenConfig:
     """Return the settings with the cuts that suit an LR: boxes in each of which there is as much to fit."""
-    voxels = samples.intensity.view(samples.shape).cpu().numpy()
     places = [units(axis) for axis in samples.axes]
     cuts = [
         (axis, round((places[axis][before - 1] + places[axis][before]) / 2))
-        for axis, before in find_cuts(importance(voxels), siren.boxes)
+        for axis, before in find_cuts(importance(samples), siren.boxes, run_of(samples))
     ]
     z, y, x = (min(math.ceil(MARGIN * 2 * along[0]), UNITS - 1) for along in places)  # from face to centre
     return replace(siren, cuts=tuple(cuts), margins=(z, y, x))
@@ -165,7 +164,7 @@ class _BlocksFit:
         states = (None,) * siren_config.boxes if resume is None else resume.boxes
         self.boxes = [
             _BoxFit(
-                len(part) if part.counted is None else len(part.counted),
+                part.count,
                 side_by_side.fitting(
                     part, siren_config.of_a_box, fit_of_box(config, box), device, stop, state
                 ),
@@ -232,7 +231,7 @@ class _BlocksFit:
     def _result(self) -> FitResult:
         results = [box.result for box in self.boxes if box.result is not None]
         field = self._field()
-        psnr = measure_psnr(field.to(self.samples.intensity.device), self.samples)
+        psnr = measure_psnr(field.to(self.samples.device), self.samples)
         if not math.isfinite(psnr):
             raise FitError("the fit diverged: its best weights give NaN or infinity; start over")
         shapes = [layout.row_shape for layout in self.siren.of_a_box.layouts.values()]

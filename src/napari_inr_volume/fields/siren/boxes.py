@@ -86,34 +86,38 @@ def most_boxes(shape: Sequence[int]) -> int:
     return math.prod(max(length // LEAST, 1) for length in shape)
 
 
-def find_cuts(importance: NDArray[np.float32], count: int) -> list[tuple[int, int]]:
+def find_cuts(importance: NDArray[np.float32], count: int, run: int = 1) -> list[tuple[int, int]]:
     """Return cuts into so many boxes that weigh about the same, each LR voxel (z, y, x) by its importance.
 
     Each is an axis and how many voxels lie before it; they come in the order of `boxes_of`. A part is cut
-    along the axis on which that is spread the farthest. Raises FitError if the LR is too small for so
-    many.
+    along the axis on which that is spread the farthest. One value of the importance may stand for a run of
+    voxels along x. Raises FitError if the LR is too small for so many.
     """
 
     def of(part: NDArray[np.float32], first: tuple[int, int, int], boxes: int) -> Iterator[tuple[int, int]]:
         if boxes == 1:
             return
-        axis, before = _cut(part, boxes)
+        axis, before = _cut(part, boxes, run)
         z, y, x = (start + before * (index == axis) for index, start in enumerate(first))
         halves = np.split(part, [before], axis=axis)
         yield axis, first[axis] + before
         yield from of(halves[0], first, boxes // 2)
         yield from of(halves[1], (z, y, x), boxes - boxes // 2)
 
-    return list(of(importance, (0, 0, 0), count))
+    lengths = (1, 1, run)
+    return [(axis, before * lengths[axis]) for axis, before in of(importance, (0, 0, 0), count)]
 
 
-def _cut(importance: NDArray[np.float32], boxes: int) -> tuple[int, int]:
-    """Return the first of the cuts into so many boxes: its axis, and the voxels before it."""
+def _cut(importance: NDArray[np.float32], boxes: int, run: int) -> tuple[int, int]:
+    """Return the first of the cuts into so many boxes: its axis, and the values before it."""
     along = [importance.sum(axis=tuple({0, 1, 2} - {axis}), dtype=np.float64) for axis in range(3)]
-    for axis in sorted(range(3), key=lambda axis: -_spread(along[axis])):
+    lengths = (1, 1, run)
+    for axis in sorted(range(3), key=lambda axis: -lengths[axis] * _spread(along[axis])):
         shape, share = list(importance.shape), np.cumsum(along[axis]) / along[axis].sum()
         for before in np.argsort(np.abs(share - boxes // 2 / boxes), kind="stable") + 1:
             halves = [[*shape[:axis], length, *shape[axis + 1 :]] for length in (before, len(share) - before)]
+            for half in halves:
+                half[2] = (half[2] - 1) * run + 1  # voxels at least
             room = all(
                 half[axis] >= LEAST and most_boxes(half) >= some
                 for half, some in zip(halves, (boxes // 2, boxes - boxes // 2), strict=True)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from threading import Event
 from typing import TYPE_CHECKING
@@ -44,7 +45,7 @@ class Engine:
     """
 
     def __init__(self, siren: Siren, samples: LrSamples, batch: int, mixed: bool, stop: Event) -> None:
-        device = samples.intensity.device
+        device = samples.device
         self.siren, self.samples, self.stop = siren, samples, stop
         self.index = torch.zeros(batch, dtype=torch.int64, device=device)
         self.dtype = torch.bfloat16 if mixed and has_fast_bfloat16(device) else torch.float32
@@ -149,9 +150,10 @@ class _Chunk:
         coordinates, intensity, self.back, *layers = (buffer[: end - begin] for buffer in buffers)
         self.features, self.cosines = layers[::2], layers[1::2]  # a cosine less: the last is not kept
         samples, view = engine.samples, self.network.kernels.view
-        sources = (engine.index[begin:end], *samples.axes, samples.intensity, coordinates, intensity)
+        sources = (engine.index[begin:end], *samples.axes, samples.voxels, coordinates, intensity)
         self.gathered = [view(tensor) for tensor in sources]
         self.coordinates, self.intensity = view(coordinates), view(intensity)
+        self.scaled = partial(samples.scale_, intensity)
         self.first_view = view(self.features[0])
         self.cosine_views = [view(cosines) for cosines in self.cosines]
         self.linear, self.offset = view(self.network.linear), view(self.network.offset)
@@ -162,6 +164,7 @@ class _Chunk:
         hidden, biases, kernels = self.network.hidden, self.network.bias_views, self.network.kernels
         cosines, view, last = self.cosine_views, kernels.view, len(hidden)
         kernels.gather(*self.gathered)
+        self.scaled()
         kernels.first(self.coordinates, self.first, biases[0], self.first_view, cosines[0])
         features = [self.features[0]]
         for layer, weight in enumerate(hidden, start=1):

@@ -131,7 +131,9 @@ class _Fit:
         config, told = self.config, 0.0
         while self.step < self.end:
             if self.rounding is None and (self.enough or self.step >= config.steps):
+                self.pace.record(self.step)
                 self._begin_tuning()
+                self.pace.resume()
             if not self._advance():
                 self.stopped = True
                 break
@@ -213,9 +215,8 @@ class _Fit:
         a_step = self.pace.seconds_per_step
         if a_step is None:
             return None
-        count = len(self.samples) if self.samples.counted is None else len(self.samples.counted)
         look = a_step * a_look(self.monitored, self.config) if self.look is None else self.look
-        return a_step * (self.end - self.step) + look * count / self.monitored
+        return a_step * (self.end - self.step) + look * self.samples.count / self.monitored
 
     def _state(self) -> FitState:
         rounding = self.rounding
@@ -287,18 +288,19 @@ def _fresh_siren(siren_config: SirenConfig, config: FitConfig, samples: LrSample
     """Return the network that a fit begins with, on the samples' device."""
     siren = Siren(siren_config, seed=config.seed)
     if config.first_layer == "measured":
-        scales = first_scales(samples.intensity.view(samples.shape).cpu().numpy())
+        scales = first_scales(samples.voxels.cpu().numpy())
         with torch.no_grad():
             siren.sines[0].weight.mul_(torch.tensor(scales))
-    return siren.to(samples.intensity.device)
+    return siren.to(samples.device)
 
 
 def _steps(
     siren: Siren, samples: LrSamples, monitor: Tensor | None, config: FitConfig, share: float = 1.0
 ) -> Steps:
     """Return the finest steps to which the weights can be rounded within a share of their bytes."""
-    index = torch.arange(len(samples), device=samples.intensity.device) if monitor is None else monitor
-    coordinates, _ = samples.at(index[:POINTS])
+    some = range(min(len(samples), POINTS))
+    index = torch.tensor(some, device=samples.device) if monitor is None else monitor[:POINTS]
+    coordinates, _ = samples.at(index)
     return steps_within(siren, sensitivities(siren, coordinates), int(share * _most_bytes(siren, config)))
 
 
@@ -320,12 +322,10 @@ def is_flat(curve: list[tuple[int, float]], config: FitConfig) -> bool:
 
 def _monitor_index(samples: LrSamples, seed: int, device: torch.device) -> Tensor | None:
     """Voxels on which the PSNR is followed: all of a small LR, an even choice of a large one."""
-    count = len(samples) if samples.counted is None else len(samples.counted)
-    if count <= MONITOR:
+    if samples.count <= MONITOR:
         return None
     random = torch.Generator(device).manual_seed(seed + 1)
-    chosen = torch.randint(count, (MONITOR,), generator=random, device=device)
-    return chosen if samples.counted is None else samples.counted[chosen]
+    return samples.counting(torch.randint(samples.count, (MONITOR,), generator=random, device=device))
 
 
 class _Best:

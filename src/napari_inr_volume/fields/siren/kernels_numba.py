@@ -189,15 +189,16 @@ def gather(
     x: Floats,
     volume: Floats,
     coordinates: Floats,
-    intensity: Floats,
+    voxels: Floats,
 ) -> None:
     rows, columns = y.shape[0], x.shape[0]
     for n in range(index.shape[0]):
         row = index[n] // columns
-        coordinates[n, 0] = z[row // rows]
-        coordinates[n, 1] = y[row % rows]
-        coordinates[n, 2] = x[index[n] % columns]
-        intensity[n] = volume[index[n]]
+        place = row // rows, row % rows, index[n] % columns
+        coordinates[n, 0] = z[place[0]]
+        coordinates[n, 1] = y[place[1]]
+        coordinates[n, 2] = x[place[2]]
+        voxels[n] = volume[place]
 
 
 @_kernel

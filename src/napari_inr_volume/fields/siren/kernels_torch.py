@@ -34,13 +34,14 @@ def find(table: Tensor, points: Tensor, found: Tensor) -> None:
 
 
 def gather(
-    index: Tensor, z: Tensor, y: Tensor, x: Tensor, volume: Tensor, coordinates: Tensor, intensity: Tensor
+    index: Tensor, z: Tensor, y: Tensor, x: Tensor, volume: Tensor, coordinates: Tensor, voxels: Tensor
 ) -> None:
-    """Look up coordinates (n, 3) and intensity (n) of the voxels of the flat volume at `index` (n)."""
+    """Look up coordinates (n, 3) and values (n) of the voxels of the volume (z, y, x) at `index` (n)."""
     rows, columns = len(y), len(x)
     row = index // columns
-    torch.stack([z[row // rows], y[row % rows], x[index % columns]], dim=1, out=coordinates)
-    torch.index_select(volume, 0, index, out=intensity)
+    place = row // rows, row % rows, index % columns
+    torch.stack([z[place[0]], y[place[1]], x[place[2]]], dim=1, out=coordinates)
+    voxels.copy_(volume[place])
 
 
 def first(coordinates: Tensor, weight: Tensor, bias: Tensor, features: Tensor, cosines: Tensor) -> None:

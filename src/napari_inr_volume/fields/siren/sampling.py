@@ -19,6 +19,7 @@ from .kernels import find_kernels
 
 PLASTIC = 1.2207440846057596  # the root of g^4 = g + 1
 FLOOR = 0.3  # of the mean deviation, added to each: flat regions are looked at too
+MOST_SHARES = 2**25  # that are kept of an LR's importance: of larger ones, those of runs of voxels along x
 
 
 class Sampler:
@@ -32,7 +33,7 @@ class Sampler:
     """
 
     def __init__(self, samples: LrSamples, batch: int, kind: Sampling, random: torch.Generator) -> None:
-        device = samples.intensity.device
+        device = samples.device
         self._count, self._batch, self._random, self._device = len(samples), batch, random, device
         if kind == "random":
             self._move = None
@@ -40,7 +41,7 @@ class Sampler:
         steps = torch.tensor([PLASTIC**-axis for axis in (1, 2, 3)], dtype=torch.float64)
         points = torch.arange(batch, dtype=torch.float64)[:, None] * steps
         self._lattice = (points % 1).float().to(device)  # (batch, 3)
-        self._move = _ByImportance(samples) if kind == "deviation" else _Evenly(samples)
+        self._move = _ByImportance(samples, random) if kind == "deviation" else _Evenly(samples)
 
     def draw(self) -> Tensor:
         """Return the flat indices of the next batch, (batch,)."""
@@ -54,7 +55,7 @@ class _Evenly:
     """From points (n, 3) of the unit cube to voxels, all of them as likely."""
 
     def __init__(self, samples: LrSamples) -> None:
-        device = samples.intensity.device
+        device = samples.device
         _, rows, columns = samples.shape
         self._lengths = torch.tensor(samples.shape, device=device)
         self._strides = torch.tensor([rows * columns, columns, 1], device=device)
@@ -66,12 +67,20 @@ class _Evenly:
 
 
 class _ByImportance:
-    """From points (n, 3) of the unit cube to voxels, each as likely as it is important."""
+    """From points (n, 3) of the unit cube to voxels, each as likely as it is important.
 
-    def __init__(self, samples: LrSamples) -> None:
-        device = samples.intensity.device
-        voxels = importance(samples.intensity.view(samples.shape).cpu().numpy())
-        columns = np.cumsum(voxels, axis=2)  # in float32, like the voxels: for one row it is enough
+    Of a large LR, a run of voxels along x is drawn, and by chance one of those.
+    """
+
+    def __init__(self, samples: LrSamples, random: torch.Generator) -> None:
+        device, self._run, self._random = samples.device, run_of(samples), random
+        columns = importance(samples)
+        *_, runs = columns.shape
+        self._row = samples.shape[2]
+        starts = torch.arange(runs, device=device) * self._run
+        self._lengths = (self._row - starts).clamp(max=self._run)  # the last run is what is left
+        np.multiply(columns, self._lengths.cpu().numpy(), out=columns)
+        np.cumsum(columns, axis=2, out=columns)  # in float32, like the voxels: for one row it is enough
         rows = np.cumsum(columns[:, :, -1], axis=1, dtype=np.float64)
         slices = np.cumsum(rows[np.newaxis, :, -1], axis=1)
         self._kernels = find_kernels(device)
@@ -83,26 +92,47 @@ class _ByImportance:
         view = self._kernels.view
         for table, point in zip(self._tables, points.t().contiguous(), strict=True):
             self._kernels.find(table, view(point), view(found))
-        return found
+        return found if self._run == 1 else self._within(found)
+
+    def _within(self, found: Tensor) -> Tensor:
+        """Return a voxel of each of these runs."""
+        runs = len(self._lengths)
+        row, run = found // runs, found % runs
+        share = torch.rand(len(found), generator=self._random, device=found.device)
+        return row * self._row + run * self._run + (share * self._lengths[run]).long()
 
 
 def _shares(sums: NDArray[np.floating], device: torch.device) -> Tensor:
-    """Return running sums along the last axis as shares of the last one: (rows, columns), float32."""
+    """Return running sums along the last axis, which it may overwrite, as shares of the last one.
+
+    They are (rows, columns) in float32.
+    """
     shares = sums.reshape(-1, sums.shape[-1])
-    return torch.from_numpy((shares / shares[:, -1:]).astype(np.float32)).to(device)
+    shares /= shares[:, -1:].copy()
+    return torch.from_numpy(shares.astype(np.float32, copy=False)).to(device)
 
 
-def importance(intensity: NDArray[np.float32]) -> NDArray[np.float32]:
+def run_of(samples: LrSamples) -> int:
+    """Return how many voxels along x one value of `importance` stands for."""
+    return -(-samples.whole // MOST_SHARES)
+
+
+def importance(samples: LrSamples) -> NDArray[np.float32]:
     """Return for each voxel (z, y, x) how much there is to fit, and so how often it should be seen.
 
     It is the root of the standard deviation over 3 x 3 x 3 voxels, plus FLOOR of its mean. Where it is 0
-    everywhere, all are alike.
+    everywhere, all are alike. Of a large LR, one value stands for a run of voxels along x (`run_of`), and
+    for its mean deviation.
     """
-    found = np.empty_like(intensity)
-    for z in range(len(intensity)):  # slice by slice, for what it takes in between
-        near = intensity[max(z - 1, 0) : z + 2]
+    (slices, rows, columns), run = samples.shape, run_of(samples)
+    starts = np.arange(0, columns, run)
+    lengths = np.diff(starts, append=columns).astype(np.float32)
+    found = np.empty((slices, rows, len(starts)), np.float32)
+    for z in range(slices):  # slice by slice, for what it takes in between
+        near = samples.intensity(slice(max(z - 1, 0), z + 2)).cpu().numpy()
         mean, square = (uniform_filter(part, 3, mode="nearest")[min(z, 1)] for part in (near, near * near))
-        found[z] = np.sqrt(np.maximum(square - mean * mean, 0))
+        deviation = np.sqrt(np.maximum(square - mean * mean, 0))
+        found[z] = np.add.reduceat(deviation, starts, axis=1) / lengths
     mean_deviation = found.mean(dtype=np.float64)
     found += FLOOR * mean_deviation if mean_deviation > 0 else 1.0
     return np.sqrt(found, out=found)

@@ -39,8 +39,10 @@ def mean_frequency(lr: NDArray[np.float32], axis: int) -> float:
 
     In radians per unit of the network's coordinates, in which the axis is 2 long; 0 if nothing changes.
     """
-    lines = np.moveaxis(lr, axis, -1).reshape(-1, lr.shape[axis])
-    coefficients = dct(lines[:: max(1, len(lines) // LINES)].astype(np.float64), axis=-1, norm="ortho")
+    along = np.moveaxis(lr, axis, -1)
+    count = along.shape[0] * along.shape[1]
+    lines = along[np.unravel_index(np.arange(0, count, max(1, count // LINES)), along.shape[:2])]
+    coefficients = dct(lines.astype(np.float64), axis=-1, norm="ortho")
     power = np.square(coefficients[:, 1:]).sum(axis=0)
     if power.sum() == 0:
         return 0.0
