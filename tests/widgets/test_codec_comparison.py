@@ -103,6 +103,24 @@ def test_some_slices_lie_where_they_are_in_the_original(qtbot, filled) -> None:
     np.testing.assert_allclose(other.data_to_world((0, 0, 0)), original.data_to_world((4, 0, 0)))
 
 
+def test_the_latest_file_is_chosen_and_what_has_its_shape_is_offered(widget, inr) -> None:
+    viewer, choice = widget.viewer, widget.choice
+    other = head_phantom((8, 40, 48))
+    add_layer(viewer, original_layer(other, "other"))
+    voxels = codec.decompress(inr, device="cpu").voxels
+    add_layer(viewer, hr_layer(voxels, "head [Lanczos]", inr, viewer.layers[0]))
+    assert choice.words.text() == "Open the original of this .inr too, a volume of 8 x 48 x 48 voxels."
+    assert not choice.compare.isEnabled()
+    add_layer(viewer, original_layer(VOLUME, "head"))
+    assert [layer.name for layer in choice.originals.layers] == ["head"]
+    assert (choice.words.text(), choice.compare.isEnabled()) == ("", True)
+    again = replace(inr, units="")
+    add_layer(viewer, hr_layer(voxels, "head again [Lanczos]", again, viewer.layers[-1]))
+    assert choice.files.layer is viewer.layers[1]  # what was chosen before
+    viewer.layers.remove(viewer.layers[1])
+    assert choice.files.layer is viewer.layers[-1]
+
+
 def test_cancelled_nothing_is_added(qtbot, filled) -> None:
     before = list(filled.viewer.layers)
     qtbot.mouseClick(filled.choice.compare, LEFT)

@@ -12,14 +12,23 @@ from ..core.units import within
 from ..inr_volume import InrVolume
 from ..plugin.compare import link
 from ..plugin.job import Done, Job
-from ..plugin.layers import METADATA, Carried, carried, check_layer, kwargs_over, layer_name, path_of
+from ..plugin.layers import (
+    METADATA,
+    Carried,
+    carried,
+    check_layer,
+    kwargs_over,
+    layer_name,
+    path_of,
+    voxels_of,
+)
 from ..plugin.notices import show_error
 from ..plugin.opened import inr_of
 from ..plugin.settings import own_weights, preferences
 from ..plugin.work import bounded, rivals
 from ..plugin.work.bounded import ComparedAtBound
 from ..plugin.work.rivals import Compared, Rival, Trying
-from .codec_sections import NO_FILE, ChoiceSection, ResultSection
+from .codec_sections import NO_FILE, NO_ORIGINAL, ChoiceSection, ResultSection
 from .panel import Panel
 
 if TYPE_CHECKING:
@@ -37,6 +46,7 @@ class CodecComparisonWidget(Panel):
         self.choice, self.result = ChoiceSection(), ResultSection()
         self.show_sections(self.choice, self.result)
         self.comparing = Job(self)
+        self._originals: list[Image] = []
         self._found: list[Rival] = []
         self._bounded: list[Bounded] = []
         self._source: Image | None = None  # the original of what is being compared
@@ -61,30 +71,36 @@ class CodecComparisonWidget(Panel):
         """Offer the layers that are in the viewer now; what is chosen stays so."""
         images = [layer for layer in self.viewer.layers if isinstance(layer, Image)]
         files: dict[int, Image] = {}  # one layer of each network, the reconstruction if it is there
-        originals = []
+        self._originals = []
         for layer in images:
             held = carried(layer)
             if held is None or held.volume is not None:
-                originals.append(layer)
+                self._originals.append(layer)
             elif held.inr is not None and (held.kind == "hr" or id(held.inr) not in files):
                 files[id(held.inr)] = layer
         self.choice.files.offer(list(files.values()))
-        self.choice.originals.offer(originals)
         self._update()
 
     def _update(self) -> None:
-        ready = bool(self.choice.files.layers and self.choice.originals.layers)
         file = self.choice.files.layer
         inr = None if file is None else inr_of(file)
+        fitting = self._originals if inr is None else [one for one in self._originals if _is_of(one, inr)]
+        self.choice.originals.offer(fitting)
+        ready = inr is not None and bool(fitting)
         if not self.comparing.running:
             exact = None if inr is None else inr.exact
             self.choice.offer_bound(
                 None if inr is None or exact is None else within(exact.max_error, inr.units)
             )
         self.choice.compare.setEnabled(ready and not self.comparing.running)
-        if not self.comparing.running and not ready:
-            self.choice.words.setText(NO_FILE)
-        elif self.choice.words.text() == NO_FILE:
+        if not self.comparing.running:
+            self._say_what_is_missing(inr, ready)
+
+    def _say_what_is_missing(self, inr: InrVolume | None, ready: bool) -> None:
+        words = NO_FILE if inr is None else NO_ORIGINAL.format(*inr.geometry.shape)
+        if not ready:
+            self.choice.words.setText(words)
+        elif self.choice.words.text().startswith((NO_FILE, NO_ORIGINAL.partition("{")[0])):
             self.choice.words.setText("")
 
     def _compare(self) -> None:
@@ -201,3 +217,8 @@ class CodecComparisonWidget(Panel):
 
     def _theme_changed(self, _: object = None) -> None:
         self.result.plot.set_theme(self.viewer.theme)
+
+
+def _is_of(layer: Image, inr: InrVolume) -> bool:
+    """Whether a layer may be what the `.inr` was made from: it has as many voxels along each axis."""
+    return tuple(voxels_of(layer).shape[-3:]) == inr.geometry.shape

@@ -32,6 +32,7 @@ from .section import Section, TextLine
 
 USUAL = ("jpeg2000", "hevc", "av1")  # checked at first, where they are here
 NO_FILE = "Fit a volume, or open an .inr together with its original, to compare it with other codecs."
+NO_ORIGINAL = "Open the original of this .inr too, a volume of {} x {} x {} voxels."
 
 
 class ChoiceSection(Section):
@@ -42,7 +43,7 @@ class ChoiceSection(Section):
 
     def __init__(self) -> None:
         super().__init__("Compare", "An .inr beside other codecs, within the same bytes or the same bound.")
-        self.files = LayerBox("A layer that was decoded from an .inr, or fitted here.")
+        self.files = LayerBox("A layer that was decoded from an .inr, or fitted here.", otherwise="last")
         self.originals = LayerBox("The layer that the .inr was made from; the other codecs encode it.")
         form = QFormLayout()
         for words, box in (("La&yer", self.files), ("Ori&ginal", self.originals)):
