@@ -37,6 +37,8 @@ from .fit_state import FitState
 from .network import Siren
 from .sampling import importance, run_of
 
+SOME_VOXELS = 2**16  # by which a look at all boxes is timed
+
 
 @dataclass(frozen=True)
 class SideBySide:
@@ -161,6 +163,7 @@ class _BlocksFit:
         self.started = time.perf_counter() - (0.0 if resume is None else resume.seconds)
         self.samples, self.siren, self.config, self.device = samples, siren_config, config, device
         self.side_by_side = side_by_side
+        self.look: float | None = None  # seconds at all boxes together, once they can be timed
         states = (None,) * siren_config.boxes if resume is None else resume.boxes
         self.boxes = [
             _BoxFit(
@@ -203,10 +206,26 @@ class _BlocksFit:
         )
 
     def _seconds_left(self) -> float | None:
-        """Return how long all boxes take, as many at once as there are threads."""
+        """Return how long all boxes take, as many at once as there are threads, and a look at all of them."""
         left = [box.seconds_left for box in self.boxes]
         known = [seconds for seconds in left if seconds is not None]
-        return None if len(known) < len(left) else sum(known) / self.side_by_side.at_once()
+        if len(known) < len(left):
+            return None
+        if self.look is None:
+            self.look = self._timed_look()
+        return sum(known) / self.side_by_side.at_once() + self.look
+
+    def _timed_look(self) -> float:
+        """Return how long it takes to evaluate all boxes together, by some voxels in the middle."""
+        some = min(len(self.samples), SOME_VOXELS)
+        first = (len(self.samples) - some) // 2
+        index = torch.arange(first, first + some, device=self.samples.device)
+        field = self._field().to(self.samples.device)
+        for _ in range(2):  # the first may load compiled functions
+            began = time.perf_counter()
+            measure_psnr(field, self.samples, index)
+            seconds = time.perf_counter() - began
+        return seconds * len(self.samples) / some
 
     def _joint_psnr(self) -> float:
         """Return the PSNR of all boxes, given that of each; 0 before each has been followed."""
