@@ -123,10 +123,12 @@ def found(data: Path, argument: str) -> Path | str:
 
 
 def commit() -> str:
-    """Return the commit that is checked out, and whether something was changed since."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    """Return the commit that is checked out, and whether code was changed since; tables change by each run."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
     done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    code = ["git", "diff", "--quiet", "HEAD", "--", "../src", "*.py"]
+    changed = subprocess.run(code, cwd=HERE, check=False).returncode
+    return done.stdout.strip() + ("-dirty" if changed else "")
 
 
 def shown(name: str) -> str:
