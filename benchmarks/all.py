@@ -123,7 +123,7 @@ def found(data: Path, argument: str) -> Path | str:
 
 
 def commit() -> str:
-    """Return the commit that is checked out, and whether code was changed since; tables change by each run."""
+    """Return the commit that is checked out, and whether code was changed since; each run changes tables."""
     command = ["git", "rev-parse", "--short", "HEAD"]
     done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True)
     code = ["git", "diff", "--quiet", "HEAD", "--", "../src", "*.py"]
