@@ -54,7 +54,7 @@ class Arrangement:
         shown = self._make(mode, layers, error, share, look)
         self._in_order(layers)
         for layer in self.viewer.layers:
-            layer.visible = any(layer is one for one in shown)
+            _show(layer, any(layer is one for one in shown))
         self._name(shown, len(shown) if mode != "difference" else 1)
         moved = bool(shown) and go_to(self.viewer, shown[0])
         if mode in ("side by side", "3D"):
@@ -117,21 +117,28 @@ class Arrangement:
         fit = self.viewer.canvas.grid.enabled and bool(self._before)
         if fit:
             self.viewer.canvas.grid.enabled = False
+        for added in (reference() for reference in self._added):  # before there is anything else to draw in 3D
+            if added is not None and added in self.viewer.layers:
+                self.viewer.layers.remove(added)
         if self._flat:
             self.viewer.dims.ndisplay, self._flat = 2, False
         for reference, visible, opacity in self._before:
             layer = reference()
             if layer is not None:
-                layer.visible, layer.opacity = visible, opacity
+                _show(layer, visible)
+                layer.opacity = opacity
                 layer.name_overlay.visible = False
-        for added in (reference() for reference in self._added):
-            if added is not None and added in self.viewer.layers:
-                self.viewer.layers.remove(added)
         if self.wipe is not None:
             self.wipe.end()
         if fit:
             self.viewer.fit_to_view()
         self._before, self._added, self.wipe = [], [], None
+
+
+def _show(layer: Layer, visible: bool) -> None:
+    """Show or hide a layer; napari draws everything anew for it, so only if it is not so already."""
+    if layer.visible != visible:
+        layer.visible = visible
 
 
 def link(layers: Sequence[Layer]) -> None:
