@@ -13,7 +13,7 @@ from .core.extras import extra
 from .core.lowres import filled
 from .core.metrics import psnr
 from .core.resample import resample_plane
-from .core.units import RAW, suffix
+from .core.units import RAW, suffix, within
 from .core.volume import Volume
 from .core.windows import Window, find_window
 from .core.words import in_figures
@@ -67,8 +67,25 @@ def draw_comparison(
         window=window,
         title="whole volume, PSNR (range): " + ", ".join(f"{name} {_decibels(db)}" for name, db in whole),
     )
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": SOFTWARE})
+    _save(figure, path)
+
+
+def draw_exact(path: Path, volume: Volume, reader: Reader, *, z: int, window: Window) -> None:
+    """Write a PNG of slice z of the original, of what the exact layer keeps of it, and of its error.
+
+    Raises InrError if the file cannot be saved or that part of the layer is damaged.
+    """
+    layer = reader.inr.exact
+    assert layer is not None  # a file without a network has one
+    true, kept, exact = volume.plane(z), volume.measured(z), reader.plane(z, "exact")
+    figure = _figure(volume, panels=3)
+    original, decoded, error = figure.axes
+    _show(original, true, volume, window, f"Original\n{true.shape[0]} × {true.shape[1]} voxels")
+    promised = within(layer.max_error, volume.units)
+    _show(decoded, exact, volume, window, f"Exact layer\n{promised}")
+    _show_error(figure, error, _error(exact, true, kept), volume, "exact layer")
+    figure.suptitle(_heading(volume, z, window), fontsize="medium", y=1 - GAP / figure.get_figheight())
+    _save(figure, path)
 
 
 def is_picture(path: Path) -> bool:
@@ -120,10 +137,19 @@ def comparison_figure(
     else:
         _show(next(axes), sr_hr, original, window, f"SR HR\n{_quality(sr_error, original)}")
         _show_error(figure, next(axes), sr_error, original, "SR HR")
-    unit = "" if original.units == RAW else f", {original.units}"
-    heading = f"Slice {z} (of 0 to {original.shape[0] - 1}), window {window}{unit}\n{title}"
-    figure.suptitle(heading.strip(), fontsize="medium", y=1 - GAP / figure.get_figheight())
+    heading = f"{_heading(original, z, window)}\n{title}".strip()
+    figure.suptitle(heading, fontsize="medium", y=1 - GAP / figure.get_figheight())
     return figure
+
+
+def _heading(original: Volume, z: int, window: Window) -> str:
+    unit = "" if original.units == RAW else f", {original.units}"
+    return f"Slice {z} (of 0 to {original.shape[0] - 1}), window {window}{unit}"
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": SOFTWARE})
 
 
 def _error(plane: NDArray[Any], true: NDArray[Any], kept: NDArray[np.bool_] | None) -> NDArray[np.float64]:
@@ -146,12 +172,13 @@ def _figure(original: Volume, panels: int) -> Figure:
     (_, height, width), (_, row, column) = original.shape, original.geometry.spacing
     panel_height = PANEL * min(max(height * row / (width * column), 0.4), 2.5)
     total_width = 3 * (PANEL + GAP) + GAP + BAR
-    total_height = 2 * (panel_height + TITLE) + TITLE + GAP
+    rows = -(-panels // 3)
+    total_height = rows * (panel_height + TITLE) + TITLE + GAP
     figure = Figure(figsize=(total_width, total_height))
     FigureCanvasAgg(figure)
     for panel in range(panels):
         left = GAP + (panel % 3) * (PANEL + GAP)
-        bottom = GAP + (1 - panel // 3) * (panel_height + TITLE)
+        bottom = GAP + (rows - 1 - panel // 3) * (panel_height + TITLE)
         figure.add_axes(
             (left / total_width, bottom / total_height, PANEL / total_width, panel_height / total_height)
         )

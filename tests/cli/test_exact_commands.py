@@ -20,6 +20,7 @@ from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.exact.encode import Coding
 from napari_inr_volume.exact.growing import Growing
 from napari_inr_volume.io.inr_file import read_inr
+from napari_inr_volume.picture import is_picture
 from napari_inr_volume.plugin import kept_fits
 from napari_inr_volume.plugin.job import Control
 from napari_inr_volume.plugin.work.exact import add_exact
@@ -176,6 +177,21 @@ def test_a_file_without_a_network_holds_every_voxel(run: Any, noisy: Path, tmp_p
     assert "off by 0" in out
     assert not {"PSNR", "SSIM", "RMSE"} & set(out.split())
     assert json.loads(run("compress", noisy, only, "--exact-only", "--force", "--json")[1])["hr_psnr"] is None
+
+
+def test_the_comparison_of_a_file_without_a_network_is_that_of_its_exact_layer(
+    run: Any, noisy: Path, tmp_path: Path
+) -> None:
+    only = tmp_path / "only.inr"
+    run("compress", noisy, only, "--exact-only", "--max-error", "2")
+    code, out, err = run("compare", noisy, only, "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    assert report["exact"] == {"promised": 2, "max_error": 2}
+    assert {report[name] for name in ("hr_psnr", "lr_psnr", "ssim", "rmse", "max_error", "upscaler")} == {
+        None
+    }
+    assert is_picture(Path(report["figure"]))
 
 
 @pytest.mark.parametrize("more", [["--steps", "5"], ["--ratio", "100"], ["--embed-model"]])

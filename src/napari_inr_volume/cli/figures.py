@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,24 @@ if TYPE_CHECKING:
     from ..measuring import Measured
     from ..outputs import Output
     from ..reader import Reader
+
+
+# Of a comparison: PSNR in dB, SSIM, and errors in the volume's units; `hu_...` are earlier names of these.
+QUALITIES: dict[str, Callable[[Measured], float]] = {
+    "lr_psnr": lambda found: found.lr_psnr,
+    "hr_psnr": lambda found: found.reconstruction.psnr,
+    "lanczos_psnr": lambda found: found.lanczos.psnr,
+    "hr_psnr_8bit": lambda found: found.reconstruction.psnr_8bit,
+    "lanczos_psnr_8bit": lambda found: found.lanczos.psnr_8bit,
+    "ssim": lambda found: found.reconstruction.ssim,
+    "lanczos_ssim": lambda found: found.lanczos.ssim,
+    "rmse": lambda found: found.reconstruction.rmse,
+    "p99": lambda found: found.reconstruction.p99,
+    "max_error": lambda found: found.reconstruction.max_error,
+    "hu_rmse": lambda found: found.reconstruction.rmse,
+    "hu_p99": lambda found: found.reconstruction.p99,
+    "hu_max": lambda found: found.reconstruction.max_error,
+}
 
 
 def ratios(inr: InrVolume, file_bytes: int, model_bytes: int) -> dict[str, float]:
@@ -60,10 +79,13 @@ def compare_and_draw(
     upscaler: str | None = None,
     device: Device,
 ) -> dict[str, Any]:
-    """Measure an .inr against its original, write the picture, and return the figures."""
+    """Measure an .inr against its original, write the picture, and return the figures.
+
+    Of a file without a network, only what its exact layer keeps is measured and drawn.
+    """
     from ..io.inr_file import read_model
     from ..measuring import measure
-    from ..picture import draw_comparison
+    from ..picture import draw_comparison, draw_exact
     from ..reader import Reader
 
     started = time.perf_counter()
@@ -73,22 +95,28 @@ def compare_and_draw(
     embedded = read_model(inr_path)
     restore = chosen_upscaler(inr, embedded, upscaler, device)
     shown = find_window(window, volume)
-    with slices_bar("decoding and comparing") as on_slices:
-        reader = Reader(inr, restore, device=device)
-        measured = measure(volume, reader, window=shown, on_slices=on_slices)
+    reader = Reader(inr, restore, device=device)
+    measured = None
+    if inr.has_preview:
+        with slices_bar("decoding and comparing") as on_slices:
+            measured = measure(volume, reader, window=shown, on_slices=on_slices)
+    proof = _proof(volume, reader)
     picture.check()
-    draw_comparison(picture.path, volume, reader, measured, z=z, window=shown)
+    if measured is None:
+        draw_exact(picture.path, volume, reader, z=z, window=shown)
+    else:
+        draw_comparison(picture.path, volume, reader, measured, z=z, window=shown)
     more = 0 if restore.weights == embedded else len(restore.weights)
     file_bytes = inr_path.stat().st_size
     return {
         "file_bytes": file_bytes,
         "source_bytes": inr.source_bytes,
         **ratios(inr, file_bytes, more),
-        **_qualities(measured),
-        "exact": _proof(volume, reader),
-        "upscaler": measured.upscaler,
-        "upscaler_sha256": restore.sha256,
-        "window": str(measured.reconstruction.window),
+        **{name: None if measured is None else figure(measured) for name, figure in QUALITIES.items()},
+        "exact": proof,
+        "upscaler": None if measured is None else measured.upscaler,
+        "upscaler_sha256": None if measured is None else restore.sha256,
+        "window": str(shown),
         "units": inr.units,
         "has_network": inr.has_preview,
         "peak": inr.intensity_range[1] - inr.intensity_range[0],
@@ -112,48 +140,18 @@ def _proof(volume: Volume, reader: Reader) -> dict[str, float] | None:
     return {"promised": reader.inr.exact.max_error, "max_error": largest}
 
 
-def _qualities(measured: Measured) -> dict[str, float]:
-    """Return PSNR in dB, SSIM, and errors in the volume's units; `hu_...` are earlier names of these."""
-    hr, lanczos = measured.reconstruction, measured.lanczos
-    return {
-        "lr_psnr": measured.lr_psnr,
-        "hr_psnr": hr.psnr,
-        "lanczos_psnr": lanczos.psnr,
-        "hr_psnr_8bit": hr.psnr_8bit,
-        "lanczos_psnr_8bit": lanczos.psnr_8bit,
-        "ssim": hr.ssim,
-        "lanczos_ssim": lanczos.ssim,
-        "rmse": hr.rmse,
-        "p99": hr.p99,
-        "max_error": hr.max_error,
-        "hu_rmse": hr.rmse,
-        "hu_p99": hr.p99,
-        "hu_max": hr.max_error,
-    }
-
-
 def print_comparison(report: dict[str, Any], as_json: bool) -> None:
     """Print the figures of a comparison, in words or as JSON."""
     if as_json:
         print_json(report)
         return
     units: Units = report["units"]
-    peak = peak_in_words(report["peak"], units)
-    rmse, p99 = in_figures(report["rmse"]), in_figures(report["p99"])
     rows = [
         ("file", f"{in_bytes(report['file_bytes'])} for {in_bytes(report['source_bytes'])} of stored pixels"),
         ("ratio", ratios_in_words(report)),
     ]
-    network = [
-        ("LR fit", f"PSNR {with_decibels(report['lr_psnr'])} ({peak})"),
-        ("Lanczos alone", f"PSNR {with_decibels(report['lanczos_psnr'])} ({peak})"),
-        ("reconstruction", f"PSNR {with_decibels(report['hr_psnr'])} ({peak}), by {report['upscaler']}"),
-        ("", f"PSNR {with_decibels(report['hr_psnr_8bit'])} (8 bit, window {report['window']})"),
-        ("", f"SSIM {report['ssim']:.4f}"),
-        ("error", f"RMSE {rmse}, 99 % below {p99}, at most {with_units(report['max_error'], units)}"),
-    ]
     if report["has_network"]:
-        rows += network
+        rows += _of_network(report, units)
     if report["exact"]:
         promised, found = report["exact"]["promised"], report["exact"]["max_error"]
         rows.append(
@@ -164,3 +162,16 @@ def print_comparison(report: dict[str, Any], as_json: bool) -> None:
         )
     rows.append(("picture", report["figure"]))
     print_rows(rows)
+
+
+def _of_network(report: dict[str, Any], units: Units) -> list[tuple[str, str]]:
+    peak = peak_in_words(report["peak"], units)
+    rmse, p99 = in_figures(report["rmse"]), in_figures(report["p99"])
+    return [
+        ("LR fit", f"PSNR {with_decibels(report['lr_psnr'])} ({peak})"),
+        ("Lanczos alone", f"PSNR {with_decibels(report['lanczos_psnr'])} ({peak})"),
+        ("reconstruction", f"PSNR {with_decibels(report['hr_psnr'])} ({peak}), by {report['upscaler']}"),
+        ("", f"PSNR {with_decibels(report['hr_psnr_8bit'])} (8 bit, window {report['window']})"),
+        ("", f"SSIM {report['ssim']:.4f}"),
+        ("error", f"RMSE {rmse}, 99 % below {p99}, at most {with_units(report['max_error'], units)}"),
+    ]

@@ -117,7 +117,7 @@ class Arrangement:
         fit = self.viewer.canvas.grid.enabled and bool(self._before)
         if fit:
             self.viewer.canvas.grid.enabled = False
-        for added in (reference() for reference in self._added):  # before there is anything else to draw in 3D
+        for added in (reference() for reference in self._added):  # before more is drawn in 3D
             if added is not None and added in self.viewer.layers:
                 self.viewer.layers.remove(added)
         if self._flat:
