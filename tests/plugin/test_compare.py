@@ -143,6 +143,27 @@ def test_wipe_shows_the_reconstruction_left_of_the_edge(model: ViewerModel) -> N
     assert [layer.name for layer in model.layers if is_view(layer)] == []
 
 
+@pytest.mark.parametrize(("name", "place"), [("CT", "top_left"), ("CT " * 27, "bottom_left")])
+def test_the_names_of_a_wipe_do_not_lie_over_each_other(model: ViewerModel, name: str, place: str) -> None:
+    layers = roles(model)
+    for layer in layers:
+        layer.name = f"{name} [{layer.name}]"
+    arrangement = compare.Arrangement(model)
+    arrangement.show("wipe", layers)
+    assert arrangement.wipe is not None
+    assert arrangement.wipe.layer.name_overlay.position == place
+    assert layers[0].name_overlay.position == "top_right"
+
+
+def test_the_contrast_of_a_wipe_has_the_range_of_what_it_shows(model: ViewerModel) -> None:
+    layers = roles(model)
+    layers[-1].contrast_limits_range = (-1024, 3071)
+    arrangement = compare.Arrangement(model)
+    arrangement.show("wipe", layers)
+    assert arrangement.wipe is not None
+    assert arrangement.wipe.layer.contrast_limits_range == [-1024, 3071]
+
+
 def test_3d_stands_side_by_side_from_the_front_and_goes_again(model: ViewerModel) -> None:
     arrangement = compare.Arrangement(model)
     arrangement.show("3D", roles(model), look="skin")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Mode = Literal["off", "side by side", "wipe", "difference", "3D"]
 LINKED = ("contrast_limits", "colormap", "gamma")
 NAME_SIZES = 6, 10  # points, smallest and largest
+LETTER = 1.15  # pixels that a letter takes across, for each point of its size
 
 
 class Arrangement:
@@ -96,21 +97,25 @@ class Arrangement:
         """Write each layer's name where it is shown."""
         if not shown:
             return
-        size = self._font_size(max((layer.name for layer in shown), key=len), cells)
+        longest = max((layer.name for layer in shown), key=len)
+        size = self._font_size(longest, cells)
+        apart = size * LETTER * len(longest) <= self._width(cells)  # whether both names of a wipe have room
         for layer in shown:
             layer.opacity = 1.0
             # Where a long name is cut, its PSNR is not.
             left = self.wipe is not None and layer is self.wipe.layer
-            layer.name_overlay.position = "top_left" if left else "top_right"
+            layer.name_overlay.position = ("top_left" if apart else "bottom_left") if left else "top_right"
             layer.name_overlay.font_size = size
             layer.name_overlay.color = None  # it may be made ready just now, without a colour
             layer.name_overlay.visible = True
 
     def _font_size(self, name: str, cells: int) -> float:
         """Return the size in points at which a name fits in its cell, if it is not too small to read."""
-        width = float(self.viewer.canvas.size[1]) / cells
         smallest, largest = NAME_SIZES
-        return min(max(width / (1.15 * len(name)), smallest), largest)  # a point takes 1.15 pixels a letter
+        return min(max(self._width(cells) / (LETTER * len(name)), smallest), largest)
+
+    def _width(self, cells: int) -> float:
+        return float(self.viewer.canvas.size[1]) / cells
 
     def _restore(self) -> None:
         """Undo what `show` did, as far as the layers are still there."""

@@ -83,6 +83,8 @@ def add_view(viewer: ViewerModel, of: Image, name: str, data: Any = None, **argu
         cache=False,
         metadata={METADATA: Carried(kind="made")},
     )
+    if data is None:
+        added.contrast_limits_range = of.contrast_limits_range
     viewer.layers.selection = selected
     return added
 
