@@ -55,7 +55,6 @@ SWEEP: tuple[tuple[Triple, int, int], ...] = (
     (FOUR, 110, 7_000),
     (FOUR, 48, 21_000),
     (FOUR, 24, 14_000),
-    (TWO, 224, 30_000),
 )
 RATIOS = (100, 250, 500, 1_000, 2_000, 4_000)  # of the tables
 SOUGHT = (1_000, 95, 2_000, 500, 250, 4_000)  # by each codec: 95 lies on the other side of 100
