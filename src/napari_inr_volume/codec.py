@@ -28,15 +28,14 @@ from .core.scratch import room
 from .core.volume import Geometry, Volume
 from .fields.base import FitProgress, FitResult, FitState
 from .fields.registry import find_kind
-from .fields.samples import LrSamples
+from .fields.samples import MOST_SHARES, LrSamples
 from .fields.settings import Settings
 from .inr_volume import InrVolume, UpscalerRef
 from .measuring import OnSlices
 from .reader import Reader
 from .superres.upscale import Upscaler, find_restorer
 
-# Of a fit: importance, or on a GPU of this memory a copy; with padding its share and whether it counts.
-BYTES_A_SAMPLE, BYTES_A_PADDED_SAMPLE = 4, 9
+BYTES_A_SHARE = 4  # of an LR's importance
 
 DecodedLevel = Literal["best", "hr", "exact"]
 
@@ -180,9 +179,8 @@ def check_fit_memory(volume: Volume, settings: Settings) -> None:
     """Raise FitError if memory does not suffice for what a fit keeps beside the LR."""
     samples = math.prod(lr_shape(volume.shape, settings.factor))
     fitting = find_kind(settings.field.kind).bytes_of_fit(settings)
-    a_sample = BYTES_A_SAMPLE if volume.padding is None else BYTES_A_PADDED_SAMPLE
     check_memory(
-        a_sample * samples + fitting,
+        BYTES_A_SHARE * min(samples, MOST_SHARES) + fitting,
         f"a fit of {samples:,} voxels and {settings.field.parameters:,} weights",
         "choose a larger factor, a smaller network or a smaller batch",
         FitError,

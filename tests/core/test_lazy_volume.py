@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from napari_inr_volume.core import memory
 from napari_inr_volume.core.errors import VolumeError
 from napari_inr_volume.core.lowres import low_res
 from napari_inr_volume.core.metrics import compare_volumes
@@ -39,6 +42,25 @@ def on_demand(phantom: Volume) -> Volume:
     return Volume(
         voxels=OnDemand(phantom.voxels), geometry=phantom.geometry, units="HU", padding=phantom.padding
     )
+
+
+def test_a_large_lr_lies_in_a_file_and_is_the_same(phantom: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = low_res(phantom, (1.0, 4.0, 4.0))
+    monkeypatch.setattr(memory, "available", lambda: 600)  # a quarter of which the LR is larger than
+    large = low_res(phantom, (1.0, 4.0, 4.0))
+    for one, other in ((small.voxels, large.voxels), (small.counted, large.counted)):
+        assert isinstance(other, np.memmap)
+        assert not isinstance(one, np.memmap)
+        assert np.array_equal(one, other)
+
+
+def test_an_lr_for_which_the_disk_does_not_suffice_is_refused(
+    phantom: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 600)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
+    with pytest.raises(VolumeError, match=r"grid of the fit, 10 x 6 x 5, needs .* which has 100 bytes"):
+        low_res(phantom, (1.0, 4.0, 4.0))
 
 
 def test_nothing_is_read_before_it_is_asked_for(on_demand: Volume) -> None:

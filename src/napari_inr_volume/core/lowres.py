@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import VolumeError
-from .memory import check_memory
-from .resample import downsample, lr_shape
+from .resample import downsampled, lr_shape
+from .scratch import room
 from .volume import Triple, Volume
 
 
@@ -24,24 +25,30 @@ class LowRes:
 def low_res(volume: Volume, factor: Triple) -> LowRes:
     """Return the Lanczos LR of a volume, `factor` HR voxels to an LR voxel along z, y, x.
 
-    Raises VolumeError if memory does not suffice for it.
+    A large one lies in a file (`core.scratch`). Raises VolumeError if neither memory nor disk suffice for it.
     """
-    z, y, x = lr_shape(volume.shape, factor)
-    check_memory(
-        4 * z * y * x,
-        f"the volume on the grid of the fit, {z} x {y} x {x},",
-        "choose a larger factor, crop the volume, or use a machine with more memory",
-        VolumeError,
-    )
+    shape = lr_shape(volume.shape, factor)
     low, high = volume.intensity_range
+    voxels = _room(shape, np.float32)
     if low == high:  # which the weights of a Lanczos kernel would round
-        voxels = np.full((z, y, x), low, np.float32)
+        voxels[:] = low
     else:
-        voxels = downsample(lambda z: filled(volume, z), volume.shape, factor)
+        for z, plane in enumerate(downsampled(lambda z: filled(volume, z), volume.shape, factor)):
+            voxels[z] = plane
     if volume.padding is None:
         return LowRes(voxels, None)
-    share = downsample(lambda z: (volume.plane(z) != volume.padding).astype(np.float32), volume.shape, factor)
-    return LowRes(voxels, share >= 0.5)
+    counted = _room(shape, np.bool_)
+    shares = downsampled(
+        lambda z: (volume.plane(z) != volume.padding).astype(np.float32), volume.shape, factor
+    )
+    for z, share in enumerate(shares):
+        counted[z] = share >= 0.5
+    return LowRes(voxels, counted)
+
+
+def _room(shape: tuple[int, int, int], dtype: Any) -> NDArray[Any]:
+    what = f"the volume on the grid of the fit, {' x '.join(map(str, shape))},"
+    return room(shape, dtype, what, "choose a larger factor, or crop the volume", VolumeError)
 
 
 def filled(volume: Volume, z: int) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ from ..core.errors import FitError
 from ..core.volume import Triple, spread
 from .grid import axis_coordinates
 
+MOST_SHARES = 2**25  # that are kept of an LR's importance: of larger ones, those of runs of voxels along x
 CPU_PIECE, GPU_PIECE = 2**15, 2**20  # voxels measured at once; the fit can be dropped in between
 
 

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 from torch import Tensor
 
-from ..samples import LrSamples
+from ..samples import MOST_SHARES, LrSamples
 from .config import Sampling
 from .kernels import find_kernels
 
 PLASTIC = 1.2207440846057596  # the root of g^4 = g + 1
 FLOOR = 0.3  # of the mean deviation, added to each: flat regions are looked at too
-MOST_SHARES = 2**25  # that are kept of an LR's importance: of larger ones, those of runs of voxels along x
 
 
 class Sampler:
