@@ -196,9 +196,8 @@ def _tell(record: Record, report: Callable[[str, int, int], None]) -> None:
 
 def _verify(volume: Volume, inr: InrVolume, path: Path, report: Callable[[str, int, int], None]) -> Verified:
     """Decode a file and hold it against its source, voxel by voxel."""
-    from .core.metrics import largest_error
     from .io.inr_file import read_model
-    from .measuring import measure
+    from .measuring import exact_error, measure
     from .reader import Reader
     from .superres.upscale import find_restorer
 
@@ -209,8 +208,5 @@ def _verify(volume: Volume, inr: InrVolume, path: Path, report: Callable[[str, i
         found = measure(volume, reader, on_slices=lambda *at: report("verifying", *at)).reconstruction.psnr
         said = None if inr.quality is None else inr.quality.hr_psnr
         return Verified(holds=said is not None and found >= said - 0.01, largest_error=None, psnr=found)
-    largest = 0.0
-    for z, plane in reader.slices("exact"):
-        largest = max(largest, largest_error(volume.plane(z), plane))
-        report("verifying", z + 1, volume.shape[0])
+    largest = exact_error(volume, reader, lambda *at: report("verifying", *at))
     return Verified(holds=largest <= inr.exact.max_error, largest_error=largest, psnr=None)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .core.errors import VolumeError
 from .core.lowres import LowRes, low_res
-from .core.metrics import Comparison, Meter, psnr
+from .core.metrics import Comparison, Meter, largest_error, psnr
 from .core.volume import Volume, spread
 from .core.windows import Window, find_window
 from .core.words import counted
@@ -151,6 +151,30 @@ def some_slices(volume: Volume) -> list[int]:
     return [there[place] for place in np.linspace(0, len(there) - 1, SLICES + 2)[1:-1].astype(int)]
 
 
+def check_original(volume: Volume, inr: InrVolume) -> None:
+    """Raise VolumeError if a volume is of another shape than the original of an `.inr`."""
+    if volume.shape != inr.geometry.shape:
+        raise VolumeError(
+            f"the original has the shape {volume.shape}, the .inr decodes to {inr.geometry.shape};"
+            " give the volume that it was made from"
+        )
+
+
+def exact_error(volume: Volume, reader: Reader, on_slices: OnSlices | None = None) -> float:
+    """Return how far any voxel of the exact layer is from its original, padding included.
+
+    Raises VolumeError if the volume is not of the original's shape, InrFileError if a part of the layer is
+    damaged.
+    """
+    check_original(volume, reader.inr)
+    largest = 0.0
+    for z, plane in reader.slices("exact"):
+        largest = max(largest, largest_error(volume.plane(z), plane))
+        if on_slices is not None:
+            on_slices(z + 1, volume.shape[0])
+    return largest
+
+
 class Measuring:
     """Compares an `.inr` with its original slice by slice, in any order: each slice of both grids once.
 
@@ -162,11 +186,7 @@ class Measuring:
         self, volume: Volume, reader: Reader, *, window: Window | None = None, lr: LowRes | None = None
     ) -> None:
         inr = reader.inr
-        if volume.shape != inr.geometry.shape:
-            raise VolumeError(
-                f"the original has the shape {volume.shape}, the .inr decodes to {inr.geometry.shape};"
-                " give the volume that it was made from"
-            )
+        check_original(volume, inr)
         window = window or find_window("full", volume)
         lr = low_res(volume, inr.factor) if lr is None else lr
         self.reader = reader
@@ -227,6 +247,17 @@ def _as_volume(lr: LowRes, volume: Volume, inr: InrVolume) -> Volume:
     """Return the LR as a volume; voxels that were mostly not measured are its padding."""
     if lr.counted is None:
         return Volume(voxels=lr.voxels, geometry=inr.lr_geometry, units=volume.units)
-    padding = float(np.float32(lr.voxels.min() - 1))
-    voxels = np.where(lr.counted, lr.voxels, np.float32(padding))
-    return Volume(voxels=voxels, geometry=inr.lr_geometry, units=volume.units, padding=padding)
+    padding = np.float32(lr.voxels.min() - 1)
+    voxels = _Padded(lr.voxels, lr.counted, padding)
+    return Volume(voxels=voxels, geometry=inr.lr_geometry, units=volume.units, padding=float(padding))
+
+
+class _Padded:
+    """An LR with one value wherever it does not count, put there as it is read: the LR may be large."""
+
+    def __init__(self, voxels: NDArray[np.float32], counted: NDArray[np.bool_], padding: np.float32) -> None:
+        self.shape, self.dtype = voxels.shape, voxels.dtype
+        self._voxels, self._counted, self._padding = voxels, counted, padding
+
+    def __getitem__(self, part: Any) -> NDArray[np.float32]:
+        return np.where(self._counted[part], self._voxels[part], self._padding)

@@ -194,6 +194,18 @@ def test_the_comparison_of_a_file_without_a_network_is_that_of_its_exact_layer(
     assert is_picture(Path(report["figure"]))
 
 
+def test_another_volume_than_that_of_a_file_without_a_network_is_refused(
+    run: Any, noisy: Path, tmp_path: Path
+) -> None:
+    only, other = tmp_path / "only.inr", tmp_path / "other.npy"
+    run("compress", noisy, only, "--exact-only")
+    np.save(other, load(noisy).voxels[:, 1:])
+    code, _, err = run("compare", other, only)
+    assert code == 2
+    assert "give the volume that it was made from" in err
+    assert not only.with_name("only-compare.png").exists()
+
+
 @pytest.mark.parametrize("more", [["--steps", "5"], ["--ratio", "100"], ["--embed-model"]])
 def test_options_of_a_network_are_refused_where_there_is_none(
     run: Any, noisy: Path, tmp_path: Path, more: list[str]

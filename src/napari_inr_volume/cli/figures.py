@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from ..console import print_json, print_rows, slices_bar
 from ..core.choices import Device
 from ..core.errors import InrError
-from ..core.metrics import largest_error
 from ..core.units import Units, suffix
 from ..core.windows import WindowName, find_window
 from ..core.words import in_bytes, in_figures, in_ratio, with_decibels
@@ -128,15 +127,14 @@ def compare_and_draw(
 def _proof(volume: Volume, reader: Reader) -> dict[str, float] | None:
     """Return what the exact layer promises and what it keeps, on every voxel; None if there is no such layer.
 
-    Raises InrFileError if a part of it is damaged.
+    Raises VolumeError if the volume is not of the original's shape, InrFileError if a part of it is damaged.
     """
     if reader.inr.exact is None:
         return None
-    largest = 0.0
+    from ..measuring import exact_error
+
     with slices_bar("checking the exact layer") as on_slices:
-        for z, plane in reader.slices("exact"):
-            largest = max(largest, largest_error(volume.plane(z), plane))
-            on_slices(z + 1, volume.shape[0])
+        largest = exact_error(volume, reader, on_slices)
     return {"promised": reader.inr.exact.max_error, "max_error": largest}
 
 

@@ -25,7 +25,7 @@ class LowRes:
 def low_res(volume: Volume, factor: Triple) -> LowRes:
     """Return the Lanczos LR of a volume, `factor` HR voxels to an LR voxel along z, y, x.
 
-    A large one lies in a file (`core.scratch`). Raises VolumeError if neither memory nor disk suffice for it.
+    A large one lies in a file (`core.scratch`). Raises VolumeError if there is no room for it.
     """
     shape = lr_shape(volume.shape, factor)
     low, high = volume.intensity_range
@@ -68,7 +68,7 @@ class LowResOf:
         self._kept: tuple[Triple, LowRes] | None = None
 
     def by(self, factor: Triple) -> LowRes:
-        """Return the LR by this factor. Raises VolumeError if memory does not suffice for it."""
+        """Return the LR by this factor. Raises VolumeError if there is no room for it."""
         if self._kept is None or self._kept[0] != factor:
             self._kept = None  # goes before the next comes
             self._kept = factor, low_res(self._volume, factor)

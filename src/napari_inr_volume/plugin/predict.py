@@ -18,7 +18,7 @@ def predicted_memory(volume: Volume, settings: Settings) -> int:
     lr_voxels = math.prod(lr_shape(volume.shape, settings.factor))
     decoded = math.prod(volume.shape) * volume.dtype.itemsize
     fitting = find_kind(settings.field.kind).bytes_of_fit(settings)
-    return 3 * 4 * lr_voxels + fitting + 2 * decoded  # the LR as samples, layer and decoded; both decoded HR
+    return 3 * 4 * lr_voxels + fitting + 2 * decoded  # the LR, its importance, decoded; both decoded HR
 
 
 def predicted_steps(volume: Volume, settings: Settings) -> float:
