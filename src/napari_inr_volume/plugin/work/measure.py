@@ -49,7 +49,7 @@ class LrSlice:
 
 @dataclass(frozen=True)
 class FiguresSoFar:
-    """The figures of the slices that were measured so far."""
+    """The figures of the slices that were measured so far: never of all, which come with FitMeasured."""
 
     measured: Measured
 
@@ -145,9 +145,9 @@ class _Outwards:
             elif z is not None:
                 measuring.add_hr([z])
                 self.hr.remove(z)
-            self.control.on_progress(self.total - len(self.hr) - len(self.of_lr), self.total)
-            now = time.perf_counter()
-            if now - told >= SECONDS_PER_FIGURES and self.total - len(self.hr) - len(self.of_lr) > 1:
+            left, now = len(self.hr) + len(self.of_lr), time.perf_counter()
+            self.control.on_progress(self.total - left, self.total)
+            if now - told >= SECONDS_PER_FIGURES and 0 < left < self.total - 1:
                 told = now
                 self.control.report(FiguresSoFar(measuring.result()))
         return measuring.result()
