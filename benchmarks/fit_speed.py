@@ -38,6 +38,7 @@ from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.fields.siren.engine import Engine
 from napari_inr_volume.fields.siren.fit import fit
 from napari_inr_volume.fields.siren.network import Siren
+from napari_inr_volume.fields.siren.sampling import Sampler
 from napari_inr_volume.io.sources import read_source
 
 import reference_siren
@@ -125,9 +126,10 @@ def our_steps(samples: LrSamples, siren: Siren, mixed: bool) -> Generator[float,
     engine = Engine(siren, samples, reference_siren.BATCH, mixed, Event())
     optimiser = torch.optim.Adam(siren.parameters(), lr=reference_siren.LEARNING_RATE, fused=True)
     random = torch.Generator(device).manual_seed(0)
+    sampler = Sampler(samples, reference_siren.BATCH, "random", random)
     while True:
         started = time.perf_counter()
-        engine.step(torch.randint(len(samples), (reference_siren.BATCH,), generator=random, device=device))
+        engine.step(*sampler.draw())
         optimiser.step()
         if device.type == "cuda":
             torch.cuda.synchronize()

@@ -46,6 +46,7 @@ from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
 from napari_inr_volume.fields.siren.engine import Engine
 from napari_inr_volume.fields.siren.fit import fit
 from napari_inr_volume.fields.siren.network import Siren
+from napari_inr_volume.fields.siren.sampling import Sampler
 from napari_inr_volume.inr_volume import InrVolume
 from napari_inr_volume.io.dicom import read_dicom
 from napari_inr_volume.io.dicom_export import write_dicom_series
@@ -307,10 +308,10 @@ def stepper(samples: LrSamples, config: SirenConfig, batch: int) -> Callable[[],
     siren = Siren(config)
     engine = Engine(siren, samples, batch, True, Event())
     optimiser = torch.optim.Adam(siren.parameters(), lr=1e-4, fused=True)
-    random = torch.Generator().manual_seed(0)
+    sampler = Sampler(samples, batch, "random", torch.Generator().manual_seed(0))
 
     def step() -> None:
-        engine.step(torch.randint(len(samples), (batch,), generator=random))
+        engine.step(*sampler.draw())
         optimiser.step()
 
     return step

@@ -122,9 +122,7 @@ class Arrangement:
         fit = self.viewer.canvas.grid.enabled and bool(self._before)
         if fit:
             self.viewer.canvas.grid.enabled = False
-        for added in (reference() for reference in self._added):  # before more is drawn in 3D
-            if added is not None and added in self.viewer.layers:
-                self.viewer.layers.remove(added)
+        self._drop_added()  # before more is drawn in 3D
         if self._flat:
             self.viewer.dims.ndisplay, self._flat = 2, False
         for reference, visible, opacity in self._before:
@@ -138,6 +136,14 @@ class Arrangement:
         if fit:
             self.viewer.fit_to_view()
         self._before, self._added, self.wipe = [], [], None
+
+    def _drop_added(self) -> None:
+        """Remove the layers that were made for looking, all at once: each time napari collects garbage."""
+        layers = self.viewer.layers
+        if gone := [one for one in (added() for added in self._added) if one is not None and one in layers]:
+            with layers.batched_update():
+                for layer in gone:
+                    layers.remove(layer)
 
 
 def _show(layer: Layer, visible: bool) -> None:

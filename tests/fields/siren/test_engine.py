@@ -52,9 +52,17 @@ def some_voxels(samples: LrSamples, count: int) -> torch.Tensor:
     return torch.randint(len(samples), (count,), generator=torch.Generator().manual_seed(2))
 
 
+def some_weights(index: torch.Tensor) -> torch.Tensor:
+    return 0.2 + 3 * torch.rand(len(index), generator=torch.Generator().manual_seed(3))
+
+
+def step(engine: Engine, batch: int) -> torch.Tensor | None:
+    return engine.step(some_voxels(engine.samples, batch), torch.ones(batch))
+
+
 def by_autograd(siren: Siren, samples: LrSamples, index: torch.Tensor) -> tuple[float, list[torch.Tensor]]:
     coordinates, intensity = samples.at(index)
-    loss = (siren(coordinates) - intensity).square().mean()
+    loss = (some_weights(index) * (siren(coordinates) - intensity).square()).mean()
     return loss.item(), list(torch.autograd.grad(loss, list(siren.parameters())))
 
 
@@ -63,7 +71,7 @@ def by_hand(
 ) -> tuple[float, list[torch.Tensor]]:
     engine = Engine(siren, samples, len(index), mixed, Event())
     for _ in range(2):  # the second step must find nothing left of the first
-        loss = engine.step(index)
+        loss = engine.step(index, some_weights(index))
     assert loss is not None
     return loss.item(), [parameter.grad for parameter in siren.parameters()]
 
@@ -128,7 +136,7 @@ def test_steps_write_into_the_same_memory() -> None:
     engine = Engine(siren, samples, 300, False, Event())
     places = []
     for _ in range(3):
-        engine.step(some_voxels(samples, 300))
+        step(engine, 300)
         places.append([parameter.grad.data_ptr() for parameter in siren.parameters()])
     assert places[0] == places[1] == places[2]
 
@@ -137,11 +145,11 @@ def test_step_follows_the_weights_as_they_change() -> None:
     siren, samples = Siren(SirenConfig(layers=2)), random_samples()
     index = some_voxels(samples, 400)
     engine = Engine(siren, samples, len(index), False, Event())
-    engine.step(index)
+    engine.step(index, some_weights(index))
     with torch.no_grad():
         for parameter in siren.parameters():
             parameter.mul_(0.9)
-    engine.step(index)
+    engine.step(index, some_weights(index))
     gradients = [parameter.grad.clone() for parameter in siren.parameters()]
     assert_gradients_close(gradients, by_autograd(siren, samples, index)[1], 1e-4)
 
@@ -149,9 +157,9 @@ def test_step_follows_the_weights_as_they_change() -> None:
 def test_stopped_step_has_no_loss() -> None:
     stop, samples = Event(), random_samples()
     engine = Engine(Siren(SirenConfig(layers=2)), samples, 400, False, stop)
-    assert engine.step(some_voxels(samples, 400)) is not None
+    assert step(engine, 400) is not None
     stop.set()
-    assert engine.step(some_voxels(samples, 400)) is None
+    assert step(engine, 400) is None
 
 
 def test_dropped_step_ends_in_words_from_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +169,7 @@ def test_dropped_step_ends_in_words_from_any_thread(monkeypatch: pytest.MonkeyPa
     engine = Engine(Siren(SirenConfig(layers=2)), samples, 1_000, False, Event())
     drop.set()
     with pytest.raises(FitError, match="cancelled"):
-        engine.step(some_voxels(samples, 1_000))
+        step(engine, 1_000)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is on this machine, and records")

@@ -1,10 +1,10 @@
-"""One step of a fit: the mean squared error of a batch and its gradients, by hand.
+"""One step of a fit: the weighted mean squared error of a batch and its gradients, by hand.
 
 The derivative of a sine layer is known, so nothing needs to be recorded: forward and back, chunk by chunk,
 in buffers made once, sine and cosine in one pass. With h_0 the coordinates and p_k the argument of a sine,
 
     p_k = h_k-1 W_k' + b_k'      h_k = sin p_k      W_k' = omega_k W_k, folded into the small matrix
-    error = h_L w + c - intensity                   back_L = 2 error w / batch
+    error = h_L w + c - intensity                   back_L = 2 sample weight * error w / batch
     delta_k = back_k cos p_k     dW_k = omega_k delta_k h_k-1      back_k-1 = delta_k W_k'
 
 On a CPU each thread takes its chunks from end to end, with Numba's functions or else torch's; on CUDA
@@ -48,6 +48,7 @@ class Engine:
         device = samples.device
         self.siren, self.samples, self.stop = siren, samples, stop
         self.index = torch.zeros(batch, dtype=torch.int64, device=device)
+        self.sample_weight = torch.ones(batch, device=device)
         self.dtype = torch.bfloat16 if mixed and has_fast_bfloat16(device) else torch.float32
         self.network = Folded(siren, self.dtype)
         on_cpu = device.type == "cpu"
@@ -59,12 +60,14 @@ class Engine:
             parameter.grad = torch.zeros_like(parameter)
         self._graph = record(self._compute) if device.type == "cuda" else None
 
-    def step(self, index: Tensor) -> Tensor | None:
+    def step(self, index: Tensor, sample_weight: Tensor) -> Tensor | None:
         """Take the voxels at `index` (batch) and return their loss, or None if `stop` was set.
 
-        The loss is a scalar on the samples' device, which the next step overwrites.
+        It is the mean of their squared errors, each times its sample weight (batch), as a scalar on the
+        samples' device, which the next step overwrites.
         """
         self.index.copy_(index)
+        self.sample_weight.copy_(sample_weight)
         if self._graph is None:
             self._compute()
         else:
@@ -153,6 +156,7 @@ class _Chunk:
         sources = (engine.index[begin:end], *samples.axes, samples.voxels, coordinates, intensity)
         self.gathered = [view(tensor) for tensor in sources]
         self.coordinates, self.intensity = view(coordinates), view(intensity)
+        self.sample_weight = view(engine.sample_weight[begin:end])
         self.scaled = partial(samples.scale_, intensity)
         self.first_view = view(self.features[0])
         self.cosine_views = [view(cosines) for cosines in self.cosines]
@@ -178,6 +182,7 @@ class _Chunk:
             self.linear,
             self.offset,
             self.intensity,
+            self.sample_weight,
             self.scale,
             gradients.bias_views[last],
             *gradients.output_views,

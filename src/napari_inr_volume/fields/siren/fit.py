@@ -163,9 +163,9 @@ class _Fit:
     def _advance(self) -> bool:
         """Do a step, or return False if `stop` was set."""
         between_steps = self.random.get_state()
-        index = self.sampler.draw()
+        drawn = self.sampler.draw()
         set_learning_rate(self.optimisers, self.config, self.step, self.tuning_from)
-        loss = self.engine.step(index)
+        loss = self.engine.step(*drawn)
         if loss is None:
             self.random.set_state(between_steps)  # resumed, this step is done with the same voxels
             return False

@@ -167,7 +167,7 @@ _kernel = kernel(_FAST)
 
 
 @_kernel
-def find(table: Floats, points: Floats, found: NDArray[np.int64]) -> None:
+def find(table: Floats, points: Floats, found: NDArray[np.int64], chance: Floats) -> None:
     length = table.shape[1]
     for n in range(points.shape[0]):
         row = table[found[n]]
@@ -178,6 +178,7 @@ def find(table: Floats, points: Floats, found: NDArray[np.int64]) -> None:
                 low = middle + 1
             else:
                 high = middle
+        chance[n] *= row[low] - row[low - 1] if low else row[0]
         found[n] = found[n] * length + low
 
 
@@ -251,6 +252,7 @@ def output(
     weight: Floats,
     offset: Floats,
     intensity: Floats,
+    sample_weight: Floats,
     scale: float,
     bias_gradient: Floats,
     weight_gradient: Floats,
@@ -266,8 +268,8 @@ def output(
             sines[j] = _sine_for(t, product[n, j])
             slopes[j] = _cosine_for(t, product[n, j]) * weight[j] * _RADIANS
         error = _dot(sines, weight) + offset[0] - intensity[n]
-        squares += error * error
-        error *= np.float32(scale)
+        squares += sample_weight[n] * error * error
+        error *= np.float32(scale) * sample_weight[n]
         errors += error
         for j in range(width):
             weight_gradient[j] += error * sines[j]

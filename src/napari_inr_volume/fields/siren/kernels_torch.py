@@ -17,10 +17,11 @@ def view(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def find(table: Tensor, points: Tensor, found: Tensor) -> None:
+def find(table: Tensor, points: Tensor, found: Tensor, chance: Tensor) -> None:
     """Replace each row of `found` (n) by the flat index of the first share above its point, by halving.
 
     `table` (rows, length) has rising shares up to 1 in each row, `points` (n) lie below 1.
+    Multiplies `chance` (n) by how much the found share is above the one before, which is how likely it was.
     """
     length = table.shape[1]
     shares, start = table.view(-1), found * length
@@ -31,6 +32,8 @@ def find(table: Tensor, points: Tensor, found: Tensor) -> None:
         there = (further < length) & (shares[start + further.clamp(max=length) - 1] <= points)
         passed = torch.where(there, further, passed)
     torch.add(start, passed, out=found)
+    before = torch.where(passed > 0, shares[found - passed.clamp(max=1)], 0.0)
+    chance.mul_(shares[found] - before)
 
 
 def gather(
@@ -75,6 +78,7 @@ def output(
     weight: Tensor,
     offset: Tensor,
     intensity: Tensor,
+    sample_weight: Tensor,
     scale: float,
     bias_gradient: Tensor,
     weight_gradient: Tensor,
@@ -83,15 +87,15 @@ def output(
 ) -> None:
     """Take the last sine of product + bias (n, width), the linear layer and its error, forward and back.
 
-    Adds the squared errors against the intensity (n) to `loss` (1), the gradients of scale / 2 * squared
-    errors to those of bias (width), weight (width) and offset (1), and puts that of the sines' arguments in
-    the product's place.
+    Adds the squared errors against the intensity (n), each times its sample weight (n), to `loss` (1), the
+    gradients of scale / 2 * those to those of bias (width), weight (width) and offset (1), and puts that of
+    the sines' arguments in the product's place.
     """
     argument = product.float() + bias
     sines = torch.sin(argument)
     error = torch.mv(sines, weight).add_(offset).sub_(intensity)
-    loss.add_(error.square().sum())
-    error.mul_(scale)
+    loss.add_(error.square().mul_(sample_weight).sum())
+    error.mul_(scale).mul_(sample_weight)
     weight_gradient.addmv_(sines.t(), error)
     offset_gradient.add_(error.sum())
     delta = argument.cos_().mul_(weight).mul_(error[:, None])
