@@ -340,9 +340,8 @@ def as_text(kept: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             "PSNR (range), padding excluded, of whole volumes, at ratios between the points by straight lines"
-            " in the logarithm of the bytes. Seconds are those of the processor, on all cores together; those"
-            " of ours that name no boxes were measured by the clock, on one core beside other work, and"
-            f" before samples were denser where the LR changes. {'; '.join(sorted(machines))}.",
+            " in the logarithm of the bytes. Seconds are those of the processor, on all cores together."
+            f" {'; '.join(sorted(machines))}.",
             summary(kept),
             *(of_volume(name, found) for name, found in kept.items()),
         ]

@@ -20,21 +20,21 @@ from napari_inr_volume.fields.siren import ladder
 from napari_inr_volume.fields.siren.ladder import PROBED_WIDTHS, WIDTHS
 from napari_inr_volume.fields.siren.widths import with_width
 from napari_inr_volume.io.inr_file import to_bytes
-from napari_inr_volume.planning import APART, FACTORS, FactorModel, curve, next_plan, plan, probe
+from napari_inr_volume.planning import APART, PROBED, WHOLE, FactorModel, curve, next_plan, plan, probe
 from napari_inr_volume.target import Target
 
 BASE = find_preset("fast")
 VOLUME = Volume.from_array(np.arange(40 * 512 * 512, dtype=np.int16).reshape(40, 512, 512))
 MODELS = [
     FactorModel(
-        factor=FACTORS[0],
+        factor=PROBED[0],
         upscaler="span",
         model_bytes=830_000,
         clean_mse=1e-4,
         probed=(26.0, 30.0),
     ),
     FactorModel(
-        factor=FACTORS[1],
+        factor=PROBED[1],
         upscaler="lanczos",
         model_bytes=0,
         clean_mse=1e-5,
@@ -59,8 +59,18 @@ def test_more_bytes_promise_more_and_take_the_finer_grid_in_the_end() -> None:
     plans = [plan(VOLUME, MODELS, Target(kind="bytes", value=most), BASE) for most in (5e3, 2e4, 8e4, 6e5)]
     qualities = [found.hr_psnr for found in plans]
     assert qualities == sorted(qualities)
-    assert plans[0].settings.factor == FACTORS[0]
-    assert plans[-1].settings.factor == FACTORS[1]
+    assert plans[0].settings.factor == PROBED[0]
+    assert plans[-1].settings.factor == PROBED[1]
+
+
+def test_a_fit_to_the_volume_itself_is_planned_where_it_promises_more() -> None:
+    four = replace(MODELS[0], probed=(32.0, 36.0))  # coarse, and so much easier to fit
+    two = replace(MODELS[1], clean_mse=1e-4)  # of which x1 loses less
+    models = [four, two, replace(two, factor=WHOLE)]
+    small, large = (plan(VOLUME, models, Target(kind="bytes", value=most), BASE) for most in (5_000, 5e5))
+    assert [small.settings.factor, large.settings.factor] == [PROBED[0], WHOLE]
+    assert large.lr_psnr == large.hr_psnr  # the LR is the volume
+    assert large.hr_psnr > two.hr_psnr(replace(large.settings, factor=PROBED[1]))
 
 
 def test_a_curve_has_of_plans_of_about_the_same_bytes_the_best() -> None:
@@ -68,7 +78,7 @@ def test_a_curve_has_of_plans_of_about_the_same_bytes_the_best() -> None:
     fine = replace(MODELS[1], probed=(27.0, 31.0))  # better at any size, in a few bytes more
     found = curve(VOLUME, [coarse, fine], BASE)
     assert len(found) > 5
-    assert {one.settings.factor for one in found} == {FACTORS[1]}
+    assert {one.settings.factor for one in found} == {PROBED[1]}
     for one, more in pairwise(found):
         assert more.file_bytes >= APART * one.file_bytes
         assert more.hr_psnr > one.hr_psnr
@@ -131,7 +141,7 @@ def test_a_file_of_a_target_has_its_bytes(monkeypatch: pytest.MonkeyPatch) -> No
     told: list[tuple[int, int]] = []
     models = drain(probing, told.append)
     assert told[-1][0] <= told[-1][1]
-    assert [model.factor for model in models] == list(FACTORS)
+    assert [model.factor for model in models] == [*PROBED, WHOLE]
     assert models[1].clean_mse < models[0].clean_mse  # a finer grid loses less
     found = plan(volume, models, Target(kind="bytes", value=4_000), base)
     file = to_bytes(compress(volume, found.settings, device="cpu", upscaler="lanczos"))

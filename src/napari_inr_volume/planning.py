@@ -3,10 +3,11 @@
 For each factor some fields are fitted for a moment (`fields.base.Ladder`), and some slices restored without a
 fit. The ladder tells the LR's PSNR from the first; then
 
-    HR mean squared error = that of restoring the clean LR + SHARE * that of the LR
+    HR mean squared error = CLEAN * that of restoring the clean LR + FITTED * that of the LR
 
-where SHARE is of CT volumes in general: from points of lungfcp0001, ge_head_tilt and sts013_thigh in
-docs/benchmarks.md, "Bytes against quality" and those of 7,000 steps.
+A fit to the volume itself, x1, has no clean LR to restore, but more to fit: it is told from the x2 probes in
+the same way. What is in capitals is of CT volumes in general: from points of lungfcp0001, ge_head_tilt and
+sts013_thigh in docs/benchmarks.md, "Bytes against quality", by `benchmarks/calibration.py`.
 """
 
 from __future__ import annotations
@@ -36,9 +37,12 @@ from .measuring import least, slice_errors, some_slices
 from .superres.upscale import Upscaler, find_upscalers
 from .target import Target
 
-FACTORS: tuple[Triple, ...] = ((1.0, 4.0, 4.0), (1.0, 2.0, 2.0))  # x4 and x2, in the plane only
+PROBED: tuple[Triple, ...] = ((1.0, 4.0, 4.0), (1.0, 2.0, 2.0))  # x4 and x2, in the plane only
+WHOLE: Triple = (1.0, 1.0, 1.0)  # the volume itself
+MOST_WHOLE = 2**27  # voxels of a volume that is planned without an LR: a fit measures each of them
 
-SHARE = {4.0: 1.3, 2.0: 1.05}  # of the LR's mean squared error that comes back in the HR's, by the factor
+CLEAN = {4.0: 1.0, 2.0: 1.0, 1.0: 0.8}  # by the factor, of which 1 counts on the LR by 2
+FITTED = {4.0: 1.1, 2.0: 1.0, 1.0: 0.97}
 
 MOST_PSNR = 150.0  # dB
 APART = 1.35  # times the bytes, at least, between points of a curve
@@ -54,15 +58,19 @@ class FactorModel:
     upscaler: str  # of those that are asked for, what restores the clean LR best
     model_bytes: int  # of its weights file, should that be embedded
     clean_mse: float  # of the clean LR's restoration, as a share of the squared range
-    probed: tuple[float, ...]  # dB, LR PSNR of the probes
+    probed: tuple[float, ...]  # dB, LR PSNR of the probes; WHOLE has those of x2, and their clean LR
 
     def lr_psnr(self, settings: Settings) -> float:
         """Return the LR PSNR (range) to expect of a fit, in dB."""
-        return ladder_of(settings).lr_psnr(settings, self.probed)
+        return self.hr_psnr(settings) if self.factor == WHOLE else self._fitted(settings)
 
     def hr_psnr(self, settings: Settings) -> float:
         """Return the PSNR (range) of the reconstruction to expect, in dB."""
-        return _decibel(self.clean_mse + SHARE[self.factor[1]] * 10 ** (-self.lr_psnr(settings) / 10))
+        clean, fitted = CLEAN[self.factor[1]], FITTED[self.factor[1]]
+        return _decibel(clean * self.clean_mse + fitted * 10 ** (-self._fitted(settings) / 10))
+
+    def _fitted(self, settings: Settings) -> float:
+        return ladder_of(settings).lr_psnr(settings, self.probed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +100,8 @@ def probe(
     """
     models: list[FactorModel] = []
     probes = ladder_of(base).probes(base)
-    done, steps = 0, len(FACTORS) * sum(settings.fit.all_steps for settings in probes)
-    for factor in FACTORS:
+    done, steps = 0, len(PROBED) * sum(settings.fit.all_steps for settings in probes)
+    for factor in PROBED:
         upscalers = find_upscalers(upscaler, factor[1:], device=device, or_lanczos=True)
         probed, lr = [], low_res(volume, factor)
         for settings in (replace(one, factor=factor) for one in probes):
@@ -113,6 +121,9 @@ def probe(
                 probed=tuple(probed),
             )
         )
+    if math.prod(volume.shape) <= MOST_WHOLE:
+        lanczos = find_upscalers("lanczos", WHOLE[1:], device=device)[0]
+        models.append(replace(models[-1], factor=WHOLE, upscaler=lanczos.name, model_bytes=0))
     return models
 
 

@@ -3,12 +3,12 @@
 With w doublings of a network's weights since the narrow one, d doublings of the steps since the probes', and
 b doublings of the boxes,
 
-    LR PSNR = LEVEL + PROBED * what so few steps would reach + JOINT d w + BOXED b
+    LR PSNR = LEVEL + PROBED * what so few steps would reach + (WIDENED + JOINT d) w + BOXED b
 
 where what so few steps would reach is linear in w between the two probes, and what is in capitals is of CT
 volumes in general: from points of lungfcp0001, ge_head_tilt and sts013_thigh in docs/benchmarks.md, "Bytes
-against quality" and those of 7,000 steps. Beyond the widest network, which a wider one would hardly beat in
-the steps that a fit has, a volume is cut into boxes, each with such a network.
+against quality", by `benchmarks/calibration.py`. Beyond the widest network, which a wider one would hardly
+beat in the steps that a fit has, a volume is cut into boxes, each with such a network.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ IN_BOXES = (
 )
 WIDER = (128, 144, 160, 192, 224, 256, 320)  # where an LR is too small to be cut into boxes
 VOXELS_A_BOX = 2**17  # of the LR, at least: the weights of its network and a few more
-LEVEL, PROBED, JOINT, BOXED = 7.8, 0.895, 0.204, 2.0  # all but the second in dB
+LEVEL, PROBED, WIDENED, JOINT, BOXED = 9.7, 0.748, 1.46, 0.1, 2.1  # all but the second in dB
 
 
 class SirenLadder:
@@ -72,7 +72,7 @@ class SirenLadder:
         w = math.log2(siren.of_a_box.parameters / narrow)
         low, high = probed
         reached = low + w / math.log2(wide / narrow) * max(high - low, 0.0)
-        return LEVEL + PROBED * reached + JOINT * d * w + BOXED * math.log2(siren.boxes)
+        return LEVEL + PROBED * reached + (WIDENED + JOINT * d) * w + BOXED * math.log2(siren.boxes)
 
 
 def _in_boxes(settings: Settings, boxes: int) -> Settings:
