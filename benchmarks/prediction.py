@@ -16,6 +16,7 @@ from napari_inr_volume.core.errors import FitError
 from napari_inr_volume.core.volume import Volume
 from napari_inr_volume.fields.registry import find_preset
 from napari_inr_volume.fields.settings import Settings
+from napari_inr_volume.fields.siren.config import siren_of
 from napari_inr_volume.io.inr_file import to_bytes
 from napari_inr_volume.io.sources import read_source
 from napari_inr_volume.planning import FactorModel, plan, probe
@@ -65,8 +66,10 @@ def measure(volume: Volume, models: list[FactorModel], ratio: float, base: Setti
         return {"refused": str(error)}
     inr = compress(volume, planned.settings, device="cpu", upscaler=planned.upscaler)
     assert inr.quality is not None
+    siren = siren_of(planned.settings)[0]
+    boxes = f"{siren.boxes} boxes of " if siren.boxes > 1 else ""
     return {
-        "network": f"x{planned.settings.factor[1]:g}, 5 x {planned.settings.field.hidden_features}",
+        "network": f"x{planned.settings.factor[1]:g}, {boxes}5 x {siren.hidden_features}",
         "expected_bytes": planned.file_bytes,
         "bytes": len(to_bytes(inr)),
         "expected_hr_psnr": planned.hr_psnr,
