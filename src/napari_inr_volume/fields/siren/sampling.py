@@ -127,8 +127,8 @@ def importance(samples: LrSamples) -> NDArray[np.float32]:
     """Return for each voxel (z, y, x) how much there is to fit, and so how often it should be seen.
 
     It is the standard deviation over 3 x 3 x 3 voxels, plus FLOOR of its mean. Where it is 0 everywhere, all
-    are alike. Of a large LR, one value stands for a run of voxels along x (`run_of`), and
-    for its mean deviation.
+    are alike. Of a large LR, one value stands for a run of voxels along x (`run_of`), and for its mean
+    deviation.
     """
     (slices, rows, columns), run = samples.shape, run_of(samples)
     starts = np.arange(0, columns, run)
