@@ -44,14 +44,14 @@ README = Path(__file__).parents[1] / "README.md"
 KEPT = Path(__file__).with_suffix(".json")
 OURS = "ours"
 BLOCKS = Path(__file__).with_name("blocks.json")
-FOUR, TWO, ALL_FOUR = (1.0, 4.0, 4.0), (1.0, 2.0, 2.0), (4.0, 4.0, 4.0)
+FOUR, ONE, ALL_FOUR = (1.0, 4.0, 4.0), (1.0, 1.0, 1.0), (4.0, 4.0, 4.0)
 # Factor, hidden features, steps. Bits and all else are those of the preset.
 SWEEP: tuple[tuple[Triple, int, int], ...] = (
-    (TWO, 110, 30_000),
-    (TWO, 160, 30_000),
-    (TWO, 80, 30_000),
-    (TWO, 56, 30_000),
-    (TWO, 40, 30_000),
+    (ONE, 110, 30_000),
+    (ONE, 160, 30_000),
+    (ONE, 80, 30_000),
+    (ONE, 56, 30_000),
+    (ONE, 40, 30_000),
     (FOUR, 110, 7_000),
     (FOUR, 48, 21_000),
     (FOUR, 24, 14_000),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -152,14 +151,14 @@ class FitConfig:
     def with_all_steps(self, steps: int) -> FitConfig:
         """Return the same for so many steps in all: as much of them tuning, the rate fit for their number.
 
-        Muon's steps are of a length of their own, however small the gradient: at one rate a fit four times as
-        long falls apart. So with Muon the rate goes down with the root of the steps, and up to MOST_RATE.
+        Muon's steps are of a length of their own, however small the gradient. So with Muon the rate goes down
+        with the fourth root of the steps, and up to MOST_RATE (docs/benchmarks/tried.md).
         """
         check_whole("steps", steps, 1, 10_000_000)
         tuning = steps * self.tuning_steps // self.all_steps
         rate = self.learning_rate
         if self.optimiser == "muon":
-            rate = min(rate * math.sqrt(self.all_steps / steps), max(rate, MOST_RATE))
+            rate = min(rate * (self.all_steps / steps) ** 0.25, max(rate, MOST_RATE))
         return replace(self, steps=steps - tuning, tuning_steps=tuning, learning_rate=round(rate, 6))
 
 
