@@ -1,8 +1,9 @@
 """One SIREN for the whole volume, or one in each of several boxes, at equal bytes.
 
-    OMP_NUM_THREADS=1 python benchmarks/blocks.py SOURCE... [--size 1x110 2x78] [--steps 15000] [--factor 2]
+    OMP_NUM_THREADS=1 python benchmarks/blocks.py SOURCE... [--size 1x110 2x78 [--steps 15000] [--factor 2]]
 
-`phantom` stands for the sample. Sizes are boxes x hidden features, of five layers. Beside bytes, PSNR and
+`phantom` stands for the sample. Sizes are boxes x hidden features, of five layers; without any, POINTS are
+fitted. Beside bytes, PSNR and
 seconds it says how large the error is near the faces between boxes: the root of the mean squared error of the
 LR within two voxels of a face, over that of the voxels three to six from it. Points are kept in
 `benchmarks/blocks.json`; a rerun does what is missing.
@@ -38,24 +39,37 @@ from napari_inr_volume.superres.upscale import find_upscaler
 from report import machine, table, volume_of, write_json, write_section
 
 KEPT = Path(__file__).with_suffix(".json")
+# Factor, boxes x hidden features, steps.
+POINTS: tuple[tuple[float, str, int], ...] = (
+    (4.0, "1x110", 7_000),
+    (2.0, "1x110", 7_000),
+    (2.0, "1x110", 15_000),
+    (2.0, "2x78", 15_000),
+    (2.0, "2x110", 15_000),
+    (1.0, "1x110", 15_000),
+    (1.0, "2x110", 30_000),
+)
 
 
 def main() -> None:
     """Fit what is missing, print the table, and put it into docs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("source", type=Path, nargs="*")
-    parser.add_argument("--size", nargs="+", default=["1x110", "2x78", "2x110", "1x155"])
+    parser.add_argument("--size", nargs="+")
     parser.add_argument("--steps", type=int, default=15_000)
     parser.add_argument("--factor", type=float, default=2.0)
     arguments = parser.parse_args()
     kept: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.is_file() else {}
+    points = POINTS
+    if arguments.size is not None:
+        points = tuple((arguments.factor, size, arguments.steps) for size in arguments.size)
     for source in arguments.source:
         volume, name = volume_of(source), source.name.split(".")[0]
-        for size in arguments.size:
-            key = f"{name}, x{arguments.factor:g}, {size}, {arguments.steps:,} steps"
+        for factor, size, steps in points:
+            key = f"{name}, x{factor:g}, {size}, {steps:,} steps"
             if key not in kept:
                 boxes, width = map(int, size.split("x"))
-                found = measure(volume, settings_of(boxes, width, arguments.steps, arguments.factor))
+                found = measure(volume, settings_of(boxes, width, steps, factor))
                 # Another run may have added its own meanwhile.
                 kept = json.loads(KEPT.read_text()) if KEPT.is_file() else {}
                 kept[key] = found | {"machine": machine()}
