@@ -3,10 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/blocks.py SOURCE... [--size 1x110 2x78 [--steps 15000] [--factor 2]]
 
 `phantom` stands for the sample. Sizes are boxes x hidden features, of five layers; without any, POINTS are
-fitted. Beside bytes, PSNR and
-seconds it says how large the error is near the faces between boxes: the root of the mean squared error of the
-LR within two voxels of a face, over that of the voxels three to six from it. Points are kept in
-`benchmarks/blocks.json`; a rerun does what is missing.
+fitted. Beside bytes, PSNR and seconds it says how large the error is near the faces between boxes: the root
+of the mean squared error of the LR within two voxels of a face, over that of the voxels three to six from it.
+Points are kept in `benchmarks/blocks.json`; a rerun does what is missing.
 """
 
 from __future__ import annotations
