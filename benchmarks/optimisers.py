@@ -35,6 +35,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "Muon 5e-4": ({}, {"learning_rate": 5e-4}),
     "Muon 2e-3": ({}, {"learning_rate": 2e-3}),
     "first layer alike along all axes": ({}, {"first_layer": "alike"}),
+    "slices not shifted": ({"shifts": False}, {}),
     "voxels spread evenly": ({}, {"sampling": "lattice"}),
     "voxels drawn one by one": ({}, {"sampling": "random"}),
     "omega_0 20": ({"omega_0": 20.0}, {}),

@@ -28,6 +28,7 @@ from napari_inr_volume.session import compress
 DOCS = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
 GOLDEN = Path(__file__).parents[1] / "golden" / "tiny-1.0.inr"
 QUANTISED = GOLDEN.with_name("tiny-quantised.inr")
+SHIFTED = GOLDEN.with_name("tiny-shifted.inr")
 BLOCKS = GOLDEN.with_name("tiny-blocks.inr")
 EXACT = GOLDEN.with_name("exact-1.1.inr")
 
@@ -95,7 +96,9 @@ def test_the_reader_of_the_docs_evaluates_the_network_as_its_formulas_say(reader
         assert decoded[k, j, i] == pytest.approx(-1024 + (output + 1) / 2 * 4095, abs=0.05)
 
 
-@pytest.mark.parametrize("path", [GOLDEN, QUANTISED, BLOCKS], ids=["fp16", "quantised", "blocks"])
+@pytest.mark.parametrize(
+    "path", [GOLDEN, QUANTISED, SHIFTED, BLOCKS], ids=["fp16", "quantised", "shifted", "blocks"]
+)
 def test_the_reader_of_the_docs_and_the_package_find_the_same_weights(
     reader: dict[str, Any], path: Path
 ) -> None:
@@ -107,12 +110,16 @@ def test_the_reader_of_the_docs_and_the_package_find_the_same_weights(
 
 @pytest.mark.slow
 @given(
-    layers=st.integers(2, 4), width=st.integers(1, 40), octaves=st.integers(0, 15), seed=st.integers(0, 99)
+    layers=st.integers(2, 4),
+    width=st.integers(1, 40),
+    slices=st.integers(0, 9),
+    octaves=st.integers(0, 15),
+    seed=st.integers(0, 99),
 )
 def test_the_reader_of_the_docs_decodes_any_quantised_weights(
-    reader: dict[str, Any], layers: int, width: int, octaves: int, seed: int
+    reader: dict[str, Any], layers: int, width: int, slices: int, octaves: int, seed: int
 ) -> None:
-    layouts = SirenConfig(layers=layers, hidden_features=width).layouts
+    layouts = SirenConfig(layers=layers, hidden_features=width, shifts=slices > 0, slices=slices).layouts
     rng = np.random.default_rng(seed)
     tensors = []
     for layout in layouts.values():
@@ -120,7 +127,11 @@ def test_the_reader_of_the_docs_decodes_any_quantised_weights(
         numbers = rng.integers(-(2**octaves), 2**octaves, rows, endpoint=True).astype(np.int32)
         tensors.append(Quantised(numbers, rng.integers(-60, 8, rows[0]).astype(np.int32)))
     payload = encode_quantised(tensors)
-    meta = {"coding": "quantised", "siren": {"layers": layers, "hidden_features": width}}
+    net = {"layers": layers, "hidden_features": width}
+    if slices:
+        net["slices"] = slices
+    meta = {"coding": "quantised", "kind": "shifted" if slices else "siren"}
+    meta[meta["kind"]] = net
     weights = decode_weights(payload, layouts, "quantised")
     found = reader["numbers_of"](meta, payload)
     assert np.array_equal(found, np.concatenate([values.ravel() for values in weights.values()]))
@@ -136,8 +147,8 @@ def constant(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "path",
-    [GOLDEN, QUANTISED, BLOCKS, None],
-    ids=["fp16", "quantised", "blocks", "constant"],
+    [GOLDEN, QUANTISED, SHIFTED, BLOCKS, None],
+    ids=["fp16", "quantised", "shifted", "blocks", "constant"],
 )
 def test_the_reader_of_the_docs_and_the_package_decode_alike(
     reader: dict[str, Any], path: Path | None, constant: Path

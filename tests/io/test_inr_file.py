@@ -40,9 +40,10 @@ from napari_inr_volume.io.inr_file import (
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tiny-1.0.inr"
 QUANTISED = GOLDEN.with_name("tiny-quantised.inr")
+SHIFTED = GOLDEN.with_name("tiny-shifted.inr")
 BLOCKS = GOLDEN.with_name("tiny-blocks.inr")
 EACH_CODING = pytest.mark.parametrize(
-    "path", [GOLDEN, QUANTISED, BLOCKS], ids=["fp16", "quantised", "blocks"]
+    "path", [GOLDEN, QUANTISED, SHIFTED, BLOCKS], ids=["fp16", "quantised", "shifted", "blocks"]
 )
 MODEL = b"the weights of a super-resolution network"
 UPSCALER = UpscalerRef(name="srdensenet", sha256=hashlib.sha256(MODEL).hexdigest())
@@ -96,7 +97,10 @@ def geometries(draw: st.DrawFn) -> Geometry:
 
 @st.composite
 def volumes(draw: st.DrawFn) -> InrVolume:
+    slices = draw(st.integers(0, 5))
     siren = SirenConfig(
+        shifts=slices > 0,
+        slices=slices,
         layers=draw(st.integers(2, 5)),
         hidden_features=draw(st.integers(1, 9)),
         omega_0=draw(finite(1e-3, 1e4)),
@@ -309,7 +313,7 @@ def test_a_flip_of_any_bit_is_refused(path: Path) -> None:
 
 @settings(max_examples=500)
 @given(
-    path=st.sampled_from([GOLDEN, QUANTISED, BLOCKS]),
+    path=st.sampled_from([GOLDEN, QUANTISED, SHIFTED, BLOCKS]),
     changes=st.lists(st.tuples(st.integers(0, 2000), st.binary(max_size=8), st.integers(0, 8)), min_size=1),
     mend=st.booleans(),
 )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -41,7 +43,7 @@ def test_shipped_inr_is_small_and_made_as_its_script_says(phantom: Volume) -> No
     assert SAMPLE.stat().st_size <= 110_000
     assert inr.fit.preset == "default"
     assert inr.fit.seed == PRESETS["default"].fit.seed
-    assert inr.field == PRESETS["default"].field
+    assert inr.field == replace(PRESETS["default"].field, slices=48)
     assert inr.geometry == phantom.geometry
     assert inr.intensity_range == phantom.intensity_range
 

@@ -10,6 +10,7 @@ import pytest
 from napari_inr_volume.core.errors import FitError
 from napari_inr_volume.fields.registry import PRESETS, find_preset
 from napari_inr_volume.fields.siren.config import FitConfig, SirenConfig
+from napari_inr_volume.fields.siren.shifts import with_slices
 from napari_inr_volume.fields.siren.widths import with_width
 
 
@@ -76,6 +77,33 @@ bad_values = [
 def test_impossible_setting_is_refused_by_name(config: type, name: str, value: object) -> None:
     with pytest.raises(FitError, match=rf"{name} must be .*got"):
         config(**{name: value})
+
+
+def test_shifts_are_true_or_false_and_slices_need_them() -> None:
+    with pytest.raises(FitError, match="shifts must be true or false, got 1"):
+        SirenConfig(shifts=1)  # type: ignore[arg-type]
+    for config in ({"slices": 3}, {"slices": 3, "shifts": True, "boxes": 2}):
+        with pytest.raises(FitError, match="slices must be a whole number from 0 to 0, got 3"):
+            SirenConfig(**config)
+    assert SirenConfig(slices=3, shifts=True).kind == "shifted"
+    assert SirenConfig(shifts=True, boxes=2).kind == "blocks"
+
+
+def test_shifts_are_stored_with_the_weights_and_do_not_count_as_such() -> None:
+    plain, shifted = SirenConfig(), SirenConfig(shifts=True, slices=30)
+    assert shifted.parameters == plain.parameters
+    assert set(shifted.layouts) - set(plain.layouts) == {"shifts.weight"}
+    assert shifted.layouts["shifts.weight"].size == 90
+
+
+@pytest.mark.parametrize(
+    ("slices", "factor", "shifted"),
+    [(28, 1.0, True), (514, 1.0, True), (515, 1.0, False), (28, 4.0, False)],
+)
+def test_slices_are_shifted_where_that_is_worth_its_bytes(slices: int, factor: float, shifted: bool) -> None:
+    siren = SirenConfig(layers=5, hidden_features=110, shifts=True)  # 49,391 weights
+    expected = replace(siren, slices=slices) if shifted else replace(siren, shifts=False)
+    assert with_slices(siren, slices, factor) == expected
 
 
 def test_factor_below_one_is_refused_with_its_axis() -> None:

@@ -60,6 +60,14 @@ def step(engine: Engine, batch: int) -> torch.Tensor | None:
     return engine.step(some_voxels(engine.samples, batch), torch.ones(batch))
 
 
+def shifted_siren(**sizes: int) -> Siren:
+    """A network of the samples' slices, each moved by up to a few voxels."""
+    siren = Siren(SirenConfig(shifts=True, slices=5, **sizes), seed=3)
+    assert siren.shifts is not None
+    torch.nn.init.normal_(siren.shifts.weight, 0.0, 0.4, torch.Generator().manual_seed(4))
+    return siren
+
+
 def by_autograd(siren: Siren, samples: LrSamples, index: torch.Tensor) -> tuple[float, list[torch.Tensor]]:
     coordinates, intensity = samples.at(index)
     loss = (some_weights(index) * (siren(coordinates) - intensity).square()).mean()
@@ -89,6 +97,21 @@ def test_gradients_are_those_of_autograd(
 ) -> None:
     siren, samples = Siren(SirenConfig(layers=layers), seed=3), random_samples()
     index = some_voxels(samples, 3_000)
+    expected_loss, expected = by_autograd(siren, samples, index)
+    loss, gradients = by_hand(siren, samples, index, mixed)
+    assert loss == pytest.approx(expected_loss, rel=1e-2 if mixed else 1e-5)
+    assert_gradients_close(gradients, expected, tolerance)
+
+
+@both_kernels
+@pytest.mark.parametrize(("mixed", "tolerance"), [(False, 1e-4), (True, 5e-2)], ids=["float32", "mixed"])
+def test_shifts_have_the_gradients_of_autograd(
+    functions: ModuleType, mixed: bool, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "CPU_CHUNK", 300)
+    monkeypatch.setattr(threads, "count", lambda: 2)
+    siren, samples = shifted_siren(layers=3, hidden_features=40), random_samples()
+    index = some_voxels(samples, 1_000)
     expected_loss, expected = by_autograd(siren, samples, index)
     loss, gradients = by_hand(siren, samples, index, mixed)
     assert loss == pytest.approx(expected_loss, rel=1e-2 if mixed else 1e-5)
@@ -200,6 +223,17 @@ def test_fast_evaluation_is_that_of_the_plain_network(functions: ModuleType) -> 
         expected = siren(points)
     torch.testing.assert_close(siren.on_grid(*axes), expected, atol=2e-5, rtol=0)
     torch.testing.assert_close(siren.at(points.view(-1, 3)), expected.view(-1), atol=2e-5, rtol=0)
+
+
+@both_kernels
+def test_fast_evaluation_of_shifted_slices_is_that_of_the_plain_network(functions: ModuleType) -> None:
+    siren = shifted_siren(layers=3, hidden_features=40)
+    axes = [axis_coordinates(length, 1.0, length) for length in (13, 9, 7)]  # between slices too, and beyond
+    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+    with torch.no_grad():
+        expected = siren(points)
+    torch.testing.assert_close(siren.on_grid(*axes), expected, atol=5e-5, rtol=0)
+    torch.testing.assert_close(siren.at(points.view(-1, 3)), expected.view(-1), atol=5e-5, rtol=0)
 
 
 @pytest.fixture

@@ -91,6 +91,32 @@ def test_fit_learns_a_smooth_volume(config: FitConfig) -> None:
     assert not result.stopped
 
 
+def moved_lr(moves: np.ndarray) -> np.ndarray:
+    """A smooth LR, each slice of which is moved along y by so much of half its length."""
+    z, y, x = np.meshgrid(*(np.linspace(-1, 1, length) for length in (len(moves), 24, 20)), indexing="ij")
+    y = y + moves[:, None, None]
+    return (1000 * np.exp(-4 * (0.2 * z**2 + y**2 + x**2)) + 200 * np.sin(6 * x) * y).astype(np.float32)
+
+
+def test_slices_that_moved_are_found_and_fitted_better() -> None:
+    moves = np.random.default_rng(1).uniform(-0.2, 0.2, 12)
+    samples = samples_of(moved_lr(moves))
+    config = FitConfig(steps=600, batch=512, learning_rate=3e-3, schedule="cosine", optimiser="muon")
+    plain = run(samples, replace(small, hidden_features=16), config)
+    shifted = run(samples, replace(small, hidden_features=16, shifts=True, slices=12), config)
+    assert shifted.psnr > plain.psnr + 1
+    found = shifted.field.weights()["shifts.weight"][:, 1]
+    assert np.corrcoef(found, moves)[0, 1] > 0.6
+    assert (
+        len(shifted.payload) <= config.weight_bits * small.parameters / 8
+    )  # shifts share the weights' bytes
+
+
+def test_shifts_of_other_slices_than_the_lrs_are_refused() -> None:
+    with pytest.raises(FitError, match="shifts for 5 slices, the LR has 6"):
+        run(samples_of(smooth_lr()), replace(small, shifts=True, slices=5))
+
+
 def test_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
     first, again, other = (
         run(samples_of(smooth_lr()), config=replace(quick, steps=20, seed=seed)).field.weights()
@@ -250,6 +276,14 @@ def test_stopped_and_resumed_gives_the_weights_of_a_fit_in_one_go(config: FitCon
     assert not resumed.stopped
     assert resumed.state is None
     assert resumed.seconds > part.state.seconds
+
+
+def test_a_fit_of_shifted_slices_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    siren, config = replace(small, shifts=True, slices=6), CONFIGS["muon, mixed"]
+    whole = run(samples_of(smooth_lr()), siren, config)
+    save_state(run(samples_of(smooth_lr()), siren, config, until=17).state, tmp_path / "x.fit")
+    assert same(run(samples_of(smooth_lr()), siren, config, resume=load_state(tmp_path / "x.fit")), whole)
+    assert np.abs(whole.field.weights()["shifts.weight"]).max() > 0
 
 
 def test_resumed_after_every_few_steps_it_is_still_the_same(tmp_path: Path) -> None:

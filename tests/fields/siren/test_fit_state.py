@@ -47,10 +47,10 @@ def samples() -> LrSamples:
     )
 
 
-def state_of(config: FitConfig, step: int) -> FitState:
+def state_of(config: FitConfig, step: int, siren: SirenConfig = SIREN) -> FitState:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("napari_inr_volume.fields.siren.fit.SECONDS_PER_RECORD", 0.0)
-        return next(record for record in fit(samples(), SIREN, config, CPU) if record.step == step).state()
+        return next(record for record in fit(samples(), siren, config, CPU) if record.step == step).state()
 
 
 def go_on(state: FitState) -> FitResult:
@@ -70,6 +70,11 @@ def adam() -> FitState:
 @pytest.fixture(scope="module")
 def tuned() -> FitState:
     return state_of(TUNED, 7)
+
+
+@pytest.fixture(scope="module")
+def shifted() -> FitState:
+    return state_of(TUNED, 7, replace(SIREN, shifts=True, slices=4))
 
 
 def body_of(state: FitState, folder: Path) -> bytes:
@@ -96,7 +101,7 @@ def packed(tensors: dict[str, Tensor], plain: object) -> bytes:
 # --- what is saved is what is loaded ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["adam", "tuned"])
+@pytest.mark.parametrize("name", ["adam", "tuned", "shifted"])
 def test_a_state_comes_back_as_it_was(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     state = request.getfixturevalue(name)
     save_state(state, tmp_path / "x.fit")

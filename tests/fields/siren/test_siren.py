@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +74,46 @@ def test_grid_equals_point_by_point(shape: tuple[int, int, int]) -> None:
     points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
     with torch.inference_mode():
         torch.testing.assert_close(siren.on_grid(*axes), siren(points), atol=2e-5, rtol=0)
+
+
+def test_a_shifted_slice_is_that_of_the_other_network_elsewhere() -> None:
+    shifted = Siren(replace(small, shifts=True, slices=4), seed=2)
+    plain = Siren(small, seed=2)
+    z, y, x = (axis_coordinates(length, 1.0, length) for length in (4, 5, 6))
+    assert shifted.shifts is not None
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            shifted.on_grid(z, y, x), plain.on_grid(z, y, x)
+        )  # none is shifted at first
+    with torch.no_grad():
+        shifted.shifts.weight[2] = torch.tensor([0.4, -0.8, 1.2])
+    with torch.inference_mode():
+        found, expected = shifted.on_grid(z, y, x), plain.on_grid(z, y, x)
+        expected[2] = plain.on_grid(z[2:3] + 0.1, y - 0.2, x + 0.3)[0]
+    torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
+
+
+def test_a_shifted_slice_is_the_same_alone_and_among_others() -> None:
+    siren = Siren(replace(small, shifts=True, slices=40))
+    assert siren.shifts is not None
+    torch.nn.init.normal_(siren.shifts.weight, 0.0, 0.4, torch.Generator().manual_seed(4))
+    z, y, x = (axis_coordinates(length, 1.0, length) for length in (40, 5, 6))
+    with torch.inference_mode():
+        together = siren.on_grid(z, y, x)
+        for k in (0, 7, 39):
+            assert torch.equal(siren.on_grid(z[k : k + 1], y, x)[0], together[k])
+
+
+@pytest.mark.parametrize(
+    ("z", "share"), [(-1.0, 0.0), (-0.75, 0.0), (0.0, 0.5), (0.25, 1.0), (0.5, 0.5), (1.0, 0.0)]
+)
+def test_shifts_go_over_from_slice_to_slice_in_a_straight_line(z: float, share: float) -> None:
+    siren = Siren(replace(small, shifts=True, slices=4))  # at -0.75, -0.25, 0.25 and 0.75
+    assert siren.shifts is not None
+    with torch.no_grad():
+        siren.shifts.weight[2] = torch.tensor([1.0, 2.0, 3.0])
+        found = siren.shift_at(torch.tensor([z]))
+    torch.testing.assert_close(found, share * torch.tensor([[0.25, 0.5, 0.75]]))
 
 
 def test_weights_round_trip() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -39,6 +41,18 @@ def test_a_sensitivity_is_the_mean_square_of_the_outputs_derivative(
     ).mean(0)
     expected = SIREN.layouts[name].rows(squares.numpy()).mean(axis=1)
     np.testing.assert_allclose(sensitivities(siren, points)[name], expected, rtol=0.35)
+
+
+def test_the_sensitivity_of_shifts_is_the_mean_square_of_the_outputs_derivative() -> None:
+    config = replace(SIREN, shifts=True, slices=3)
+    siren = Siren(config, seed=3)
+    assert siren.shifts is not None
+    torch.nn.init.normal_(siren.shifts.weight, 0.0, 0.4, torch.Generator().manual_seed(4))
+    z = torch.tensor([-2 / 3, 0.0, 2 / 3]).repeat(100)
+    points = torch.cat([z[:, None], torch.rand(300, 2, generator=torch.Generator().manual_seed(5))], dim=1)
+    squares = [torch.autograd.grad(siren(point), siren.shifts.weight)[0].square() for point in points]
+    expected = torch.stack(squares).mean((0, 1)).numpy()
+    np.testing.assert_allclose(sensitivities(siren, points)["shifts.weight"], expected, rtol=0.35)
 
 
 def test_rounding_adds_the_error_that_its_noise_says(coordinates: torch.Tensor) -> None:

@@ -17,8 +17,14 @@ Precision = Literal["float32", "mixed"]
 FirstLayer = Literal["alike", "measured"]
 Sampling = Literal["random", "lattice", "deviation"]
 
-SIREN, BLOCKS = "siren", "blocks"  # the kinds: one network, or one in each box
+SIREN, SHIFTED, BLOCKS = (
+    "siren",
+    "shifted",
+    "blocks",
+)  # the kinds: one network, also of shifted slices, or boxes
 MAX_BOXES = 256
+MAX_SLICES = 2**20
+SHIFT = 0.25  # by which a weight of 1 shifts a slice, in the network's coordinates: so Adam goes slowly there
 MOST_RATE = 1e-3  # of Muon, however short a fit is: at a higher one fits fall apart
 
 
@@ -26,14 +32,17 @@ MOST_RATE = 1e-3  # of Muon, however short a fit is: at a higher one fits fall a
 class SirenConfig:
     """A SIREN from (z, y, x) to intensity, as Sheibanifard and Yu's tables 1-3 count its layers.
 
-    Or several, each fitted to a box of the volume (`boxes`): then it is of the kind "blocks", and a fit adds
-    where the boxes lie. Raises FitError on a value that gives no network.
+    With `shifts` it is of the kind "shifted" and sees each slice moved a little; a fit adds how many
+    slices there are. Or it is several, each fitted to a box of the volume (`boxes`), of the kind "blocks",
+    without shifts; a fit adds where the boxes lie. Raises FitError on a value that gives no network.
     """
 
     layers: int = 4  # sine layers: the input layer 3 -> hidden and the hidden ones; a linear one follows
     hidden_features: int = 128
     omega_0: float = 30.0  # frequency of the first layer (Sitzmann et al. 2020, section 3.2)
     hidden_omega: float = 30.0  # frequency of the layers behind it
+    shifts: bool = False  # whether each slice has a shift of its own; see `network`
+    slices: int = 0  # evenly spaced along z, that have shifts; none before the fit
     boxes: int = 1  # each with a network of its own
     cuts: Cuts = ()  # that make the boxes; none before the fit
     margins: Margins = (1, 1, 1)  # on either side of a cut, in units of `boxes`
@@ -43,6 +52,9 @@ class SirenConfig:
         check_whole("hidden_features", self.hidden_features, 1, 2048)
         check_number("omega_0", self.omega_0, 1e-3, 1e4)
         check_number("hidden_omega", self.hidden_omega, 1e-3, 1e4)
+        if not isinstance(self.shifts, bool):
+            raise FitError(f"shifts must be true or false, got {self.shifts!r}")
+        check_whole("slices", self.slices, 0, MAX_SLICES if self.kind == SHIFTED else 0)
         check_whole("boxes", self.boxes, 1, MAX_BOXES)
         # As tuples, whatever JSON made of them.
         object.__setattr__(self, "cuts", tuple((axis, position) for axis, position in self.cuts))
@@ -67,19 +79,21 @@ class SirenConfig:
     @property
     def kind(self) -> str:
         """The name of its kind."""
-        return SIREN if self.boxes == 1 else BLOCKS
+        if self.boxes > 1:
+            return BLOCKS
+        return SHIFTED if self.shifts else SIREN
 
     @property
     def of_a_box(self) -> SirenConfig:
         """The network of a single box."""
-        return replace(self, boxes=1, cuts=(), margins=(1, 1, 1))
+        return replace(self, shifts=False, slices=0, boxes=1, cuts=(), margins=(1, 1, 1))
 
     @property
     def layouts(self) -> dict[str, Layout]:
         """Name and layout of every tensor, in the order in which they are stored, box after box.
 
         A row of a matrix is what one feature takes from the layer before; but of the first layer's it is what
-        all features take from one axis. A bias is one row.
+        all features take from one axis. A bias is one row, and so are the shifts along an axis.
         """
         if self.boxes > 1:
             one = self.of_a_box.layouts
@@ -92,11 +106,13 @@ class SirenConfig:
             layouts[f"sine.{layer}.bias"] = Layout((width,))
         layouts["linear.weight"] = Layout((1, width))
         layouts["linear.bias"] = Layout((1,))
+        if self.slices:
+            layouts["shifts.weight"] = Layout((self.slices, 3), by_columns=True)
         return layouts
 
     @property
     def parameters(self) -> int:
-        """Number of parameters: 17,153 / 33,665 / 50,177 for 2 / 3 / 4 layers of 128."""
+        """Number of weights: 17,153 / 33,665 / 50,177 for 2 / 3 / 4 layers of 128. Shifts do not count."""
         return self.boxes * sum(layout.size for layout in self.of_a_box.layouts.values())
 
     @property

@@ -7,12 +7,15 @@ in buffers made once, sine and cosine in one pass. With h_0 the coordinates and 
     error = h_L w + c - intensity                   back_L = 2 sample weight * error w / batch
     delta_k = back_k cos p_k     dW_k = omega_k delta_k h_k-1      back_k-1 = delta_k W_k'
 
+back_0 is the gradient of a point's coordinates, and so of its slice's shift, where slices have one.
+
 On a CPU each thread takes its chunks from end to end, with Numba's functions or else torch's; on CUDA
 the whole step is recorded once as a graph, where that can be done.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +28,7 @@ from torch import Tensor
 
 from ...compute import threads
 from ...compute.device import has_fast_bfloat16
+from .config import SHIFT
 from .kernels import Folded, product
 
 if TYPE_CHECKING:
@@ -94,14 +98,17 @@ class _Gradients:
 
     def __init__(self, network: Folded) -> None:
         width, layers = network.width, len(network.folds)
-        sizes = [3 * width, *[width * width] * (layers - 1), *[width] * layers, width, 1, 1]
+        shifts = 0 if network.shifts is None else network.shifts.numel()
+        sizes = [shifts, 3 * width, *[width * width] * (layers - 1), *[width] * layers, width, 1, 1]
         self.flat = torch.zeros(sum(sizes), device=network.linear.device)
-        parts = torch.split(self.flat, sizes)
+        shifted, *parts = torch.split(self.flat, sizes)
         self.folds = network.folds
         self.weights = [part.view(-1, width) for part in parts[:layers]]  # the first is (3, width)
         self.biases = parts[layers:-3]
         self.linear, self.offset, self.loss = parts[-3], parts[-2], parts[-1][0]
         view = network.kernels.view
+        self.shifts = shifted.view(-1, 3)
+        self.shifts_view = view(self.shifts)
         self.first_view = view(self.weights[0])
         self.bias_views = [view(bias) for bias in self.biases]
         self.output_views = [view(part) for part in parts[-3:]]
@@ -115,6 +122,8 @@ class _Gradients:
             torch.mul(self.biases[index][:own], fold, out=layer.bias.grad)
         torch.mul(self.linear[None, :own], 1, out=siren.linear.weight.grad)
         torch.mul(self.offset, 1, out=siren.linear.bias.grad)
+        if siren.shifts is not None:
+            torch.mul(self.shifts, SHIFT, out=siren.shifts.weight.grad)
 
 
 class _Lane:
@@ -153,7 +162,8 @@ class _Chunk:
         coordinates, intensity, self.back, *layers = (buffer[: end - begin] for buffer in buffers)
         self.features, self.cosines = layers[::2], layers[1::2]  # a cosine less: the last is not kept
         samples, view = engine.samples, self.network.kernels.view
-        sources = (engine.index[begin:end], *samples.axes, samples.voxels, coordinates, intensity)
+        index = engine.index[begin:end]
+        sources = (index, *samples.axes, samples.voxels, coordinates, intensity)
         self.gathered = [view(tensor) for tensor in sources]
         self.coordinates, self.intensity = view(coordinates), view(intensity)
         self.sample_weight = view(engine.sample_weight[begin:end])
@@ -162,6 +172,8 @@ class _Chunk:
         self.cosine_views = [view(cosines) for cosines in self.cosines]
         self.linear, self.offset = view(self.network.linear), view(self.network.offset)
         self.first = view(self.network.first)
+        self.shifts = None if self.network.shifts is None else view(self.network.shifts)
+        self.places = view(index), math.prod(samples.shape[1:])
 
     def run(self, gradients: _Gradients, square: Tensor) -> None:
         """Add this chunk's loss and gradients; `square` (width, width) takes a layer's product."""
@@ -169,6 +181,8 @@ class _Chunk:
         cosines, view, last = self.cosine_views, kernels.view, len(hidden)
         kernels.gather(*self.gathered)
         self.scaled()
+        if self.shifts is not None:
+            kernels.shift(*self.places, self.shifts, self.coordinates)
         kernels.first(self.coordinates, self.first, biases[0], self.first_view, cosines[0])
         features = [self.features[0]]
         for layer, weight in enumerate(hidden, start=1):
@@ -196,6 +210,8 @@ class _Chunk:
         kernels.first_back(
             view(back), cosines[0], self.coordinates, gradients.first_view, gradients.bias_views[0]
         )
+        if self.shifts is not None:
+            kernels.shift_back(view(back), cosines[0], self.first, *self.places, gradients.shifts_view)
 
 
 def _split(start: int, end: int, pieces: int) -> list[tuple[int, int]]:

@@ -86,6 +86,10 @@ class _Fit:
     ) -> None:
         self.started = time.perf_counter()
         self.samples, self.config, self.device, self.stop = samples, config, device, stop
+        if siren_config.slices not in (0, samples.shape[0]):
+            raise FitError(
+                f"the network has shifts for {siren_config.slices:,} slices, the LR has {samples.shape[0]:,}"
+            )
         self.digest = samples.digest()
         self.siren = _fresh_siren(siren_config, config, samples)
         self.optimisers = make_optimisers(self.siren, config)
@@ -305,6 +309,7 @@ def _steps(
 
 
 def _most_bytes(siren: Siren, config: FitConfig) -> int:
+    """Return how many bytes a network may take: those of its weights, which its slices' shifts share."""
     return int(config.weight_bits * siren.config.parameters / 8)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from . import kernels_torch
-from .config import SirenConfig
+from .config import SHIFT, SirenConfig
 
 LANES = 16  # float32 numbers that fill the longest vector of a CPU
 
@@ -20,6 +20,7 @@ class Layers(Protocol):
     config: SirenConfig
     omegas: list[float]  # of the sine layers
     linear: nn.Linear  # the last
+    shifts: nn.Embedding | None  # of the slices
 
     @property
     def sines(self) -> list[nn.Linear]:
@@ -44,6 +45,7 @@ class Folded:
         self.hidden = [torch.zeros(width, width, dtype=dtype, device=device) for _ in self.folds[1:]]
         self.biases = [torch.zeros(width, device=device) for _ in self.folds]
         self.linear = torch.zeros(width, device=device)
+        self.shifts = None if siren.shifts is None else torch.empty_like(siren.shifts.weight)  # (slices, 3)
         self.offset = siren.linear.bias.detach()
         self.bias_views = [self.kernels.view(bias) for bias in self.biases]
         self.refresh()
@@ -58,6 +60,8 @@ class Folded:
             torch.mul(matrix, fold, out=folded[: len(matrix), :own])
             torch.mul(layer.bias, fold, out=self.biases[index][:own])
         self.linear[:own] = self.siren.linear.weight[0]
+        if self.shifts is not None and self.siren.shifts is not None:
+            torch.mul(self.siren.shifts.weight, SHIFT, out=self.shifts)
 
     def behind_first(self, features: Tensor, out: Tensor) -> None:
         """Put into `out` the intensity (n) at features (n, width) of the first layer; overwrites both."""

@@ -203,6 +203,12 @@ def gather(
 
 
 @_kernel
+def shift(index: NDArray[np.int64], plane: int, shifts: Floats, coordinates: Floats) -> None:
+    for n in range(index.shape[0]):
+        coordinates[n] += shifts[index[n] // plane]
+
+
+@_kernel
 def first(coordinates: Floats, weight: Floats, bias: Floats, features: Stored, cosines: Stored) -> None:
     for n in range(features.shape[0]):
         z, y, x = coordinates[n, 0], coordinates[n, 1], coordinates[n, 2]
@@ -301,3 +307,20 @@ def first_back(
             weight_gradient[1, j] += delta * y
             weight_gradient[2, j] += delta * x
             bias_gradient[j] += delta
+
+
+@_kernel
+def shift_back(
+    back: Stored, cosines: Stored, weight: Floats, index: NDArray[np.int64], plane: int, gradient: Floats
+) -> None:
+    for n in range(back.shape[0]):
+        z, y, x = np.float32(0), np.float32(0), np.float32(0)
+        for j in range(back.shape[1]):
+            delta = _widen(back[n, j]) * _widen(cosines[n, j]) * _RADIANS
+            z += delta * weight[0, j]
+            y += delta * weight[1, j]
+            x += delta * weight[2, j]
+        of_slice = gradient[index[n] // plane]
+        of_slice[0] += z
+        of_slice[1] += y
+        of_slice[2] += x

@@ -47,6 +47,11 @@ def gather(
     voxels.copy_(volume[place])
 
 
+def shift(index: Tensor, plane: int, shifts: Tensor, coordinates: Tensor) -> None:
+    """Add shifts (slices, 3) to the coordinates (n, 3) of the voxels at `index` (n), `plane` in a slice."""
+    coordinates.add_(shifts[index // plane])
+
+
 def first(coordinates: Tensor, weight: Tensor, bias: Tensor, features: Tensor, cosines: Tensor) -> None:
     """Put sine and cosine of coordinates @ weight (3, width) + bias into features, cosines (n, width)."""
     argument = torch.addmm(bias, coordinates, weight)
@@ -113,7 +118,15 @@ def hidden_back(back: Tensor, cosines: Tensor, bias_gradient: Tensor) -> None:
 def first_back(
     back: Tensor, cosines: Tensor, coordinates: Tensor, weight_gradient: Tensor, bias_gradient: Tensor
 ) -> None:
-    """Add the first layer's gradients, (3, width) and (width); its delta is needed for nothing else."""
+    """Add the first layer's gradients, (3, width) and (width); its delta is needed for nothing but shifts."""
     delta = back.float() * cosines
     weight_gradient.addmm_(coordinates.t(), delta)
     bias_gradient.add_(delta.sum(0))
+
+
+def shift_back(
+    back: Tensor, cosines: Tensor, weight: Tensor, index: Tensor, plane: int, gradient: Tensor
+) -> None:
+    """Add the gradient of the shifts (slices, 3), with the first layer's weight (3, width); see `shift`."""
+    delta = back.float() * cosines
+    gradient.index_add_(0, index // plane, delta @ weight.t())

@@ -20,11 +20,13 @@ from . import monitoring
 from .boxes import UNITS
 from .by_volume import suited
 from .config import BLOCKS as BLOCKS_NAME
-from .config import MAX_BOXES, FitConfig, SirenConfig, siren_of
+from .config import MAX_BOXES, MAX_SLICES, FitConfig, SirenConfig, siren_of
+from .config import SHIFTED as SHIFTED_NAME
 from .config import SIREN as SIREN_NAME
 from .ladder import SirenLadder
 from .options import OPTIONS
 from .presets import PRESETS
+from .shifts import with_slices
 from .widths import with_width
 
 if TYPE_CHECKING:
@@ -149,6 +151,52 @@ class SirenKind:
         return self.name, siren, fit.batch, fit.optimiser, fit.precision, device
 
 
+class ShiftedKind(SirenKind):
+    """A SIREN that sees each slice moved a little. See `fields.base.FieldKind`."""
+
+    name = SHIFTED_NAME
+    title = "SIREN of shifted slices"
+    presets: ClassVar[dict[str, Settings]] = {}
+
+    def to_meta(self, config: SirenConfig) -> dict[str, Any]:
+        """Return META's object of this kind; of settings before their fit, one as long as it can be."""
+        return super().to_meta(config) | {"slices": int(config.slices or MAX_SLICES)}
+
+    def from_meta(self, parent: Fields) -> SirenConfig:
+        """Parse META's object of this kind. Raises InrFileError or FitError."""
+        shifted = parent.fields(self.name, f"{NETWORK} slices")
+        slices = shifted.whole("slices", 1, MAX_SLICES)
+        return replace(_network(shifted), shifts=True, slices=slices)
+
+    def details(self, config: SirenConfig) -> list[Detail]:
+        """Return a description of a network."""
+        return [
+            *super().details(config),
+            (
+                "Shifted slices",
+                f"{config.slices:,}",
+                "Slices that the network sees moved a little, each by itself.",
+            ),
+        ]
+
+    def fit(
+        self,
+        samples: LrSamples,
+        settings: Settings,
+        device: torch.device,
+        stop: Event | None = None,
+        resume: Any = None,
+        place: Place | None = None,
+    ) -> Generator[FitProgress, None, FitResult]:
+        """Fit a network to samples, with shifts if they are worth their bytes. See `fields.siren.fit.fit`."""
+        from .fit import fit
+
+        siren, config = siren_of(settings)
+        return fit(
+            samples, with_slices(siren, samples.shape[0], settings.factor[0]), config, device, stop, resume
+        )
+
+
 class BlocksKind(SirenKind):
     """Several SIRENs, each in a box of the volume. See `fields.base.FieldKind`."""
 
@@ -251,4 +299,5 @@ def _check_memory(config: SirenConfig) -> None:
 
 
 SIREN = SirenKind()
+SHIFTED = ShiftedKind()
 BLOCKS = BlocksKind()

@@ -1,5 +1,9 @@
 """A sinusoidal representation network (SIREN): a coordinate (z, y, x) in, an intensity out.
 
+A scan's slices do not lie as exactly one on another as the grid says: the patient moves, and some scanners
+take them in turns. So a network can hold a shift for each slice, in its own coordinates, which is fitted with
+the weights and added to the coordinates first; between slices it goes over in a straight line.
+
 Source: Sitzmann et al. 2020, "Implicit Neural Representations with Periodic Activation Functions",
 section 3.2 for the initialisation; layers as tables 1-3 of Sheibanifard and Yu 2023 count them.
 """
@@ -18,12 +22,14 @@ from torch.nn import functional
 from torch.nn.utils import skip_init
 
 from ...compute import threads
-from .config import SirenConfig
+from .config import SHIFT, SirenConfig
 from .kernels import Folded
 
 
 class Siren(nn.Module):
     """Sine layers and a linear one: (..., 3) coordinates in [-1, 1] -> (...) intensities in [-1, 1].
+
+    `shifts` is None, or holds those of the slices, (slices, 3) in z, y, x in units of SHIFT. They start at 0.
 
     Parameters are named as in `SirenConfig.layouts`. A fresh network draws its weights from `seed`.
     """
@@ -36,6 +42,10 @@ class Siren(nn.Module):
         self.omegas = [config.omega_0] + [config.hidden_omega] * (config.layers - 1)
         self.sine = nn.ModuleList(_linear(features, width) for features in inputs)
         self.linear = _linear(width, 1)
+        self.shifts: nn.Embedding | None = None
+        if config.slices:
+            self.shifts = skip_init(nn.Embedding, config.slices, 3)  # type: ignore[no-untyped-call]
+            nn.init.zeros_(self.shifts.weight)
         self._initialise(torch.Generator().manual_seed(seed))
 
     def _initialise(self, generator: torch.Generator) -> None:
@@ -62,11 +72,28 @@ class Siren(nn.Module):
 
         In plain torch, for autograd; `at` and `on_grid` are the fast ways.
         """
-        features = coordinates
+        features = self.placed(coordinates)
         for layer, omega in zip(self.sines, self.omegas, strict=True):
             features = torch.sin(functional.linear(features, layer.weight * omega, layer.bias * omega))
         intensity: Tensor = self.linear(features).squeeze(-1)
         return intensity
+
+    def placed(self, coordinates: Tensor) -> Tensor:
+        """Return where coordinates (..., 3) come to lie once their slices are shifted."""
+        return coordinates if self.shifts is None else coordinates + self.shift_at(coordinates[..., 0])
+
+    def shift_at(self, z: Tensor) -> Tensor:
+        """Return the shifts (..., 3) at coordinates along z (...), of a network that has some.
+
+        Slice k of n lies at 2 (k + 0.5) / n - 1; beyond the first and the last one theirs holds on.
+        """
+        assert self.shifts is not None
+        last = self.config.slices - 1
+        place = ((z + 1) * (self.config.slices / 2) - 0.5).clamp(0, last)
+        before = place.floor()
+        part = (place - before)[..., None]
+        before = before.long()
+        return SHIFT * torch.lerp(self.shifts(before), self.shifts((before + 1).clamp(max=last)), part)
 
     @torch.inference_mode(False)  # whose tensors no other thread may write
     @torch.no_grad()
@@ -75,7 +102,7 @@ class Siren(nn.Module):
 
         The fast way, as `on_grid`: at omegas of 30 either lies within 2e-5 of `forward`.
         """
-        network = Folded(self)
+        network, coordinates = Folded(self), self.placed(coordinates)
         intensity = torch.empty(len(coordinates), device=coordinates.device)
 
         def evaluate(chunk: slice) -> None:
@@ -98,6 +125,11 @@ class Siren(nn.Module):
             axis[:, None] * weight for axis, weight in zip((z, y, x), network.first, strict=True)
         )
         along_z += network.biases[0]
+        if self.shifts is not None:
+            for shift, weight in zip(self.shift_at(z).t(), network.first, strict=True):
+                along_z += (
+                    shift[:, None] * weight
+                )  # no matrix product: it might round by the number of slices
         kernels, intensity = network.kernels, torch.empty(len(z), len(y), len(x), device=z.device)
         rows = max(1, chunk_voxels(z.device) // len(x))
 

@@ -45,7 +45,7 @@ def _ours(preset: str, steps: int, factor: float, by_volume: tuple[float, ...] =
         sampling="deviation",
         least_gain=0.02,
     )
-    siren = SirenConfig(layers=5, hidden_features=110)
+    siren = SirenConfig(layers=5, hidden_features=110, shifts=True)
     return Settings(
         preset=preset,
         factor=(1.0, factor, factor),

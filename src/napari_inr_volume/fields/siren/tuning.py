@@ -15,6 +15,7 @@ from torch.nn import functional
 from ...coding.quantise import Layout, Quantised, choose_steps, quantise, step_sizes
 from ...coding.range_coding import encode
 from ...core.errors import FitError
+from .config import SHIFT
 from .network import Siren
 
 NOISES = (-28.0, 4.0)  # octaves between which the noise is searched
@@ -89,7 +90,7 @@ def sensitivities(siren: Siren, coordinates: Tensor) -> Sensitivities:
     (n, 3) and the row's weights. Derivative and feature are taken as independent. Raises FitError if weights
     are so large that nothing can be said of them.
     """
-    features, slopes, squares = coordinates, [], []
+    features, slopes, squares = siren.placed(coordinates), [], []
     for layer, omega in zip(siren.sines, siren.omegas, strict=True):
         squares.append(_mean_square(features))
         arguments = functional.linear(features, layer.weight * omega, layer.bias * omega)
@@ -105,6 +106,8 @@ def sensitivities(siren: Siren, coordinates: Tensor) -> Sensitivities:
         )
         found[f"sine.{index}.bias"] = of_rows.mean(keepdims=True)
         back = by_bias @ siren.sines[index].weight
+    if siren.shifts is not None:  # a voxel's output depends on its own slice's shift alone
+        found["shifts.weight"] = _mean_square(SHIFT * back) / siren.config.slices
     if not all(np.isfinite(values).all() for values in found.values()):
         raise FitError(
             "the fit diverged: its weights are too large for float32; choose a smaller learning rate"
