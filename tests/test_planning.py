@@ -148,10 +148,11 @@ def test_a_file_of_a_target_has_its_bytes(monkeypatch: pytest.MonkeyPatch) -> No
     assert 0.95 * found.file_bytes <= len(file) <= 4_000
 
 
-def test_a_wider_network_than_the_preset_s_takes_a_lower_rate_and_a_narrower_one_the_same() -> None:
+def test_a_wider_network_than_the_preset_s_takes_a_lower_rate_and_a_narrower_one_a_higher() -> None:
     small, large = (plan(VOLUME, MODELS, Target(kind="bytes", value=most), BASE) for most in (5_000, 200_000))
     assert small.settings.field.hidden_features < BASE.field.hidden_features
-    assert small.settings.fit.learning_rate == BASE.fit.learning_rate
+    narrow = BASE.field.hidden_features / small.settings.field.hidden_features
+    assert small.settings.fit.learning_rate == pytest.approx(BASE.fit.learning_rate * narrow**0.5, rel=1e-2)
     wide = with_width(BASE, 3 * BASE.field.hidden_features)
     assert wide.fit.learning_rate == pytest.approx(BASE.fit.learning_rate / 3**0.5, rel=1e-2)
     assert large.settings.field.boxes > 1

@@ -126,11 +126,12 @@ def test_a_longer_fit_by_muon_takes_a_lower_rate_and_one_by_adam_the_same() -> N
     assert papers.with_all_steps(10**6).learning_rate == papers.learning_rate
 
 
-def test_wide_networks_take_a_lower_rate_with_muon() -> None:
+def test_wide_networks_take_a_lower_rate_with_muon_and_narrow_ones_a_higher() -> None:
     ours, papers = find_preset("default"), find_preset("paper-4")
     assert with_width(ours, 440).fit.learning_rate == pytest.approx(ours.fit.learning_rate / 2)
     assert with_width(ours, 440).field == replace(ours.field, hidden_features=440)
-    assert with_width(ours, 24).fit == with_width(ours, 110).fit == ours.fit
+    assert with_width(ours, 110).fit == ours.fit
+    assert with_width(ours, 27).fit.learning_rate == pytest.approx(2 * ours.fit.learning_rate, rel=0.02)
     assert with_width(papers, 512).fit == papers.fit
     with pytest.raises(FitError, match="hidden_features must be a whole number from 1 to 2,048, got 0"):
         with_width(ours, 0)
