@@ -9,7 +9,7 @@ from napari.components import ViewerModel
 from napari_inr_volume.core.metrics import psnr
 from napari_inr_volume.core.phantom import head_phantom
 from napari_inr_volume.core.volume import Volume
-from napari_inr_volume.fields.registry import PRESETS
+from napari_inr_volume.fields.registry import PRESETS, suited
 from napari_inr_volume.io.inr_file import read_inr
 from napari_inr_volume.plugin.layers import volume_of
 from napari_inr_volume.plugin.samples import SAMPLE
@@ -35,15 +35,16 @@ def test_phantom_as_inr_opens_without_a_fit_and_over_the_phantom(viewer: ViewerM
     lr, hr = viewer.open_sample(PLUGIN, "head_phantom_inr")
     assert lr.name.startswith("CT head phantom [LR fit ")
     np.testing.assert_allclose(hr.data_to_world((1, 2, 3)), original.data_to_world((1, 2, 3)))
-    np.testing.assert_allclose(lr.data_to_world((1, 0, 0)), original.data_to_world((1, 1.5, 1.5)))
+    np.testing.assert_allclose(lr.data_to_world((1, 0, 0)), original.data_to_world((1, 0.5, 0.5)))
 
 
 def test_shipped_inr_is_small_and_made_as_its_script_says(phantom: Volume) -> None:
     inr = read_inr(SAMPLE)
-    assert SAMPLE.stat().st_size <= 110_000
+    assert SAMPLE.stat().st_size <= 9_000
     assert inr.fit.preset == "default"
     assert inr.fit.seed == PRESETS["default"].fit.seed
-    assert inr.field == replace(PRESETS["default"].field, slices=48)
+    asked = suited(PRESETS["default"], phantom.shape, phantom.source_bytes)
+    assert (inr.field, inr.factor) == (replace(asked.field, slices=48), asked.factor)
     assert inr.geometry == phantom.geometry
     assert inr.intensity_range == phantom.intensity_range
 
