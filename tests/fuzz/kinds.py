@@ -689,6 +689,7 @@ def _check(volume: Volume) -> None:
 KINDS = {
     "inr": Kind(".inr", (GOLDEN / "tiny-1.0.inr").read_bytes, _change_inr, _read_inr),
     "inr-quantised": Kind(".inr", (GOLDEN / "tiny-quantised.inr").read_bytes, _change_inr, _read_inr),
+    "inr-shifted": Kind(".inr", (GOLDEN / "tiny-shifted.inr").read_bytes, _change_inr, _read_inr),
     "inr-blocks": Kind(".inr", (GOLDEN / "tiny-blocks.inr").read_bytes, _change_inr, _read_inr),
     "inr-model": Kind(".inr", _inr_with_model, _change_inr, _read_inr),
     "exact": Kind(".inr", _exact, _change_exact, _read_exact(_exact)),

@@ -17,11 +17,8 @@ Precision = Literal["float32", "mixed"]
 FirstLayer = Literal["alike", "measured"]
 Sampling = Literal["random", "lattice", "deviation"]
 
-SIREN, SHIFTED, BLOCKS = (
-    "siren",
-    "shifted",
-    "blocks",
-)  # the kinds: one network, also of shifted slices, or boxes
+# The kinds: one network; one that sees slices moved; one in each box.
+SIREN, SHIFTED, BLOCKS = "siren", "shifted", "blocks"
 MAX_BOXES = 256
 MAX_SLICES = 2**20
 SHIFT = 0.25  # by which a weight of 1 shifts a slice, in the network's coordinates: so Adam goes slowly there
