@@ -313,14 +313,9 @@ def first_back(
 def shift_back(
     back: Stored, cosines: Stored, weight: Floats, index: NDArray[np.int64], plane: int, gradient: Floats
 ) -> None:
+    delta = np.empty(back.shape[1], np.float32)
     for n in range(back.shape[0]):
-        z, y, x = np.float32(0), np.float32(0), np.float32(0)
         for j in range(back.shape[1]):
-            delta = _widen(back[n, j]) * _widen(cosines[n, j]) * _RADIANS
-            z += delta * weight[0, j]
-            y += delta * weight[1, j]
-            x += delta * weight[2, j]
-        of_slice = gradient[index[n] // plane]
-        of_slice[0] += z
-        of_slice[1] += y
-        of_slice[2] += x
+            delta[j] = _widen(back[n, j]) * _widen(cosines[n, j]) * _RADIANS
+        for axis in range(3):
+            gradient[index[n] // plane, axis] += _dot(delta, weight[axis])
