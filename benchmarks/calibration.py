@@ -53,7 +53,7 @@ class Point:
 
     @property
     def expected(self) -> float:
-        """The LR PSNR that the ladder says, in dB."""
+        """The LR PSNR that the ladder says, in dB; of a fit to the volume itself, that of one by 2."""
         return ladder.SirenLadder().lr_psnr(self.settings, self.model.probed)
 
 
@@ -80,13 +80,7 @@ def main() -> None:
     print(f"LR PSNR: {_off(np.array([point.expected for point in shrunk]) - known)}")
     for factor in (*PROBED, WHOLE):
         some = [point for point in points if point.model.factor == factor]
-        if factor == WHOLE:  # beside what the same fit came to by 2
-            twins = [_twin(point, shrunk) for point in some]
-            some = [point for point, twin in zip(some, twins, strict=True) if twin is not None]
-            fitted = [twin.lr_psnr for twin in twins if twin is not None]
-        else:
-            fitted = [point.expected for point in some]
-        errors = np.array([[point.model.clean_mse for point in some], [*map(_mse, fitted)]]).T
+        errors = np.array([[point.model.clean_mse, _mse(point.expected)] for point in some])
         reached = np.array([_mse(point.hr_psnr) for point in some])
         if factor == WHOLE:
             shares, _ = nnls(errors / reached[:, None], np.ones(len(some)))
@@ -115,16 +109,6 @@ def points_of(name: str, models: dict[tuple[float, float, float], FactorModel]) 
         plane = float(factor)
         settings = settings_of(int(boxes or 1), int(width), int(steps.replace(",", "")), plane)
         yield Point(name, models[1.0, plane, plane], settings, lr_psnr, hr_psnr)
-
-
-def _twin(point: Point, others: list[Point]) -> Point | None:
-    """Return the fit of the same volume and the same network by a factor of 2."""
-    field, fit = point.settings.field, point.settings.fit
-    for one in others:
-        alike = (one.volume, one.settings.field, one.settings.fit) == (point.volume, field, fit)
-        if alike and one.model.factor == PROBED[-1]:
-            return one
-    return None
 
 
 def _set(constants: dict[str, float]) -> None:
