@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter1d
 
 from napari_inr_volume.core.errors import FitError
 from napari_inr_volume.fields.registry import PRESETS, find_preset
@@ -97,13 +99,24 @@ def test_shifts_are_stored_with_the_weights_and_do_not_count_as_such() -> None:
 
 
 @pytest.mark.parametrize(
-    ("slices", "factor", "shifted"),
-    [(28, 1.0, True), (514, 1.0, True), (515, 1.0, False), (28, 4.0, False)],
+    ("slices", "thin", "factor", "shifted"),
+    [
+        (28, False, 1.0, True),
+        (514, False, 1.0, True),
+        (515, False, 1.0, False),
+        (28, False, 4.0, False),
+        (28, True, 1.0, False),
+    ],
 )
-def test_slices_are_shifted_where_that_is_worth_its_bytes(slices: int, factor: float, shifted: bool) -> None:
+def test_slices_are_shifted_where_that_is_worth_its_bytes(
+    slices: int, thin: bool, factor: float, shifted: bool
+) -> None:
     siren = SirenConfig(layers=5, hidden_features=110, shifts=True)  # 49,391 weights
+    lr = np.random.default_rng(1).normal(0, 1, (slices, 12, 12)).astype(np.float32)
+    if thin:
+        lr = gaussian_filter1d(lr, 4.0, axis=0)
     expected = replace(siren, slices=slices) if shifted else replace(siren, shifts=False)
-    assert with_slices(siren, slices, factor) == expected
+    assert with_slices(siren, lr, factor) == expected
 
 
 def test_factor_below_one_is_refused_with_its_axis() -> None:

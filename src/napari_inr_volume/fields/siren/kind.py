@@ -192,9 +192,8 @@ class ShiftedKind(SirenKind):
         from .fit import fit
 
         siren, config = siren_of(settings)
-        return fit(
-            samples, with_slices(siren, samples.shape[0], settings.factor[0]), config, device, stop, resume
-        )
+        siren = with_slices(siren, samples.voxels.cpu().numpy(), settings.factor[0])
+        return fit(samples, siren, config, device, stop, resume)
 
 
 class BlocksKind(SirenKind):

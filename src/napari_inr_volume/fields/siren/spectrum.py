@@ -22,15 +22,20 @@ LEAST, MOST = 0.25, 2.0  # what a scale can be
 def first_scales(lr: NDArray[np.float32]) -> Triple:
     """Return what to multiply the first layer's weights by, along z, y and x, for an LR (z, y, x).
 
-    The square root of the axis' mean frequency over that within a slice, where it is about 1; 1 where
-    nothing changes along an axis or within the slices.
+    The square root of the axis' mean frequency over that within a slice.
+    """
+    z, y, x = (min(max(math.sqrt(each), LEAST), MOST) for each in relative_frequencies(lr))
+    return z, y, x
+
+
+def relative_frequencies(lr: NDArray[np.float32]) -> Triple:
+    """Return the mean frequency of an LR (z, y, x) along z, y and x over that within a slice.
+
+    The last two are about 1; 1 is also said where nothing changes along an axis or within the slices.
     """
     frequencies = [mean_frequency(lr, axis) for axis in range(3)]
     in_plane = math.sqrt(frequencies[1] * frequencies[2])
-    z, y, x = (
-        min(max(math.sqrt(frequency / in_plane), LEAST), MOST) if frequency and in_plane else 1.0
-        for frequency in frequencies
-    )
+    z, y, x = (each / in_plane if each and in_plane else 1.0 for each in frequencies)
     return z, y, x
 
 
