@@ -52,9 +52,8 @@ SWEEP: tuple[tuple[Triple, int, int], ...] = (
     (ONE, 80, 30_000),
     (ONE, 56, 30_000),
     (ONE, 40, 30_000),
+    (ONE, 24, 30_000),
     (FOUR, 110, 7_000),
-    (FOUR, 48, 21_000),
-    (FOUR, 24, 14_000),
 )
 RATIOS = (100, 250, 500, 1_000, 2_000, 4_000)  # of the tables
 SOUGHT = (1_000, 84, 2_000, 500, 250, 4_000)  # by each codec: what is near 84 lies on the other side of 100
