@@ -88,7 +88,8 @@ class _Fit:
         self.samples, self.config, self.device, self.stop = samples, config, device, stop
         if siren_config.slices not in (0, samples.shape[0]):
             raise FitError(
-                f"the network has shifts for {siren_config.slices:,} slices, the LR has {samples.shape[0]:,}"
+                f"the network has shifts for {siren_config.slices:,} slices, the LR has"
+                f" {samples.shape[0]:,}; leave their number to the fit"
             )
         self.digest = samples.digest()
         self.siren = _fresh_siren(siren_config, config, samples)

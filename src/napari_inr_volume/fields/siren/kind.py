@@ -119,10 +119,12 @@ class SirenKind:
         resume: Any = None,
         place: Place | None = None,
     ) -> Generator[FitProgress, None, FitResult]:
-        """Fit a network to samples. See `fields.siren.fit.fit`."""
+        """Fit a network to samples, with shifts if they are worth it. See `fields.siren.fit.fit`."""
         from .fit import fit
 
-        return fit(samples, *siren_of(settings), device, stop, resume)
+        siren, config = siren_of(settings)
+        siren = with_slices(siren, samples.voxels.cpu().numpy(), settings.factor[0])
+        return fit(samples, siren, config, device, stop, resume)
 
     def state_to_bytes(self, state: Any) -> bytes:
         """Return a fit's state as bytes."""
@@ -175,25 +177,9 @@ class ShiftedKind(SirenKind):
             (
                 "Shifted slices",
                 f"{config.slices:,}",
-                "Slices that the network sees moved a little, each by itself.",
+                "Slices that have a small shift of their own, found by the fit.",
             ),
         ]
-
-    def fit(
-        self,
-        samples: LrSamples,
-        settings: Settings,
-        device: torch.device,
-        stop: Event | None = None,
-        resume: Any = None,
-        place: Place | None = None,
-    ) -> Generator[FitProgress, None, FitResult]:
-        """Fit a network to samples, with shifts if they are worth their bytes. See `fields.siren.fit.fit`."""
-        from .fit import fit
-
-        siren, config = siren_of(settings)
-        siren = with_slices(siren, samples.voxels.cpu().numpy(), settings.factor[0])
-        return fit(samples, siren, config, device, stop, resume)
 
 
 class BlocksKind(SirenKind):

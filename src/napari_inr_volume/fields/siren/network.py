@@ -126,10 +126,9 @@ class Siren(nn.Module):
         )
         along_z += network.biases[0]
         if self.shifts is not None:
+            # Not by a product of matrices, which might round by how many slices there are.
             for shift, weight in zip(self.shift_at(z).t(), network.first, strict=True):
-                along_z += (
-                    shift[:, None] * weight
-                )  # no matrix product: it might round by the number of slices
+                along_z += shift[:, None] * weight
         kernels, intensity = network.kernels, torch.empty(len(z), len(y), len(x), device=z.device)
         rows = max(1, chunk_voxels(z.device) // len(x))
 

@@ -17,11 +17,11 @@ LEAST_FREQUENCY = 0.4  # along z, of that within a slice
 def with_slices(siren: SirenConfig, lr: NDArray[np.float32], factor: float) -> SirenConfig:
     """Return the network for an LR (z, y, x), by a factor along z: with shifts, or without.
 
-    Shifts are left out where they would take too large a part of the bytes; where thin slices are much like
-    their neighbours, so that shifts gain nothing (docs/benchmarks/tried.md); and where the LR's slices are
-    not those of the volume.
+    Shifts are left out where they are not asked for; where they would take too large a part of the bytes;
+    where thin slices are much like their neighbours, so that shifts gain nothing (docs/benchmarks/tried.md);
+    and where the LR's slices are not those of the volume.
     """
-    worth = 3 * len(lr) * LEAST_WEIGHTS <= siren.parameters and factor == 1
+    worth = siren.shifts and factor == 1 and 3 * len(lr) * LEAST_WEIGHTS <= siren.parameters
     if worth and relative_frequencies(lr)[0] >= LEAST_FREQUENCY:
         return replace(siren, slices=len(lr))
     return replace(siren, shifts=False, slices=0)
