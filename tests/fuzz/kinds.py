@@ -691,6 +691,9 @@ KINDS = {
     "inr-quantised": Kind(".inr", (GOLDEN / "tiny-quantised.inr").read_bytes, _change_inr, _read_inr),
     "inr-shifted": Kind(".inr", (GOLDEN / "tiny-shifted.inr").read_bytes, _change_inr, _read_inr),
     "inr-blocks": Kind(".inr", (GOLDEN / "tiny-blocks.inr").read_bytes, _change_inr, _read_inr),
+    "inr-shifted-blocks": Kind(
+        ".inr", (GOLDEN / "tiny-shifted-blocks.inr").read_bytes, _change_inr, _read_inr
+    ),
     "inr-model": Kind(".inr", _inr_with_model, _change_inr, _read_inr),
     "exact": Kind(".inr", _exact, _change_exact, _read_exact(_exact)),
     "exact-plain": Kind(".inr", _exact_plain, _change_exact, _read_exact(_exact_plain)),

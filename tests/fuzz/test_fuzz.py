@@ -22,7 +22,7 @@ pytest.importorskip("zarr")
 CHILD = Path(__file__).with_name("child.py")
 FORMATS = {  # kinds that are read by one process, which takes seconds to start
     "ours": (
-        *("inr", "inr-quantised", "inr-shifted", "inr-blocks", "inr-model"),
+        *("inr", "inr-quantised", "inr-shifted", "inr-blocks", "inr-shifted-blocks", "inr-model"),
         *("exact", "exact-plain", "state", "weights", "settings"),
     ),
     "DICOM": (

@@ -30,6 +30,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "tiny-1.0.inr"
 QUANTISED = GOLDEN.with_name("tiny-quantised.inr")
 SHIFTED = GOLDEN.with_name("tiny-shifted.inr")
 BLOCKS = GOLDEN.with_name("tiny-blocks.inr")
+SHIFTED_BLOCKS = GOLDEN.with_name("tiny-shifted-blocks.inr")
 EXACT = GOLDEN.with_name("exact-1.1.inr")
 
 
@@ -97,7 +98,9 @@ def test_the_reader_of_the_docs_evaluates_the_network_as_its_formulas_say(reader
 
 
 @pytest.mark.parametrize(
-    "path", [GOLDEN, QUANTISED, SHIFTED, BLOCKS], ids=["fp16", "quantised", "shifted", "blocks"]
+    "path",
+    [GOLDEN, QUANTISED, SHIFTED, BLOCKS, SHIFTED_BLOCKS],
+    ids=["fp16", "quantised", "shifted", "blocks", "shifted blocks"],
 )
 def test_the_reader_of_the_docs_and_the_package_find_the_same_weights(
     reader: dict[str, Any], path: Path
@@ -147,8 +150,8 @@ def constant(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "path",
-    [GOLDEN, QUANTISED, SHIFTED, BLOCKS, None],
-    ids=["fp16", "quantised", "shifted", "blocks", "constant"],
+    [GOLDEN, QUANTISED, SHIFTED, BLOCKS, SHIFTED_BLOCKS, None],
+    ids=["fp16", "quantised", "shifted", "blocks", "shifted blocks", "constant"],
 )
 def test_the_reader_of_the_docs_and_the_package_decode_alike(
     reader: dict[str, Any], path: Path | None, constant: Path

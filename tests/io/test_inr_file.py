@@ -42,8 +42,11 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "tiny-1.0.inr"
 QUANTISED = GOLDEN.with_name("tiny-quantised.inr")
 SHIFTED = GOLDEN.with_name("tiny-shifted.inr")
 BLOCKS = GOLDEN.with_name("tiny-blocks.inr")
+SHIFTED_BLOCKS = GOLDEN.with_name("tiny-shifted-blocks.inr")
 EACH_CODING = pytest.mark.parametrize(
-    "path", [GOLDEN, QUANTISED, SHIFTED, BLOCKS], ids=["fp16", "quantised", "shifted", "blocks"]
+    "path",
+    [GOLDEN, QUANTISED, SHIFTED, BLOCKS, SHIFTED_BLOCKS],
+    ids=["fp16", "quantised", "shifted", "blocks", "shifted blocks"],
 )
 MODEL = b"the weights of a super-resolution network"
 UPSCALER = UpscalerRef(name="srdensenet", sha256=hashlib.sha256(MODEL).hexdigest())
@@ -313,7 +316,7 @@ def test_a_flip_of_any_bit_is_refused(path: Path) -> None:
 
 @settings(max_examples=500)
 @given(
-    path=st.sampled_from([GOLDEN, QUANTISED, SHIFTED, BLOCKS]),
+    path=st.sampled_from([GOLDEN, QUANTISED, SHIFTED, BLOCKS, SHIFTED_BLOCKS]),
     changes=st.lists(st.tuples(st.integers(0, 2000), st.binary(max_size=8), st.integers(0, 8)), min_size=1),
     mend=st.booleans(),
 )

@@ -10,9 +10,9 @@ from ..core.errors import FitError
 from .base import FieldKind, Ladder
 from .constant import CONSTANT
 from .settings import Settings
-from .siren.kind import BLOCKS, SHIFTED, SIREN
+from .siren.kind import BLOCKS, SHIFTED, SHIFTED_BLOCKS, SIREN
 
-KINDS: dict[str, FieldKind] = {kind.name: kind for kind in (SIREN, SHIFTED, BLOCKS, CONSTANT)}
+KINDS: dict[str, FieldKind] = {kind.name: kind for kind in (SIREN, SHIFTED, BLOCKS, SHIFTED_BLOCKS, CONSTANT)}
 PRESETS: dict[str, Settings] = {
     name: settings for kind in KINDS.values() for name, settings in kind.presets.items()
 }

@@ -33,6 +33,10 @@ quick = FitConfig(
 BLOCKS = find_kind("blocks")
 
 
+def shifting(slices: int) -> SirenConfig:
+    return replace(three, shifts=True, slices=slices)
+
+
 @pytest.fixture(autouse=True)
 def records_after_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit_module, "SECONDS_PER_RECORD", 0.0)
@@ -49,13 +53,14 @@ def samples(shape: tuple[int, int, int] = (6, 24, 30), counted: np.ndarray | Non
 def run(
     lr: LrSamples,
     config: FitConfig = quick,
+    siren: SirenConfig = three,
     *,
     resume: BlocksState | None = None,
     until: int | None = None,
 ) -> FitResult:
     """Fit to the end, or until it is stopped once so many steps are done."""
     stop = Event()
-    steps = fit_blocks(lr, three, config, CPU, stop, resume)
+    steps = fit_blocks(lr, siren, config, CPU, stop, resume)
     while True:
         try:
             record = next(steps)
@@ -133,16 +138,30 @@ def test_records_tell_of_all_boxes() -> None:
     assert isinstance(records[0].field, Blocks)
 
 
-@pytest.mark.parametrize("until", [1, 35, 65])
-def test_stopped_and_resumed_it_is_the_fit_in_one_go(until: int, tmp_path: Path) -> None:
-    whole, stopped = run(samples()), run(samples(), until=until)
+def test_slices_that_moved_are_fitted_better_in_boxes_too() -> None:
+    moves = np.random.default_rng(1).uniform(-0.2, 0.2, 20)
+    z, y, x = np.meshgrid(*(np.linspace(-1, 1, length) for length in (20, 24, 20)), indexing="ij")
+    y = y + moves[:, None, None]
+    lr = (1000 * np.exp(-4 * (0.2 * z**2 + y**2 + x**2)) + 200 * np.sin(6 * x) * y).astype(np.float32)
+    moved = LrSamples(lr, lr.shape, (1.0, 1.0, 1.0), (float(lr.min()), float(lr.max())), CPU)
+    config = FitConfig(steps=600, batch=512, learning_rate=3e-3, schedule="cosine", optimiser="muon")
+    plain, shifted = run(moved, config), run(moved, config, shifting(20))
+    assert shifted.psnr > plain.psnr + 1
+    assert len({network.slices for network in shifted.config.networks}) > 1  # a cut along z is among them
+    loaded = find_kind("shifted-blocks").load(shifted.config, shifted.payload, QUANTISED, CPU)
+    torch.testing.assert_close(loaded.on_grid(*moved.axes), shifted.field.on_grid(*moved.axes))
+
+
+@pytest.mark.parametrize(("siren", "until"), [(three, 1), (three, 35), (three, 65), (shifting(6), 35)])
+def test_stopped_and_resumed_it_is_the_fit_in_one_go(siren: SirenConfig, until: int, tmp_path: Path) -> None:
+    whole, stopped = run(samples(), siren=siren), run(samples(), siren=siren, until=until)
     assert stopped.stopped
     assert stopped.state is not None
     save_state(stopped.state, tmp_path / "state")
     state = load_state(tmp_path / "state")
     assert isinstance(state, BlocksState)
     assert until <= state.step < 70
-    assert run(samples(), resume=state).payload == whole.payload
+    assert run(samples(), siren=siren, resume=state).payload == whole.payload
 
 
 def test_a_record_s_state_resumes_while_boxes_are_done() -> None:

@@ -58,6 +58,16 @@ def reaches(box: Box, margins: Margins) -> list[tuple[int, int]]:
     return [box.reach(axis, margins) for axis in range(3)]
 
 
+@given(cuts=cuts(), margins=MARGINS, count=st.integers(1, 300))
+def test_a_box_has_the_slices_whose_middles_it_reaches(cuts: Cuts, margins: Margins, count: int) -> None:
+    middles = (2 * np.arange(count) + 1) * UNITS  # in 1 / (2 count) of a unit
+    for box in boxes_of(cuts):
+        low, high = (2 * count * place for place in box.reach(0, margins))
+        assert (
+            list(box.slices(count, margins)) == np.flatnonzero((low <= middles) & (middles <= high)).tolist()
+        )
+
+
 @given(cuts=cuts())
 def test_boxes_fill_the_volume_once(cuts: Cuts) -> None:
     boxes = boxes_of(cuts)

@@ -84,11 +84,11 @@ def test_impossible_setting_is_refused_by_name(config: type, name: str, value: o
 def test_shifts_are_true_or_false_and_slices_need_them() -> None:
     with pytest.raises(FitError, match="shifts must be true or false, got 1"):
         SirenConfig(shifts=1)  # type: ignore[arg-type]
-    for config in ({"slices": 3}, {"slices": 3, "shifts": True, "boxes": 2}):
-        with pytest.raises(FitError, match="slices must be a whole number from 0 to 0, got 3"):
-            SirenConfig(**config)
+    with pytest.raises(FitError, match="slices must be a whole number from 0 to 0, got 3"):
+        SirenConfig(slices=3)
     assert SirenConfig(slices=3, shifts=True).kind == "shifted"
-    assert SirenConfig(shifts=True, boxes=2).kind == "blocks"
+    assert SirenConfig(shifts=True, boxes=2).kind == "shifted-blocks"
+    assert SirenConfig(boxes=2).kind == "blocks"
 
 
 def test_shifts_are_stored_with_the_weights_and_do_not_count_as_such() -> None:
@@ -98,6 +98,17 @@ def test_shifts_are_stored_with_the_weights_and_do_not_count_as_such() -> None:
     assert shifted.layouts["shifts.weight"].size == 90
 
 
+def test_the_network_of_a_box_has_the_shifts_of_its_slices() -> None:
+    above = SirenConfig(boxes=2, cuts=((0, 2**14),), margins=(2**12, 1, 1), shifts=True, slices=16)
+    assert [network.slices for network in above.networks] == [5, 13]  # a quarter, three, and a slice each
+    assert {network.kind for network in above.networks} == {"shifted"}
+    assert above.layouts["0/shifts.weight"].size == 15
+    assert above.parameters == 2 * SirenConfig().parameters
+    without = replace(above, cuts=((0, 1),), margins=(1, 1, 1))
+    assert [network.kind for network in without.networks] == ["siren", "shifted"]
+
+
+@pytest.mark.parametrize("boxes", [1, 3])
 @pytest.mark.parametrize(
     ("slices", "thin", "factor", "shifted"),
     [
@@ -109,9 +120,9 @@ def test_shifts_are_stored_with_the_weights_and_do_not_count_as_such() -> None:
     ],
 )
 def test_slices_are_shifted_where_that_is_worth_its_bytes(
-    slices: int, thin: bool, factor: float, shifted: bool
+    slices: int, thin: bool, factor: float, shifted: bool, boxes: int
 ) -> None:
-    siren = SirenConfig(layers=5, hidden_features=110, shifts=True)  # 49,391 weights
+    siren = SirenConfig(layers=5, hidden_features=110, shifts=True, boxes=boxes)  # of 49,391 weights
     lr = np.random.default_rng(1).normal(0, 1, (slices, 12, 12)).astype(np.float32)
     if thin:
         lr = gaussian_filter1d(lr, 4.0, axis=0)

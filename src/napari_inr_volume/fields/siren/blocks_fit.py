@@ -169,7 +169,7 @@ class _BlocksFit:
             _BoxFit(
                 part.count,
                 side_by_side.fitting(
-                    part, siren_config.of_a_box, fit_of_box(config, box), device, stop, state
+                    part, siren_config.networks[box], fit_of_box(config, box), device, stop, state
                 ),
                 state,
             )
@@ -253,8 +253,13 @@ class _BlocksFit:
         psnr = measure_psnr(field.to(self.samples.device), self.samples)
         if not math.isfinite(psnr):
             raise FitError("the fit diverged: its best weights give NaN or infinity; start over")
-        shapes = [layout.row_shape for layout in self.siren.of_a_box.layouts.values()]
-        tensors = [tensor for result in results for tensor in range_coding.decode(result.payload, shapes)]
+        tensors = [
+            tensor
+            for result, network in zip(results, self.siren.networks, strict=True)
+            for tensor in range_coding.decode(
+                result.payload, [layout.row_shape for layout in network.layouts.values()]
+            )
+        ]
         stopped = any(result.stopped for result in results)
         begun = all(result.steps > 0 for result in results)
         return FitResult(

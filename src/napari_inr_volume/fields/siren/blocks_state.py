@@ -85,7 +85,7 @@ def _parsed(body: bytes) -> BlocksState:
     factor, device = (z, y, x), plain["device"]
     for box, state in enumerate(states):
         if state is not None:
-            state.check(siren.of_a_box, fit_of_box(fit, box), factor, device, state.samples)
+            state.check(siren.networks[box], fit_of_box(fit, box), factor, device, state.samples)
     return BlocksState(
         field=siren, fit=fit, factor=factor, device=device, seconds=_seconds(plain), boxes=tuple(states)
     )

@@ -51,6 +51,11 @@ class Box:
         low, high = self.faces[axis]
         return max(low - margins[axis], 0), min(high + margins[axis], UNITS)
 
+    def slices(self, count: int, margins: Margins) -> range:
+        """Return which of so many slices, evenly spaced along z, have their middles where it is fitted."""
+        low, high = self.reach(0, margins)  # slice k's lies at (k + 1/2) / count of UNITS
+        return range(-((UNITS - 2 * low * count) // (2 * UNITS)), (2 * high * count + UNITS) // (2 * UNITS))
+
     def share(self, axis: int, at: NDArray[np.float64], margins: Margins) -> NDArray[np.float64]:
         """Return what of the blend is this box's along an axis, at these positions: from 0 to 1."""
         share = np.ones_like(at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, get_args
 
 from ...coding.quantise import Layout
@@ -17,8 +18,8 @@ Precision = Literal["float32", "mixed"]
 FirstLayer = Literal["alike", "measured"]
 Sampling = Literal["random", "lattice", "deviation"]
 
-# The kinds: one network; one that sees slices moved; one in each box.
-SIREN, SHIFTED, BLOCKS = "siren", "shifted", "blocks"
+# The kinds: one network; one that sees slices moved; one in each box; the latter moved too.
+SIREN, SHIFTED, BLOCKS, SHIFTED_BLOCKS = "siren", "shifted", "blocks", "shifted-blocks"
 MAX_BOXES = 256
 MAX_SLICES = 2**20
 SHIFT = 0.25  # by which a weight of 1 shifts a slice, in the network's coordinates: so Adam goes slowly there
@@ -29,9 +30,9 @@ MOST_RATE = 1e-3  # of Muon, however short a fit is: at a higher one fits fall a
 class SirenConfig:
     """A SIREN from (z, y, x) to intensity, as Sheibanifard and Yu's tables 1-3 count its layers.
 
-    With `shifts` it is of the kind "shifted" and sees each slice moved a little; a fit adds how many
-    slices there are. Or it is several, each fitted to a box of the volume (`boxes`), of the kind "blocks",
-    without shifts; a fit adds where the boxes lie. Raises FitError on a value that gives no network.
+    Or it is several, each fitted to a box of the volume (`boxes`), of the kind "blocks"; a fit adds where the
+    boxes lie. With `shifts` it is of the kind "shifted" or "shifted-blocks", and each network sees each slice
+    moved a little; a fit adds how many slices there are. Raises FitError on a value that gives no network.
     """
 
     layers: int = 4  # sine layers: the input layer 3 -> hidden and the hidden ones; a linear one follows
@@ -51,7 +52,7 @@ class SirenConfig:
         check_number("hidden_omega", self.hidden_omega, 1e-3, 1e4)
         if not isinstance(self.shifts, bool):
             raise FitError(f"shifts must be true or false, got {self.shifts!r}")
-        check_whole("slices", self.slices, 0, MAX_SLICES if self.kind == SHIFTED else 0)
+        check_whole("slices", self.slices, 0, MAX_SLICES if self.shifts else 0)
         check_whole("boxes", self.boxes, 1, MAX_BOXES)
         # As tuples, whatever JSON made of them.
         object.__setattr__(self, "cuts", tuple((axis, position) for axis, position in self.cuts))
@@ -77,13 +78,21 @@ class SirenConfig:
     def kind(self) -> str:
         """The name of its kind."""
         if self.boxes > 1:
-            return BLOCKS
+            return SHIFTED_BLOCKS if self.shifts else BLOCKS
         return SHIFTED if self.shifts else SIREN
 
     @property
     def of_a_box(self) -> SirenConfig:
-        """The network of a single box."""
+        """The network of a single box, shifts left out."""
         return replace(self, shifts=False, slices=0, boxes=1, cuts=(), margins=(1, 1, 1))
+
+    @cached_property
+    def networks(self) -> tuple[SirenConfig, ...]:
+        """The network of each box; with shifts, for the slices whose middles lie in the box."""
+        if not self.slices or len(self.cuts) != self.boxes - 1:
+            return (self.of_a_box,) * self.boxes
+        counts = [len(box.slices(self.slices, self.margins)) for box in boxes_of(self.cuts)]
+        return tuple(replace(self.of_a_box, shifts=count > 0, slices=count) for count in counts)
 
     @property
     def layouts(self) -> dict[str, Layout]:
@@ -93,8 +102,11 @@ class SirenConfig:
         all features take from one axis. A bias is one row, and so are the shifts along an axis.
         """
         if self.boxes > 1:
-            one = self.of_a_box.layouts
-            return {f"{box}/{name}": layout for box in range(self.boxes) for name, layout in one.items()}
+            return {
+                f"{box}/{name}": layout
+                for box, network in enumerate(self.networks)
+                for name, layout in network.layouts.items()
+            }
         width = self.hidden_features
         layouts: dict[str, Layout] = {}
         for layer in range(self.layers):

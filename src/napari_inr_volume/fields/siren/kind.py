@@ -22,6 +22,7 @@ from .by_volume import suited
 from .config import BLOCKS as BLOCKS_NAME
 from .config import MAX_BOXES, MAX_SLICES, FitConfig, SirenConfig, siren_of
 from .config import SHIFTED as SHIFTED_NAME
+from .config import SHIFTED_BLOCKS as SHIFTED_BLOCKS_NAME
 from .config import SIREN as SIREN_NAME
 from .ladder import SirenLadder
 from .options import OPTIONS
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from .blocks_state import BlocksState
 
 NETWORK = "layers hidden_features omega_0 hidden_omega"  # META's fields of one
+IN_BOXES = f"{NETWORK} boxes cuts margins"
 COPIES = 4  # of the network in memory: decoded, in torch, with the omegas folded in, and one to spare
 
 # Of a fit, on the CPU or a GPU that shares its memory: weights, gradients, momenta, rounded and best weights;
@@ -162,24 +164,16 @@ class ShiftedKind(SirenKind):
 
     def to_meta(self, config: SirenConfig) -> dict[str, Any]:
         """Return META's object of this kind; of settings before their fit, one as long as it can be."""
-        return super().to_meta(config) | {"slices": int(config.slices or MAX_SLICES)}
+        return super().to_meta(config) | _slices_in_meta(config)
 
     def from_meta(self, parent: Fields) -> SirenConfig:
         """Parse META's object of this kind. Raises InrFileError or FitError."""
         shifted = parent.fields(self.name, f"{NETWORK} slices")
-        slices = shifted.whole("slices", 1, MAX_SLICES)
-        return replace(_network(shifted), shifts=True, slices=slices)
+        return _with_slices(_network(shifted), shifted)
 
     def details(self, config: SirenConfig) -> list[Detail]:
         """Return a description of a network."""
-        return [
-            *super().details(config),
-            (
-                "Shifted slices",
-                f"{config.slices:,}",
-                "Slices that have a small shift of their own, found by the fit.",
-            ),
-        ]
+        return [*super().details(config), _slices_in_words(config)]
 
 
 class BlocksKind(SirenKind):
@@ -200,12 +194,7 @@ class BlocksKind(SirenKind):
 
     def from_meta(self, parent: Fields) -> SirenConfig:
         """Parse META's object of this kind. Raises InrFileError or FitError."""
-        blocks = parent.fields(self.name, f"{NETWORK} boxes cuts margins")
-        boxes = blocks.whole("boxes", 2, MAX_BOXES)
-        numbers = blocks.whole_numbers("cuts", 2 * (boxes - 1), 0, UNITS - 1)
-        z, y, x = blocks.whole_numbers("margins", 3, 1, UNITS - 1)
-        cuts = tuple(zip(numbers[::2], numbers[1::2], strict=True))
-        return replace(_network(blocks), boxes=boxes, cuts=cuts, margins=(z, y, x))
+        return _in_boxes(parent.fields(self.name, IN_BOXES))
 
     def details(self, config: SirenConfig) -> list[Detail]:
         """Return a description of the networks."""
@@ -221,10 +210,9 @@ class BlocksKind(SirenKind):
 
         _check_memory(config)
         weights = decode_weights(payload, config.layouts, coding)
-        one = config.of_a_box
         sirens = [
-            Siren.from_weights(one, {name: weights[f"{box}/{name}"] for name in one.layouts})
-            for box in range(config.boxes)
+            Siren.from_weights(network, {name: weights[f"{box}/{name}"] for name in network.layouts})
+            for box, network in enumerate(config.networks)
         ]
         return Blocks(config, sirens).to(device)
 
@@ -237,13 +225,16 @@ class BlocksKind(SirenKind):
         resume: Any = None,
         place: Place | None = None,
     ) -> Generator[FitProgress, None, FitResult]:
-        """Fit a network to each box. See `fields.siren.blocks_fit.fit_blocks`."""
+        """Fit a network to each box, with shifts if they are worth it.
+
+        See `fields.siren.blocks_fit.fit_blocks`.
+        """
         from .blocks_fit import fit_blocks
 
         siren, fit = siren_of(settings)
-        return fit_blocks(
-            samples, replace(siren, cuts=(), margins=(1, 1, 1)), fit, device, stop, resume, place
-        )
+        siren = replace(siren, cuts=(), margins=(1, 1, 1))
+        siren = with_slices(siren, samples.voxels.cpu().numpy(), settings.factor[0])
+        return fit_blocks(samples, siren, fit, device, stop, resume, place)
 
     def state_to_bytes(self, state: Any) -> bytes:
         """Return a fit's state as bytes."""
@@ -263,6 +254,26 @@ class BlocksKind(SirenKind):
         return BYTES_A_WEIGHT * siren.parameters + BYTES_A_BATCHED * fit.batch * siren.boxes
 
 
+class ShiftedBlocksKind(BlocksKind):
+    """Several SIRENs, each in a box, that see each slice moved a little. See `fields.base.FieldKind`."""
+
+    name = SHIFTED_BLOCKS_NAME
+    title = "SIRENs of shifted slices in boxes"
+
+    def to_meta(self, config: SirenConfig) -> dict[str, Any]:
+        """Return META's object of this kind; of settings before their fit, one as long as it can be."""
+        return super().to_meta(config) | _slices_in_meta(config)
+
+    def from_meta(self, parent: Fields) -> SirenConfig:
+        """Parse META's object of this kind. Raises InrFileError or FitError."""
+        blocks = parent.fields(self.name, f"{IN_BOXES} slices")
+        return _with_slices(_in_boxes(blocks), blocks)
+
+    def details(self, config: SirenConfig) -> list[Detail]:
+        """Return a description of the networks."""
+        return [*super().details(config), _slices_in_words(config)]
+
+
 def _network(fields: Fields) -> SirenConfig:
     """Return the network that META describes. Raises InrFileError or FitError."""
     return SirenConfig(
@@ -273,10 +284,33 @@ def _network(fields: Fields) -> SirenConfig:
     )
 
 
+def _in_boxes(fields: Fields) -> SirenConfig:
+    """Return the networks in boxes that META describes. Raises InrFileError or FitError."""
+    boxes = fields.whole("boxes", 2, MAX_BOXES)
+    numbers = fields.whole_numbers("cuts", 2 * (boxes - 1), 0, UNITS - 1)
+    z, y, x = fields.whole_numbers("margins", 3, 1, UNITS - 1)
+    cuts = tuple(zip(numbers[::2], numbers[1::2], strict=True))
+    return replace(_network(fields), boxes=boxes, cuts=cuts, margins=(z, y, x))
+
+
+def _with_slices(config: SirenConfig, fields: Fields) -> SirenConfig:
+    """Return the same with the shifts that META describes. Raises InrFileError or FitError."""
+    return replace(config, shifts=True, slices=fields.whole("slices", 1, MAX_SLICES))
+
+
+def _slices_in_meta(config: SirenConfig) -> dict[str, Any]:
+    return {"slices": int(config.slices or MAX_SLICES)}
+
+
+def _slices_in_words(config: SirenConfig) -> Detail:
+    meaning = "Slices that have a small shift of their own, found by the fit."
+    return "Shifted slices", f"{config.slices:,}", meaning
+
+
 def _check_memory(config: SirenConfig) -> None:
     """Raise InrFileError if memory does not suffice for the networks."""
     check_memory(
-        4 * COPIES * config.parameters,
+        4 * COPIES * sum(layout.size for layout in config.layouts.values()),
         f"the network, {config.in_words} features,",
         "close other programs, or decode the file on a machine with more memory",
         InrFileError,
@@ -286,3 +320,4 @@ def _check_memory(config: SirenConfig) -> None:
 SIREN = SirenKind()
 SHIFTED = ShiftedKind()
 BLOCKS = BlocksKind()
+SHIFTED_BLOCKS = ShiftedBlocksKind()
