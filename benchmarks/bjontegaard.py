@@ -9,15 +9,19 @@ from __future__ import annotations
 import numpy as np
 
 Curve = list[tuple[float, float]]  # bytes, PSNR
+ALIKE = 1.02  # times the bytes, at most: of such points the best counts
 SAMPLES = 200  # along the range that two curves share
 
 
 def frontier(curve: Curve) -> Curve:
-    """Return the points that no other beats: more bytes, more PSNR, from few to many."""
+    """Return the points that no other beats, in ALIKE bytes: more bytes, more PSNR, from few to many."""
     best: Curve = []
     for size, psnr in sorted(curve):
-        if not best or psnr > best[-1][1]:
-            best.append((size, psnr))
+        if best and psnr <= best[-1][1]:
+            continue
+        if best and size <= ALIKE * best[-1][0]:
+            best.pop()
+        best.append((size, psnr))
     return best
 
 

@@ -1,7 +1,6 @@
-"""The comparison that decided the presets: networks, optimisers and rates at the same number of steps.
+"""What the presets are beside others: networks, optimisers, rates and sampling, at as many steps.
 
     python benchmarks/optimisers.py SOURCE... [--steps 2000] [--seeds 2] [--variants NAME...] [--json OUT]
-        [--section sampling]
 
 Each variant changes the preset `default` in something, and is fitted to each source with each seed. LR PSNR
 (range) is that of the coded weights, of five bits each. With --json each fit is kept as it is done, and a
@@ -52,7 +51,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--section", choices=("optimisers", "sampling"), default="optimisers")
     arguments = parser.parse_args()
     kept: dict[str, Any] = {"machine": machine(), "steps": arguments.steps, "psnr": {}}
     if arguments.json is not None and arguments.json.is_file():
@@ -68,7 +66,7 @@ def main() -> None:
                     write_json(arguments.json, kept)
     text = as_text(kept, names, arguments.variants, arguments.seeds)
     print(text)
-    write_section(arguments.section, text)
+    write_section("optimisers", text)
 
 
 def fitted(volume: Volume, variant: str, steps: int, seed: int) -> float:

@@ -23,6 +23,8 @@ def test_curves_without_common_psnr_have_no_bd_rate() -> None:
 
 def test_points_that_others_beat_are_left_out() -> None:
     assert frontier([*CURVE, (3_000.0, 31.0)]) == CURVE
+    nearly = [(0.99 * size, psnr - 0.2) for size, psnr in CURVE]
+    assert frontier([*CURVE, *nearly]) == CURVE
 
 
 def test_psnr_between_points_lies_on_a_line_in_log_bytes() -> None:
