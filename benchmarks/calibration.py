@@ -36,7 +36,7 @@ from report import volume_of
 
 NAME = re.compile(r"x([\d.]+).*?, (?:5 x |(\d+)x)(\d+), ([\d,]+) steps")  # as both name their points
 
-FOUND = "LEVEL", "PROBED", "WIDENED", "BOXED"  # of the ladder; then comes FITTED of each factor
+FOUND = "LEVEL", "PROBED", "WIDENED", "BOXED"  # of the ladder; then come CLEAN of x1, and each FITTED
 FACTORS = 4.0, 2.0, 1.0  # in the plane
 JOINT = 0.1  # dB: of the same network with 7,000, 15,000 and 30,000 steps. Our narrow ones all have many.
 
@@ -74,14 +74,14 @@ def main() -> None:
         _set(values)
         return [off for point in points for off in point.off]
 
-    start = [*(getattr(ladder, name) for name in FOUND), *planning.FITTED.values()]
+    start = [*(getattr(ladder, name) for name in FOUND), planning.CLEAN[1.0], *planning.FITTED.values()]
     found = least_squares(all_off, start, bounds=(0, np.inf)).x
     _set(found)
     print(", ".join(f"{name} {getattr(ladder, name):.3f}" for name in (*FOUND, "JOINT")))
     for factor in FACTORS:
         some = [point for point in points if point.model.factor[1] == factor]
-        words = _in_words([point.off[-1] for point in some])
-        print(f"x{factor:g}: FITTED {planning.FITTED[factor]:.2f}; HR PSNR {words}")
+        constants = f"CLEAN {planning.CLEAN[factor]:.2f}, FITTED {planning.FITTED[factor]:.2f}"
+        print(f"x{factor:g}: {constants}; HR PSNR {_in_words([point.off[-1] for point in some])}")
         for point in some:
             siren, fit = siren_of(point.settings)
             name = f"{point.volume}, {siren.boxes} x {siren.hidden_features}, {fit.all_steps} steps"
@@ -90,7 +90,7 @@ def main() -> None:
 
 def points_of(name: str, models: dict[tuple[float, float, float], FactorModel]) -> Iterator[Point]:
     """Yield the points of a volume that are kept, each once."""
-    kept = json.loads(SWEEP.read_text())[name]["points"]
+    kept = json.loads(SWEEP.read_text()).get(name, {"points": {}})["points"]
     named = {key: (point["lr_psnr"], point["psnr"]) for key, point in kept.items() if "lr_psnr" in point}
     for key, point in json.loads(BLOCKS.read_text()).items():
         if key.startswith(f"{name}, "):
@@ -109,7 +109,8 @@ def _set(values: np.ndarray) -> None:
     """Have predictions made with these constants."""
     for name, value in zip((*FOUND, "JOINT"), (*values[: len(FOUND)].tolist(), JOINT), strict=True):
         setattr(ladder, name, value)
-    planning.FITTED.update(zip(FACTORS, values[len(FOUND) :].tolist(), strict=True))
+    planning.CLEAN[1.0], *fitted = values[len(FOUND) :].tolist()
+    planning.FITTED.update(zip(FACTORS, fitted, strict=True))
 
 
 def _in_words(off: list[float]) -> str:
