@@ -41,7 +41,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "rate-distortion": ("rate_distortion.py", *THREE, "phantom"),
     "exact": ("exact.py", "."),
     "optimisers": ("optimisers.py", *THREE),
-    "prediction": ("prediction.py", *THREE, ABDOMEN),
+    "prediction": ("prediction.py", *THREE, ABDOMEN, "train/crlm1006_abdomen.tif"),
     "coding": ("coding.py", CHEST),
     "fit_speed": ("fit_speed.py", CHEST, "--seeds", "5"),
     "seconds-left": ("seconds_left.py", *THREE),
